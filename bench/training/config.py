@@ -1,0 +1,88 @@
+"""Configuration of a generator training: a YAML file, checked before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import BenchError
+
+Positive = Annotated[int, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Phase(_Strict):
+    """A stretch of training with fixed losses and resolution. A weight of 0 turns a term off."""
+
+    name: str
+    resolution: Positive
+    images: Positive = Field(description="training images drawn in this phase")
+    batch: Positive = 32
+    lr: float = Field(2e-3, gt=0)
+    lr_final: float | None = Field(None, gt=0, description="linear decay to this rate; None keeps lr")
+    reconstruction: Weight = 1.0
+    perceptual: Weight = 0.0
+    prior: Weight = 0.02
+    code_noise: Weight = Field(0.1, description="standard deviation of noise added to codes, which are about unit variance")
+    latent: Weight = Field(0.0, description="latent adversarial term that makes the mapping network cover the codes")
+    adversarial: Weight = Field(0.0, description="image adversarial term on samples and reconstructions")
+    r1: Weight = 4.0
+    r1_every: Positive = 16
+    path: Weight = 0.0
+    path_every: Positive = 8
+    mixing: float = Field(0.5, ge=0, le=1, description="probability of style mixing in samples")
+    ema_images: Positive = Field(5000, description="half-life of the averaged weights, in images")
+
+
+class GeneratorConfig(_Strict):
+    """Everything that fixes a run: same file, same seed, same machine -> same weights."""
+
+    dataset: str
+    domain: str
+    seed: int = 0
+    size: Positive = 128
+    style_dim: Positive = 128
+    n_mlp: Positive = 8
+    channels: dict[int, int]
+    clean_only: bool = Field(True, description="leave out pictures with image-specific details")
+    held_out: Positive = Field(1000, description="last images of the set, never trained on")
+    part_weights: dict[str, float] = Field(default_factory=dict, description="loss weight per labelled part; default 1")
+    precision: str = Field("bf16", pattern="^(fp32|bf16)$")
+    phases: list[Phase] = Field(min_length=1)
+    log_every: Positive = 1000
+    checkpoint_every: Positive = 10000
+    sheet_every: Positive = 25000
+
+    def resolve(self, position: int) -> tuple[Phase, int] | None:
+        """The phase at ``position`` images since the start, and the position inside it; None after the end."""
+        for phase in self.phases:
+            if position < phase.images:
+                return phase, position
+            position -= phase.images
+        return None
+
+
+def read_config(path: Path) -> GeneratorConfig:
+    """Read and check a YAML file.
+
+    Raises:
+        BenchError: the file is missing, is not YAML, or a key is unknown or has a wrong value (all named).
+    """
+    try:
+        data = yaml.safe_load(path.read_text())
+        return GeneratorConfig.model_validate(data)
+    except FileNotFoundError:
+        raise BenchError(f"no training configuration at {path}",
+                         fix="pass --config, e.g. weights/annyfaces/generator.yaml") from None
+    except yaml.YAMLError as error:
+        raise BenchError(f"{path} is not YAML", got=str(error).splitlines()[0]) from None
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise BenchError(f"{path} has wrong values", got=wrong, expected="the keys of bench/training/config.py") from None

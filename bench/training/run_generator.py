@@ -1,0 +1,171 @@
+"""`bench train generator`: from a configuration to committed weights, resumable at any moment."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from bench.annyfaces.labels import PARTS
+from bench.errors import BenchError, DataError
+from bench.generator import SharedGenerator
+from bench.images import write_png
+from bench.seeds import seed_for
+from bench.training import checkpoint, evaluate
+from bench.training.config import GeneratorConfig, read_config
+from bench.training.data import PackedImages, pack
+from bench.training.generator import GeneratorTraining, batches, split_rows, throughput
+from bench.training.log import CurveLog
+
+
+def main(config_path: Path, root: Path, *, resume: bool = False, device: str = "cpu", dry_run: bool = False,
+         stop_after: int | None = None) -> Path | None:
+    """Train; write checkpoints and curves under ``weights/training/<config stem>``; export when the last phase ends.
+
+    Args:
+        config_path: YAML of :class:`bench.training.config.GeneratorConfig`.
+        root: project folder.
+        resume: continue from the last checkpoint (the curve is the uninterrupted one).
+        device: where to compute.
+        dry_run: print the resolved run and its networks, then stop.
+        stop_after: stop cleanly after this many images in all (the checkpoint is kept).
+    Returns:
+        the run's folder, or None after a dry run.
+    Raises:
+        BenchError: wrong configuration, unprepared data, an existing run without ``resume``.
+    """
+    config = read_config(config_path)
+    folder = root / "weights" / "training" / config_path.stem
+    latest = folder / "checkpoint.pt"
+    if latest.exists() and not resume and not dry_run:
+        raise BenchError(f"a run of {config_path.stem} exists in {folder}", fix="add --resume, or move that folder away")
+    truth, data = load_data(config, root)
+    clean = ~truth.filter(like="detail_").astype(bool).any(axis=1).to_numpy()
+    train_rows, held_rows = split_rows(data.ids, clean, config.held_out, config.clean_only)
+    training = GeneratorTraining(config, data.subset(train_rows), part_table(config), _perceptual(config), torch.device(device))
+    if dry_run:
+        print(describe(training, len(train_rows), len(held_rows)))
+        return None
+    held = data.subset(held_rows)
+    if resume and latest.exists():
+        state = checkpoint.load(latest)
+        if state["config"] != _digest(config):
+            raise BenchError(f"{latest} was made with another configuration", expected=f"the one in {config_path}",
+                             fix="restore that file, or move the folder away and start anew")
+        training.restore(state["training"])
+    log = CurveLog(folder / "curves", training.position)
+    if training.position:
+        log.restore(state["log"])
+    _drive(training, log, held, folder, latest, stop_after)
+    return folder
+
+
+def _drive(training: GeneratorTraining, log: CurveLog, held: PackedImages, folder: Path, latest: Path,
+           stop_after: int | None) -> None:
+    config, clock, since = training.config, time.monotonic(), training.position
+    for report in batches(training):
+        log.add(report)
+        position, batch = training.position, training.phase.batch
+
+        def due(every: int, position: int = position, batch: int = batch) -> bool:
+            return position // every != (position - batch) // every
+
+        stopping = stop_after is not None and position >= stop_after
+        if due(config.log_every):
+            means = log.write(position)
+            print(f"{training.phase.name} {position:>8} images  {throughput(position - since, clock)}  "
+                  + "  ".join(f"{k} {v:.4g}" for k, v in means.items()), flush=True)
+            clock, since = time.monotonic(), position
+        if due(config.checkpoint_every) or stopping:
+            checkpoint.save(latest, {"config": _digest(config), "training": training.state(), "log": log.state()})
+        if due(config.sheet_every) or stopping:
+            look(training, held, folder / "sheets", position)
+        if stopping:
+            return
+    checkpoint.save(latest, {"config": _digest(config), "training": training.state(), "log": log.state()})
+    look(training, held, folder / "sheets", training.position)
+
+
+def load_data(config: GeneratorConfig, root: Path) -> tuple[pd.DataFrame, PackedImages]:
+    """Ground truth and pictures of the prepared training set, in the same order.
+
+    Raises:
+        DataError: the set is not prepared.
+    """
+    folder = root / "datasets" / "prepared" / config.dataset
+    if not (folder / "truth.parquet").is_file():
+        raise DataError(f"dataset {config.dataset} is not prepared", fix=f"run `bench prepare --dataset {config.dataset}`")
+    truth = pd.read_parquet(folder / "truth.parquet").sort_values("image_id", ignore_index=True)
+    if len(truth) <= config.held_out:
+        raise DataError(f"dataset {config.dataset} is too small", got=f"{len(truth)} images",
+                        expected=f"more than the {config.held_out} held out")
+    return truth, pack(folder, list(truth["image_id"]), config.size)
+
+
+def part_table(config: GeneratorConfig) -> Tensor:
+    """(P,) loss weight of each part label.
+
+    Raises:
+        BenchError: a weight names a part that does not exist.
+    """
+    unknown = sorted(set(config.part_weights) - set(PARTS))
+    if unknown:
+        raise BenchError(f"part_weights names unknown parts {unknown}", expected=f"some of {list(PARTS)}")
+    return torch.tensor([config.part_weights.get(part, 1.0) for part in PARTS], dtype=torch.float32)
+
+
+def _perceptual(config: GeneratorConfig) -> nn.Module | None:
+    if not any(phase.perceptual for phase in config.phases):
+        return None
+    from bench.nets.perceptual import PerceptualDistance
+
+    return PerceptualDistance()
+
+
+def _digest(config: GeneratorConfig) -> str:
+    """Hash of what must not change between stretches; later phases and cadences may."""
+    fixed = config.model_dump(include={"dataset", "domain", "seed", "size", "style_dim", "n_mlp", "channels", "clean_only",
+                                       "held_out"})
+    return hashlib.sha256(repr(sorted(fixed.items())).encode()).hexdigest()
+
+
+def shared(training: GeneratorTraining, averaged: bool = True) -> SharedGenerator:
+    """The (averaged) generator of a training, with the mean of 10,000 mapped codes as ``latent_avg``."""
+    nets = training.nets
+    net = (nets.average_generator if averaged else nets.generator).eval()
+    with torch.no_grad():
+        rng = torch.Generator().manual_seed(seed_for(training.config.seed, "latent_avg"))
+        z = torch.randn(10_000, training.config.style_dim, generator=rng)
+        average = net.mapping(z.to(training.device)).mean(0)
+    return SharedGenerator(net, average, training.config.domain, training.device)
+
+
+def look(training: GeneratorTraining, held: PackedImages, folder: Path, position: int) -> float:
+    """Sheets and the held-out error at the current resolution; returns the error."""
+    state = checkpoint.random_state()
+    generator, encoder = shared(training), training.nets.average_encoder
+    small = held.resized(training.nets.resolution)
+    subset = small.subset(np.arange(min(200, len(small.ids))))
+    mae = evaluate.held_out_mae(generator, encoder, subset)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, sheet in evaluate.sheets(generator, encoder, small, training.config.seed).items():
+        write_png(folder / f"{position:08d}_{name}.png", sheet)
+    print(f"held-out MAE {mae:.4f} at {position} images, sheets in {folder}", flush=True)
+    checkpoint.restore_random_state(state)
+    return mae
+
+
+def describe(training: GeneratorTraining, n_train: int, n_held: int) -> str:
+    """Text of a dry run: the resolved configuration, picture counts and parameter counts."""
+    config = training.config
+    training.enter_phase()
+    lines = [f"dataset {config.dataset}: {n_train} training pictures, {n_held} clean held-out pictures"]
+    lines += [f"phase {p.name}: {p.resolution} px, {p.images} images, batch {p.batch}, lr {p.lr:g}" for p in config.phases]
+    lines += [f"{name}: {sum(p.numel() for p in net.parameters()):,} parameters at {training.nets.resolution} px"
+              for name, net in training.nets.named_children()]
+    return "\n".join(lines)

@@ -1,0 +1,77 @@
+"""Networks that exist only while a generator is trained, and are thrown away afterwards."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class _Down(nn.Module):
+    """Residual block that halves the side."""
+
+    def __init__(self, cin: int, cout: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(cin, cin, 3, padding=1)
+        self.conv2 = nn.Conv2d(cin, cout, 3, padding=1)
+        self.skip = nn.Conv2d(cin, cout, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, cin, H, W) -> (B, cout, H/2, W/2)."""
+        y = F.leaky_relu(self.conv1(x), 0.2)
+        y = F.leaky_relu(self.conv2(F.avg_pool2d(y, 2)), 0.2)
+        return (y + self.skip(F.avg_pool2d(x, 2))) * 0.7071
+
+
+class ScaffoldEncoder(nn.Module):
+    """Pictures to codes of W, trained jointly with the synthesis network.
+
+    Args:
+        resolution: input side.
+        style_dim: length of a code.
+        channels: side -> width, as for the generator.
+
+    Blocks are named by their input side, so a grown encoder takes over all smaller ones by name.
+    """
+
+    def __init__(self, resolution: int, style_dim: int, channels: dict[int, int]):
+        super().__init__()
+        self.resolution = resolution
+        self.stem = nn.ModuleDict({str(resolution): nn.Conv2d(3, channels[resolution], 3, padding=1)})
+        sides = [resolution >> i for i in range(resolution.bit_length()) if resolution >> i > 4]
+        self.blocks = nn.ModuleDict({str(r): _Down(channels[r], channels[r // 2]) for r in sides})
+        self.order = [str(r) for r in sides]
+        self.hidden = nn.Linear(channels[4] * 16, 4 * style_dim)
+        self.out = nn.Linear(4 * style_dim, style_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, R, R) in [-1, 1] -> (B, D)."""
+        y = F.leaky_relu(self.stem[str(self.resolution)](x), 0.2)
+        for side in self.order:
+            y = self.blocks[side](y)
+        return self.out(F.leaky_relu(self.hidden(y.flatten(1)), 0.2))
+
+
+class LatentCritic(nn.Module):
+    """Tells encoded codes from mapped ones; sees the batch's spread so that a collapsed mapping is noticed."""
+
+    def __init__(self, style_dim: int, width: int = 256):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(style_dim, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2),
+                                  nn.Linear(width, width), nn.LeakyReLU(0.2))
+        self.head = nn.Linear(width + 1, 1)
+
+    def forward(self, w: Tensor) -> Tensor:
+        """(B, D) -> (B,) logits; B divisible by 8."""
+        h = self.body(w)
+        groups = h.view(8, -1, h.shape[1])
+        spread = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean(1)  # (B/8,)
+        return self.head(torch.cat([h, spread.repeat(8).unsqueeze(1)], 1)).squeeze(1)
+
+
+def take_over(new: nn.Module, old: nn.Module) -> list[str]:
+    """Copy every parameter and buffer that both networks have under one name and shape; return the new net's rest."""
+    source, target = old.state_dict(), new.state_dict()
+    shared = {k: v for k, v in source.items() if k in target and target[k].shape == v.shape}
+    new.load_state_dict({**target, **shared})
+    return sorted(set(target) - set(shared))

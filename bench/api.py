@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from bench.generator import SharedGenerator
 
-__all__ = ["BenchError", "Context", "DataError", "DatasetInfo", "Inversion", "Method", "PairMetric", "ShapeError",
-           "TrainableMethod", "UnknownName", "WeightsError"]
+__all__ = ["BenchError", "Context", "DataError", "DatasetInfo", "Inversion", "Method", "PairMetric", "RunMetric",
+           "ShapeError", "TrainableMethod", "UnknownName", "WeightsError"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ class Method:
     def __init__(self, context: Context, **options: Any):
         unknown = sorted(set(options) - set(self.options))
         if unknown:
-            raise UnknownName.of(f"option of method {type(self).__module__.rsplit('.', 1)[-1]!r}", unknown[0], self.options)
+            method_id = type(self).__module__.rsplit(".", 1)[-1]
+            raise UnknownName.of(f"option of method {method_id!r}", unknown[0], self.options)
         self.context = context
         self.generator = context.generator
         self.device = context.device
@@ -147,6 +148,7 @@ class PairMetric:
         source: definition (paper; library whose numbers it equals).
         version: bumped when the numbers move.
         details: what else fixes the numbers (window, network, ...), part of the signature.
+        unit: printed after the title ("dB"), or empty.
         tasks: the store keys it scores ("inversion" by default).
     """
 
@@ -156,6 +158,7 @@ class PairMetric:
     higher_is_better: ClassVar[bool] = False
     ideal: ClassVar[float] = 0.0
     title: ClassVar[str] = ""
+    unit: ClassVar[str] = ""
     source: ClassVar[str] = ""
     version: ClassVar[str] = "v1"
     details: ClassVar[str] = ""
@@ -167,7 +170,8 @@ class PairMetric:
     def signature(cls, metric_id: str) -> str:
         """``id|version|size|resampler|range[|details]``: all that is needed to compute the same number elsewhere."""
         low, high = cls.value_range
-        parts = [metric_id, cls.version, str(cls.size or "native"), cls.resize if cls.size else "none", f"{low:g}..{high:g}"]
+        size = [str(cls.size), cls.resize] if cls.size else ["native", "none"]
+        parts = [metric_id, cls.version, *size, f"{low:g}..{high:g}"]
         return "|".join(parts + ([cls.details] if cls.details else []))
 
     @classmethod
@@ -178,3 +182,58 @@ class PairMetric:
     def __call__(self, x: Tensor, x_hat: Tensor) -> Tensor:
         """(B, 3, H, W) source and reconstruction in ``value_range`` -> (B,) float64. Pairs are independent."""
         raise NotImplementedError(f"{type(self).__qualname__}.__call__")
+
+    def pair(self, x: Tensor, x_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """Check a pair and bring it to the metric's device in float64 (float32 where a device has no float64).
+
+        Raises:
+            ShapeError: not two batches (B, 3, H, W) of one shape; nothing is broadcast.
+            BenchError: values outside ``value_range``: the usual sign of a picture in the other convention.
+        """
+        import torch
+
+        if x.ndim != 4 or x.shape[1] != 3 or x.shape != x_hat.shape:
+            raise ShapeError("a metric compares two batches of RGB pictures",
+                             got=f"{tuple(x.shape)} and {tuple(x_hat.shape)}",
+                             expected="one shape (B, 3, H, W) for both")
+        low, high = self.value_range
+        slack = 1e-4 * (high - low)
+        for name, batch in (("source", x), ("reconstruction", x_hat)):
+            least, most = (float(batch.amin()), float(batch.amax())) if batch.numel() else (low, high)
+            if least < low - slack or most > high + slack:  # NaN passes: its NaN score is a failure
+                raise BenchError(f"{name} leaves the range of metric {type(self).__module__.rsplit('.', 1)[-1]!r}",
+                                 got=f"{least:g} to {most:g}", expected=f"{low:g} to {high:g}",
+                                 fix="convert with bench.images; never guess a range")
+        dtype = torch.float32 if torch.device(self.device).type == "mps" else torch.float64
+        return x.to(self.device, dtype), x_hat.to(self.device, dtype)
+
+
+class RunMetric:
+    """A number per image that the run's record states, such as the rate. No picture is read.
+
+    Scoring asks ``from_run`` once and writes the value for every id of the run that has an image, so that its rows
+    have the shape of all others (n, failures and common subsets then need no special case).
+    Class attributes as in :class:`PairMetric`.
+    """
+
+    higher_is_better: ClassVar[bool] = False
+    ideal: ClassVar[float] = 0.0
+    title: ClassVar[str] = ""
+    unit: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+    version: ClassVar[str] = "v1"
+    details: ClassVar[str] = ""
+
+    @classmethod
+    def signature(cls, metric_id: str) -> str:
+        """``id|version|run[|details]``."""
+        return "|".join([metric_id, cls.version, "run"] + ([cls.details] if cls.details else []))
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """None: a run record is all it needs."""
+        return None
+
+    def from_run(self, run: Mapping[str, Any]) -> float:
+        """The value from the parsed ``run.json``; DataError names the key that is absent."""
+        raise NotImplementedError(f"{type(self).__qualname__}.from_run")

@@ -1,0 +1,146 @@
+"""Metrics against closed forms and against scikit-image; tolerances from docs/numerics.md."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
+
+from bench import images
+from bench.errors import BenchError, DataError, ShapeError
+from bench.metrics import mae, mse, psnr, rate, ssim_gauss
+
+PIXEL = {"mae": mae.Metric, "mse": mse.Metric, "psnr": psnr.Metric, "ssim_gauss": ssim_gauss.Metric}
+EXACT = 1e-12  # float64 sums of up to 10^6 terms
+SSIM_TOLERANCE = 1e-6  # required; 1e-12 is what is reached, see below
+
+
+def unit(array: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H, W) float64 in [0, 1]."""
+    return torch.from_numpy(array.copy()).movedim(-1, 0)[None].double() / 255
+
+
+def natural_pairs() -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Photographs that scikit-image ships, damaged in different ways; odd sizes on purpose."""
+    rng = np.random.default_rng(5)
+    pairs = []
+    crops = (("astronaut", (128, 128)), ("chelsea", (131, 97)), ("coffee", (64, 75)), ("astronaut", (11, 40)))
+    for name, crop in crops:
+        source = getattr(data, name)()[40:40 + crop[0], 130:130 + crop[1]]
+        noisy = np.clip(source + rng.normal(0, 20, source.shape), 0, 255).astype(np.uint8)
+        shifted = np.roll(source, 3, axis=1)
+        darker = (source * 0.7).astype(np.uint8)
+        pairs += [(f"{name}{crop} {kind}", source, other) for kind, other in
+                  (("noisy", noisy), ("shifted", shifted), ("darker", darker), ("flat", np.full_like(source, 128)))]
+    return pairs
+
+
+def reference(metric: str, x: np.ndarray, y: np.ndarray) -> float:
+    """What numpy and scikit-image say; x, y (H, W, 3) float64 in [0, 1]."""
+    if metric == "mae":
+        return float(np.mean(np.abs(x - y)))
+    if metric == "mse":
+        return float(mean_squared_error(x, y))
+    if metric == "psnr":
+        return float(peak_signal_noise_ratio(x, y, data_range=1))
+    return float(structural_similarity(x, y, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+                                       data_range=1, channel_axis=-1))
+
+
+@pytest.mark.parametrize("name", PIXEL)
+@pytest.mark.parametrize(("label", "source", "other"), natural_pairs(), ids=[p[0] for p in natural_pairs()])
+def test_equals_reference_on_photographs(name, label, source, other):
+    ours = float(PIXEL[name]()(unit(source), unit(other)))
+    theirs = reference(name, source / 255, other / 255)
+    assert abs(ours - theirs) <= (SSIM_TOLERANCE if name == "ssim_gauss" else 1e-10)
+
+
+@pytest.mark.parametrize("size", [(11, 11), (12, 43), (42, 42), (43, 75), (128, 128), (150, 33)])
+def test_ssim_equals_skimage_at_every_strip_length(size):
+    """Sizes around the strip of 32 + 10 rows: the last strip may be short, full or absent."""
+    x, y = np.random.default_rng(0).random((2, 3, 3, *size))
+    ours = ssim_gauss.Metric()(torch.from_numpy(x), torch.from_numpy(y)).numpy()
+    theirs = [reference("ssim_gauss", a.transpose(1, 2, 0), b.transpose(1, 2, 0)) for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=EXACT)
+
+
+def test_constant_offset_has_closed_forms():
+    x = torch.full((2, 3, 16, 20), 0.25, dtype=torch.float64)
+    y = x + torch.tensor([0.5, -0.125])[:, None, None, None]
+    offset = torch.tensor([0.5, 0.125], dtype=torch.float64)
+    torch.testing.assert_close(mae.Metric()(x, y), offset, rtol=0, atol=EXACT)
+    torch.testing.assert_close(mse.Metric()(x, y), offset**2, rtol=0, atol=EXACT)
+    torch.testing.assert_close(psnr.Metric()(x, y), -20 * offset.log10(), rtol=0, atol=1e-9)
+    b = y[:, 0, 0, 0]
+    luminance = (2 * 0.25 * b + 1e-4) / (0.25**2 + b**2 + 1e-4)  # flat pictures: the structure term is C2 / C2
+    torch.testing.assert_close(ssim_gauss.Metric()(x, y), luminance, rtol=0, atol=1e-9)
+
+
+def test_ssim_of_a_negative_is_negative():
+    """An inverted texture has covariance -variance: SSIM is about (C2 - 2v) / (C2 + 2v) < 0 per position."""
+    x = torch.from_numpy(np.random.default_rng(1).random((1, 3, 32, 32)))
+    x = (x - x.mean()) * 0.5 + 0.5
+    assert float(ssim_gauss.Metric()(x, 1 - x)) < -0.9
+
+
+def test_psnr_cap_is_for_identical_pictures_only():
+    """One sample off by one level is the least two 8-bit pictures can differ; at 128 px it stays below the cap."""
+    x = torch.zeros(2, 3, 128, 128, dtype=torch.float64)
+    y = x.clone()
+    y[1, 0, 0, 0] = 1 / 255
+    identical, least = psnr.Metric()(x, y).tolist()
+    assert identical == psnr.Metric.ideal == 100.0
+    assert least == pytest.approx(10 * np.log10(255**2 * 3 * 128**2), abs=1e-9)
+    assert peak_signal_noise_ratio(x[1].numpy(), y[1].numpy(), data_range=1) == pytest.approx(least, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", PIXEL)
+def test_nan_is_reported_not_hidden(name):
+    x = torch.rand(2, 3, 16, 16, dtype=torch.float64)
+    y = x.clone()
+    y[1, 0, 3, 3] = float("nan")
+    value = PIXEL[name]()(x, y)
+    assert torch.isfinite(value[0]) and torch.isnan(value[1])
+
+
+@pytest.mark.parametrize("name", PIXEL)
+def test_wrong_input_is_refused(name):
+    x = torch.rand(2, 3, 16, 16)
+    metric = PIXEL[name]()
+    with pytest.raises(ShapeError, match=r"\(2, 3, 16, 16\) and \(1, 3, 16, 16\)"):
+        metric(x, x[:1])  # would broadcast
+    with pytest.raises(ShapeError):
+        metric(x[:, :1], x[:, :1])
+    with pytest.raises(BenchError, match="reconstruction leaves the range"):
+        metric(x, x * 2 - 1)  # [-1, 1] handed to a [0, 1] metric
+
+
+def test_ssim_refuses_pictures_smaller_than_its_window():
+    with pytest.raises(ShapeError, match="sides of 11 or more"):
+        ssim_gauss.Metric()(torch.zeros(1, 3, 10, 32), torch.zeros(1, 3, 10, 32))
+
+
+def test_values_through_eight_bit_pictures():
+    """The path of scoring: uint8 -> [-1, 1] float32 -> [0, 1]; the float32 step costs less than 1e-7."""
+    label, source, other = natural_pairs()[0]
+    x, y = ((images.to_tensor(a)[None].double() + 1) / 2 for a in (source, other))
+    for name, metric in PIXEL.items():
+        assert float(metric()(x, y)) == pytest.approx(reference(name, source / 255, other / 255), abs=1e-5), name
+
+
+def test_rate_comes_from_the_run_record():
+    assert rate.Metric().from_run({"run_id": "a-b", "rate_floats": 6144}) == 6144.0
+    for bad in (None, "6144", -1, True):
+        with pytest.raises(DataError, match="run a-b records no rate"):
+            rate.Metric().from_run({"run_id": "a-b", "rate_floats": bad})
+
+
+@pytest.mark.parametrize("name", [*PIXEL, "rate"])
+def test_signature_fixes_the_protocol(name):
+    cls = {**PIXEL, "rate": rate.Metric}[name]
+    signature = cls.signature(name)
+    assert signature.startswith(f"{name}|v1|") and cls.source and cls.title
+    if name == "ssim_gauss":
+        assert signature == "ssim_gauss|v1|native|none|0..1|rgb|gauss11,sigma=1.5|data_range=1|border cropped"

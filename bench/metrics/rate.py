@@ -20,6 +20,10 @@ class Metric(api.RunMetric):
         """Floats per image, as recorded by the runner."""
         value = run.get("rate_floats")
         if not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
-            raise api.DataError(f"run {run.get('run_id', '?')} records no rate", got=f"rate_floats = {value!r}",
-                                expected="floats kept per image", fix="run the method again with this version")
+            raise api.DataError(
+                f"run {run.get('run_id', '?')} records no rate",
+                got=f"rate_floats = {value!r}",
+                expected="floats kept per image",
+                fix="run the method again with this version",
+            )
         return float(value)

@@ -23,16 +23,19 @@ class Metric(api.PairMetric):
 
     title = "SSIM"
     value_range, higher_is_better, ideal = (0.0, 1.0), True, 1.0
-    source = ("Wang et al. 2004; skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5, "
-              "use_sample_covariance=False, data_range=1, channel_axis=...)")
+    source = (
+        "Wang et al. 2004; skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5, "
+        "use_sample_covariance=False, data_range=1, channel_axis=...)"
+    )
     details = "rgb|gauss11,sigma=1.5|data_range=1|border cropped"
 
     def __call__(self, x: Tensor, x_hat: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1], sides of 11 or more -> (B,) float64 in [-1, 1]."""
         x, x_hat = self.pair(x, x_hat)
         if min(x.shape[-2:]) < WINDOW:
-            raise api.ShapeError("picture too small for the SSIM window", got=tuple(x.shape[-2:]),
-                                 expected=f"sides of {WINDOW} or more")
+            raise api.ShapeError(
+                "picture too small for the SSIM window", got=tuple(x.shape[-2:]), expected=f"sides of {WINDOW} or more"
+            )
         step = len(x) if x.device.type != "cpu" else PIXELS_AT_ONCE // (x.shape[-1] * x.shape[-2])
         step = max(step, 1)
         parts = [ssim(a, b) for a, b in zip(x.split(step), x_hat.split(step), strict=True)]
@@ -59,11 +62,11 @@ def gaussian_valid(x: Tensor) -> Tensor:
     rows = x.new_empty(*x.shape[:-2], height, x.shape[-1])
     for top in range(0, height, STRIP):
         n = min(STRIP, height - top)
-        rows[..., top:top + n, :] = band[:n, :n + 2 * RADIUS] @ x[..., top:top + n + 2 * RADIUS, :]
+        rows[..., top : top + n, :] = band[:n, : n + 2 * RADIUS] @ x[..., top : top + n + 2 * RADIUS, :]
     out = x.new_empty(*x.shape[:-2], height, width)
     for left in range(0, width, STRIP):
         n = min(STRIP, width - left)
-        out[..., left:left + n] = rows[..., left:left + n + 2 * RADIUS] @ band[:n, :n + 2 * RADIUS].T
+        out[..., left : left + n] = rows[..., left : left + n + 2 * RADIUS] @ band[:n, : n + 2 * RADIUS].T
     return out
 
 

@@ -28,12 +28,19 @@ def natural_pairs() -> list[tuple[str, np.ndarray, np.ndarray]]:
     pairs = []
     crops = (("astronaut", (128, 128)), ("chelsea", (131, 97)), ("coffee", (64, 75)), ("astronaut", (11, 40)))
     for name, crop in crops:
-        source = getattr(data, name)()[40:40 + crop[0], 130:130 + crop[1]]
+        source = getattr(data, name)()[40 : 40 + crop[0], 130 : 130 + crop[1]]
         noisy = np.clip(source + rng.normal(0, 20, source.shape), 0, 255).astype(np.uint8)
         shifted = np.roll(source, 3, axis=1)
         darker = (source * 0.7).astype(np.uint8)
-        pairs += [(f"{name}{crop} {kind}", source, other) for kind, other in
-                  (("noisy", noisy), ("shifted", shifted), ("darker", darker), ("flat", np.full_like(source, 128)))]
+        pairs += [
+            (f"{name}{crop} {kind}", source, other)
+            for kind, other in (
+                ("noisy", noisy),
+                ("shifted", shifted),
+                ("darker", darker),
+                ("flat", np.full_like(source, 128)),
+            )
+        ]
     return pairs
 
 
@@ -45,8 +52,11 @@ def reference(metric: str, x: np.ndarray, y: np.ndarray) -> float:
         return float(mean_squared_error(x, y))
     if metric == "psnr":
         return float(peak_signal_noise_ratio(x, y, data_range=1))
-    return float(structural_similarity(x, y, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-                                       data_range=1, channel_axis=-1))
+    return float(
+        structural_similarity(
+            x, y, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, channel_axis=-1
+        )
+    )
 
 
 @pytest.mark.parametrize("name", PIXEL)

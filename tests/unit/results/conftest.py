@@ -1,0 +1,153 @@
+"""A finished project in miniature: runs, scores and settings written by hand, with numbers the tests know."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from bench import images
+from bench.config import Config, load_config
+from bench.manifest import load_manifest
+from bench.runid import label, run_id
+from bench.scores import ROW_COLUMNS
+from bench.store import RunStore
+
+DATASET, SIZE, COUNT = "tiny_set", 24, 12
+METHODS = ["copy_input", "latent_avg", "optimize_w_plus"]
+METRICS = ["mae", "psnr", "ssim_gauss", "rate"]
+
+
+@dataclass
+class Project:
+    """A project folder with results of METHODS; ``values[label][metric]`` is what its score files hold."""
+
+    root: Path
+    values: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Config:
+        return load_config(self.root)
+
+    @property
+    def store(self) -> RunStore:
+        return RunStore(self.root, self.config.main_profile)
+
+    @property
+    def ids(self) -> list[str]:
+        return [f"{i:06d}" for i in range(COUNT)]
+
+    def picture(self, image_id: str) -> np.ndarray:
+        """A smooth coloured blob, (SIZE, SIZE, 3) uint8, another one for each id."""
+        y, x = np.mgrid[:SIZE, :SIZE] / SIZE
+        phase = int(image_id) / COUNT * 2 * np.pi
+        waves = [np.sin(2 * np.pi * (x + k / 3) + phase) * np.cos(2 * np.pi * y + k) for k in range(3)]
+        return (np.stack(waves, -1) * 110 + 128).astype(np.uint8)
+
+    def add_run(
+        self,
+        method: str,
+        values: dict[str, dict[str, float]],
+        *,
+        variant: str = "",
+        scope: str = "toy",
+        failures: dict[str, str] | None = None,
+        blend: float = 0.0,
+    ) -> None:
+        """Write a run's pictures (source blended with grey) and record, and its scores ``{metric: {id: value}}``."""
+        failures = failures or {}
+        ids = sorted({*next(iter(values.values())), *failures})
+        run = self.store.run(scope, method, DATASET, variant)
+        run.images.mkdir(parents=True, exist_ok=True)
+        for image_id in (i for i in ids if i not in failures):
+            mixed = self.picture(image_id) * (1 - blend) + 128 * blend
+            images.write_png(run.image(image_id), mixed.round().astype(np.uint8))
+        record = {
+            "run_id": str(run.name),
+            "ids": ids,
+            "n": len(ids) - len(failures),
+            "failures": failures,
+            "rate_floats": 6144,
+            "config": {"method": method},
+            "config_hash": "0123456789abcdef",
+        }
+        run.json.write_text(json.dumps(record))
+        rows = [
+            (
+                run_id(method, DATASET, variant),
+                DATASET,
+                method,
+                variant,
+                image_id,
+                "inversion",
+                metric,
+                f"{metric}|v1",
+                value,
+            )
+            for metric, column in values.items()
+            for image_id, value in column.items()
+        ]
+        path = self.store.scores_path(scope, label(method, variant))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows, columns=ROW_COLUMNS).to_parquet(path)
+        self.values[label(method, variant)] = values
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """copy_input exact and latent_avg poor on 12 images, optimize_w_plus in between on the first 5."""
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"profile": "toy", "seed": 0, "methods": METHODS}))
+    profile = {
+        "protocol": "strict24",
+        "datasets": [DATASET],
+        "metrics": METRICS,
+        "bootstrap": 200,
+        "limits": {"optimize_w_plus": 5},
+    }
+    (tmp_path / "profiles" / "toy.yaml").write_text(yaml.safe_dump(profile))
+    made = Project(tmp_path)
+    hashes = [{"id": i, "sha256": images.pixel_sha256(made.picture(i))} for i in made.ids]
+    manifest = {
+        "id": DATASET,
+        "title": "Tiny set",
+        "domain": "blobs",
+        "kind": "folder",
+        "resolution": SIZE,
+        "count": COUNT,
+        "licence": "CC0-1.0",
+        "hash": "pixels",
+        "folder": {"source": "raw"},
+        "images": hashes,
+    }
+    (tmp_path / "datasets" / f"{DATASET}.yaml").write_text(yaml.safe_dump(manifest))
+    prepared = tmp_path / "datasets" / "prepared" / DATASET
+    (prepared / "images").mkdir(parents=True)
+    for image_id in made.ids:
+        images.write_png(prepared / "images" / f"{image_id}.png", made.picture(image_id))
+    state = {"manifest_sha256": load_manifest(tmp_path, DATASET).sha256}
+    (prepared / "prepared.json").write_text(json.dumps(state))
+    rng = np.random.default_rng(0)
+    for method, centre, count, blend in (
+        ("copy_input", 0.0, COUNT, 0.0),
+        ("latent_avg", 0.3, COUNT, 0.8),
+        ("optimize_w_plus", 0.1, 5, 0.3),
+    ):
+        mae = {i: centre and centre + 0.02 * rng.standard_normal() for i in made.ids[:count]}
+        made.add_run(
+            method,
+            {
+                "mae": mae,
+                "psnr": {i: 100.0 if v == 0 else -20 * float(np.log10(v)) for i, v in mae.items()},
+                "ssim_gauss": {i: 1 - v for i, v in mae.items()},
+                "rate": {i: 6144.0 for i in mae},
+            },
+            blend=blend,
+        )
+    return made

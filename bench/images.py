@@ -37,19 +37,31 @@ def read_rgb(path: str | Path, size: int | tuple[int, int] | None = None) -> np.
     try:
         with Image.open(path) as picture:
             if picture.mode != "RGB":
-                raise DataError(f"picture {path} has the wrong mode", got=picture.mode, expected="RGB",
-                                fix="convert it, e.g. `convert in.png -type TrueColor out.png`")
+                raise DataError(
+                    f"picture {path} has the wrong mode",
+                    got=picture.mode,
+                    expected="RGB",
+                    fix="convert it, e.g. `convert in.png -type TrueColor out.png`",
+                )
             array = np.asarray(picture)
     except FileNotFoundError:
         raise DataError(f"picture {path} is missing", fix="run `bench prepare` for its dataset") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"picture {path} cannot be read", got=str(error) or type(error).__name__,
-                        expected="a complete picture file", fix="replace the file and run `bench prepare` again") from None
+        raise DataError(
+            f"picture {path} cannot be read",
+            got=str(error) or type(error).__name__,
+            expected="a complete picture file",
+            fix="replace the file and run `bench prepare` again",
+        ) from None
     if size is not None:
         want = (size, size) if isinstance(size, int) else tuple(size)
         if array.shape[:2] != want:
-            raise DataError(f"picture {path} has the wrong size", got=f"{array.shape[1]}x{array.shape[0]}",
-                            expected=f"{want[1]}x{want[0]}", fix="prepare the dataset at the resolution of its manifest")
+            raise DataError(
+                f"picture {path} has the wrong size",
+                got=f"{array.shape[1]}x{array.shape[0]}",
+                expected=f"{want[1]}x{want[0]}",
+                fix="prepare the dataset at the resolution of its manifest",
+            )
     return array
 
 
@@ -63,7 +75,35 @@ def write_png(path: str | Path, array: np.ndarray) -> None:
         Image.fromarray(array).save(temporary, format="PNG", compress_level=1)
         os.replace(temporary, path)
     except OSError as error:
+        _forget(temporary)
+        raise write_error(path, error) from None
+
+
+def _forget(temporary: Path) -> None:
+    """Remove a temporary file if that can be done; the error already under way is the one that matters."""
+    try:
         temporary.unlink(missing_ok=True)
+    except OSError:
+        pass
+
+
+def atomic_write(path: str | Path, data: str | bytes) -> None:
+    """Write a file completely or not at all: a temporary name, flushed to the disk, then renamed.
+
+    Raises:
+        BenchError: full disk, no permission, read-only file system.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as stream:
+            stream.write(data.encode() if isinstance(data, str) else data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        _forget(temporary)
         raise write_error(path, error) from None
 
 
@@ -71,12 +111,18 @@ def write_error(path: str | Path, error: OSError) -> BenchError:
     """The one-line error for a failed write: full disk, no permission, missing folder."""
     import errno
 
-    fixes = {errno.ENOSPC: "free some disk space and run the same command again; finished work is kept",
-             errno.EACCES: "make the folder writable or choose another one",
-             errno.EPERM: "make the folder writable or choose another one",
-             errno.EROFS: "the file system is read-only: choose another folder"}
-    return BenchError(f"cannot write {path}", got=error.strerror or str(error), expected="a writable path with free space",
-                      fix=fixes.get(error.errno or 0, "check the path"))
+    fixes = {
+        errno.ENOSPC: "free some disk space and run the same command again; finished work is kept",
+        errno.EACCES: "make the folder writable or choose another one",
+        errno.EPERM: "make the folder writable or choose another one",
+        errno.EROFS: "the file system is read-only: choose another folder",
+    }
+    return BenchError(
+        f"cannot write {path}",
+        got=error.strerror or str(error),
+        expected="a writable path with free space",
+        fix=fixes.get(error.errno or 0, "check the path"),
+    )
 
 
 def pixel_sha256(array: np.ndarray) -> str:

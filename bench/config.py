@@ -1,0 +1,247 @@
+"""params.yaml, profiles/<profile>.yaml and ablations.yaml: what a project runs, validated before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from bench.errors import BenchError, UnknownName, suggest
+from bench.manifest import one_line
+from bench.runid import check_id, parse_label
+
+LOCAL = "local"  # the scope of everything a user runs with settings other than the profile's
+ENGINES = ("serial", "processes")
+PRECISIONS = ("fp32", "bf16")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TimeSettings(_Section):
+    """``bench time``: pictures used, and the seconds one method may take."""
+
+    images: int = Field(16, ge=1)
+    budget_s: float = Field(25.0, gt=0)
+
+
+class Profile(_Section):
+    """A profile file. ``limits``: method id -> first so many ids; ``options``: method id -> overrides."""
+
+    protocol: str
+    datasets: list[str] = Field(min_length=1)
+    metrics: list[str] = Field(min_length=1)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    engine: Literal["serial", "processes"] = "serial"
+    workers: int | None = Field(None, ge=1)
+    batch_size: int = Field(16, ge=1)
+    shard_size: int = Field(32, ge=1)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    limits: dict[str, int] = {}
+    options: dict[str, dict[str, Any]] = {}
+    time: TimeSettings = TimeSettings()
+    bootstrap: int = Field(2000, ge=1)
+
+    @field_validator("limits")
+    @classmethod
+    def _positive(cls, limits: dict[str, int]) -> dict[str, int]:
+        for method, limit in limits.items():
+            if limit < 1:
+                raise ValueError(f"limit of {method} is {limit}, expected 1 or more")
+        return limits
+
+
+class Ablation(_Section):
+    """A named variant of a method: options that differ from its defaults."""
+
+    method: str
+    title: str = ""
+    options: dict[str, Any]
+
+
+class Params(_Section):
+    """params.yaml."""
+
+    profile: str
+    seed: int = 0
+    methods: list[str] = []
+    ablations: list[str] = []
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a verb needs to know about a project.
+
+    Args:
+        root: the project folder. profile: id of the profile in use. main_profile: the one params.yaml names; only its
+            results are written to ``results/summary.csv``.
+        methods: ids in the published table. ablations: named variants, all of ablations.yaml.
+        settings: the profile's content; its keys are also attributes of this class.
+    """
+
+    root: Path
+    profile: str
+    main_profile: str
+    seed: int
+    methods: list[str]
+    ablations: dict[str, Ablation]
+    settings: Profile
+
+    def __getattr__(self, name: str) -> Any:
+        if name in Profile.model_fields and "settings" in self.__dict__:
+            return getattr(self.settings, name)
+        raise AttributeError(name)
+
+    def limit_for(self, method: str) -> int | None:
+        """The profile's number of images for a method (all for None)."""
+        return self.settings.limits.get(method)
+
+    def options_for(self, method: str, ablation: str | None = None) -> dict[str, Any]:
+        """The profile's overrides for a method, then those of a named variant."""
+        options = dict(self.settings.options.get(method, {}))
+        if ablation:
+            options.update(self.ablation(ablation, method).options)
+        return options
+
+    def ablation(self, name: str, method: str | None = None) -> Ablation:
+        """The named variant; BenchError if it is unknown or belongs to another method."""
+        if name not in self.ablations:
+            raise UnknownName.of("ablation", name, self.ablations)
+        found = self.ablations[name]
+        if method is not None and found.method != method:
+            raise BenchError(
+                f"ablation {name!r} is not one of method {method!r}",
+                got=f"method {found.method!r}",
+                fix=f"pass --method {found.method}, or none",
+            )
+        return found
+
+    def scope_of(self, dataset: str, label: str | None = None) -> str:
+        """Where results of ``label`` on ``dataset`` are looked for: the profile if it covers them, else ``local``."""
+        known = {*self.methods, *(f"{a.method}.{name}" for name, a in self.ablations.items())}
+        covered = dataset in self.settings.datasets and (label is None or label in known)
+        return self.profile if covered else LOCAL
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The project folder: ``start`` or the nearest folder above it that holds params.yaml and profiles/."""
+    start = Path(start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "params.yaml").is_file() and (folder / "profiles").is_dir():
+            return folder
+    raise BenchError(
+        f"no project in {start} or above it",
+        expected="a folder with params.yaml and profiles/",
+        fix="go to the project's folder, or pass --root FOLDER",
+    )
+
+
+def profile_names(root: Path) -> list[str]:
+    return sorted(p.stem for p in (Path(root) / "profiles").glob("*.yaml"))
+
+
+def load_config(root: Path | None = None, profile: str | None = None) -> Config:
+    """Read and validate a project's settings.
+
+    Args:
+        root: project folder; None looks from the current one upward.
+        profile: overrides the one params.yaml names.
+    Raises:
+        UnknownName: no such profile. BenchError: a file is missing or breaks a rule.
+    """
+    root = find_root(root) if root is None else Path(root).resolve()
+    params = _parse(Params, root / "params.yaml")
+    name = profile or params.profile
+    if name not in profile_names(root):
+        raise UnknownName.of("profile", name, profile_names(root))
+    check_id("profile", name)
+    if name == LOCAL:
+        raise BenchError(f"a profile cannot be called {LOCAL!r}", fix="rename it: this folder name is for single runs")
+    settings = _parse(Profile, root / "profiles" / f"{name}.yaml")
+    return Config(
+        root=root,
+        profile=name,
+        main_profile=params.profile,
+        seed=params.seed,
+        methods=params.methods,
+        ablations=load_ablations(root),
+        settings=settings,
+    )
+
+
+def load_ablations(root: Path) -> dict[str, Ablation]:
+    """The named variants of ablations.yaml ({} without the file)."""
+    path = Path(root) / "ablations.yaml"
+    raw = _read_yaml(path).get("ablations") or {} if path.is_file() else {}
+    if not isinstance(raw, Mapping):
+        raise BenchError(
+            f"{path} is not valid", got=type(raw).__name__, expected="ablations: {name: {method, options}}"
+        )
+    found = {}
+    for name, entry in raw.items():
+        check_id("variant", str(name))
+        found[str(name)] = _check(Ablation, entry, path)
+    return found
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["steps=50", "noise=false"]`` -> ``{"steps": 50, "noise": False}``; values are read as YAML."""
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise BenchError("--set cannot be read", got=repr(pair), expected="key=value, e.g. --set steps=50")
+        try:
+            options[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            options[key.strip()] = text
+    return options
+
+
+def check_label(text: str) -> tuple[str, str]:
+    """``"method.variant"`` -> its parts, each a valid id."""
+    method, variant = parse_label(text)
+    check_id("method", method)
+    if variant:
+        check_id("variant", variant)
+    return method, variant
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BenchError(f"{path} is missing", fix="run inside a project, or pass --root FOLDER") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BenchError(f"{path} cannot be read", got=" ".join(str(error).split()), fix="correct the file") from None
+    if not isinstance(raw, dict):
+        raise BenchError(f"{path} is not a mapping", got=type(raw).__name__, expected="key: value lines")
+    return raw
+
+
+def _parse(model: type[_Section], path: Path) -> Any:
+    return _check(model, _read_yaml(path), path)
+
+
+def _check(model: type[_Section], raw: Any, path: Path) -> Any:
+    """Validate; an unknown key is answered with the nearest known one."""
+    if isinstance(raw, dict):
+        for key in raw:
+            if key not in model.model_fields:
+                close = suggest(str(key), model.model_fields)
+                raise BenchError(
+                    f"{path} has an unknown key",
+                    got=repr(key),
+                    expected=f"one of: {', '.join(model.model_fields)}",
+                    fix=f"did you mean {close[0]!r}?" if close else "remove it",
+                )
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise BenchError(f"{path} is not valid", got=one_line(error), fix="correct these keys") from None

@@ -1,0 +1,307 @@
+"""One seam for all parallel work: ``map_shards(work, shards)`` on the process at hand or on several local ones.
+
+Work is cut by image id into shards of fixed composition, whatever the engine and the number of workers, and every
+process computes with one thread, so rows do not depend on where they were computed. Shards must be idempotent. A
+worker that dies takes down its own shard only: the others are finished before the error is raised.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from bench.errors import BenchError
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_CHILD_VARIABLES = ("NUMBA_NUM_THREADS",)  # numba refuses a change in a process where its threads have started
+_on_tick: Callable[[float], None] | None = None  # where this process reports progress inside a shard
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Image ids worked on together. ``index`` is its place in the list of all shards."""
+
+    index: int
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """An importable function and its keyword arguments: ``function(shard, **kwargs)`` in some process."""
+
+    function: Callable[..., Any]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, shard: Shard) -> Any:
+        return self.function(shard, **self.kwargs)
+
+
+def make_shards(ids: Sequence[str], size: int) -> list[Shard]:
+    """Cut ids, in order, into shards of ``size`` (the last may be shorter)."""
+    return [Shard(n, tuple(ids[start : start + size])) for n, start in enumerate(range(0, len(ids), size))]
+
+
+def default_workers() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def tick(amount: float) -> None:
+    """Called by work: ``amount`` more images (or a fraction of one) are done. Silent where nobody listens."""
+    if _on_tick is not None:
+        _on_tick(amount)
+
+
+def map_shards(
+    work: Work,
+    shards: Sequence[Shard],
+    engine: str = "serial",
+    workers: int | None = None,
+    on_done: Callable[[Shard, Any], None] | None = None,
+    on_tick: Callable[[float], None] | None = None,
+) -> list[Any]:
+    """Apply ``work`` to every shard.
+
+    Args:
+        engine: "serial" or "processes" (spawned, so that threads and accelerators of the parent do no harm).
+        workers: processes; None takes all cores this process may use.
+        on_done: called here with each finished shard and its result, in order of completion.
+        on_tick: called here with what work reports through :func:`tick`.
+    Returns:
+        Results in the order of ``shards``.
+    Raises:
+        Exception: the first one that work raised; no further shard is started after it.
+        BenchError: worker processes died; the message names their shards. All others were finished before.
+    """
+    if engine not in ("serial", "processes"):
+        raise BenchError(f"unknown engine {engine!r}", expected="serial or processes")
+    if workers is not None and workers < 1:
+        raise BenchError("--workers must be positive", got=workers, expected="1 or more")
+    count = min(workers or default_workers(), len(shards))
+    if engine == "serial" or not shards:
+        return _serial(work, shards, on_done, on_tick)
+    return _Pool(work, shards, count, on_done, on_tick).run()
+
+
+def _serial(work: Work, shards: Sequence[Shard], on_done: Callable | None, on_tick: Callable | None) -> list[Any]:
+    results = []
+    with _listening(on_tick), one_thread():
+        for shard in shards:
+            results.append(work(shard))
+            if on_done:
+                on_done(shard, results[-1])
+    return results
+
+
+@contextmanager
+def _listening(on_tick: Callable[[float], None] | None) -> Iterator[None]:
+    global _on_tick
+    before, _on_tick = _on_tick, on_tick
+    try:
+        yield
+    finally:
+        _on_tick = before
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread inside the block: the order of float additions is then the same everywhere.
+
+    torch is not imported for the purpose; where work loads it inside the block it finds the variables set.
+    """
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else None
+    if torch:
+        torch.set_num_threads(1)
+    try:
+        with _environment(_THREAD_VARIABLES):
+            yield
+    finally:
+        if torch and threads:
+            torch.set_num_threads(threads)
+
+
+@contextmanager
+def _environment(names: Sequence[str]) -> Iterator[None]:
+    """Set variables to "1" and restore them afterwards."""
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class _Worker:
+    """A spawned process and the two ends of its pipe."""
+
+    def __init__(self, context: Any, work: Work):
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.shard: Shard | None = None
+
+    def give(self, shard: Shard) -> None:
+        self.shard = shard
+        try:
+            self.connection.send(shard)
+        except (BrokenPipeError, OSError):
+            pass  # it has died; its sentinel says so
+
+    def stop(self) -> None:
+        self.connection.close()  # the worker sees the end of the pipe and leaves
+        self.process.join(timeout=2)
+        if self.process.is_alive():
+            self.process.terminate()
+            self.process.join(timeout=2)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+class _Pool:
+    """Gives one shard at a time to each worker, so that a death names exactly one shard."""
+
+    def __init__(
+        self, work: Work, shards: Sequence[Shard], count: int, on_done: Callable | None, on_tick: Callable | None
+    ):
+        self.context = multiprocessing.get_context("spawn")
+        self.work, self.shards, self.count, self.on_done, self.on_tick = work, shards, count, on_done, on_tick
+        self.todo = deque(shards)
+        self.results: dict[int, Any] = {}
+        self.lost: list[tuple[Shard, int | None]] = []
+        self.error: BaseException | None = None
+        self.workers: list[_Worker] = []
+
+    def run(self) -> list[Any]:
+        try:
+            with _environment((*_THREAD_VARIABLES, *_CHILD_VARIABLES)):
+                for _ in range(self.count):
+                    self._start_worker()
+                while any(w.shard for w in self.workers):
+                    self._step()
+        finally:
+            for worker in self.workers:
+                worker.stop()
+        if self.error is not None:
+            raise self.error
+        if self.lost:
+            self._raise_lost()
+        return [self.results[shard.index] for shard in self.shards]
+
+    def _start_worker(self) -> None:
+        worker = _Worker(self.context, self.work)
+        self.workers.append(worker)
+        self._feed(worker)
+
+    def _feed(self, worker: _Worker) -> None:
+        worker.shard = None
+        if self.todo and self.error is None:
+            worker.give(self.todo.popleft())
+
+    def _step(self) -> None:
+        """Wait for a message or a death and deal with it. A worker's last words are read before its death counts."""
+        busy = {w.connection: w for w in self.workers if w.shard}
+        dead = {w.process.sentinel: w for w in self.workers if w.shard}
+        ready = wait([*busy, *dead])
+        spoken = [busy[r] for r in ready if r in busy]
+        for worker in spoken:
+            try:
+                self._hear(worker, *worker.connection.recv())
+            except (EOFError, OSError):
+                self._bury(worker)
+        for worker in (dead[r] for r in ready if r in dead):
+            if worker not in spoken:
+                self._bury(worker)
+
+    def _hear(self, worker: _Worker, kind: str, value: Any) -> None:
+        if kind == "tick":
+            if self.on_tick:
+                self.on_tick(value)
+            return
+        shard = worker.shard
+        assert shard is not None
+        if kind == "done":
+            self.results[shard.index] = value
+            if self.on_done:
+                self.on_done(shard, value)
+        else:
+            self.error = self.error or value
+        self._feed(worker)
+
+    def _bury(self, worker: _Worker) -> None:
+        if worker.shard is not None:
+            worker.process.join(timeout=5)
+            self.lost.append((worker.shard, worker.process.exitcode))
+            worker.shard = None
+        self.workers.remove(worker)
+        worker.stop()
+        if self.todo and self.error is None and len(self.lost) < 2 * self.count + 2:  # not for ever: each may be killed
+            self._start_worker()
+
+    def _raise_lost(self) -> None:
+        names = ", ".join(f"{s.index} ({s.ids[0]} to {s.ids[-1]}, exit code {code})" for s, code in self.lost)
+        finished = len(self.results)
+        raise BenchError(
+            f"worker processes died in shard {names}",
+            got=f"{finished} of {len(self.shards)} shards finished",
+            expected="all",
+            fix="run the same command again: finished shards are kept; if it ran out of "
+            "memory, lower --workers or --batch-size",
+        )
+
+
+def _serve(connection: Connection, work: Work) -> None:
+    """A worker's life: take a shard, answer, until the pipe closes. Interrupts are the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _leave_with_parent()
+    with _listening(lambda amount: connection.send(("tick", amount))), one_thread():
+        while True:
+            try:
+                shard = connection.recv()
+            except (EOFError, OSError):
+                return
+            try:
+                answer = ("done", work(shard))
+            except Exception as error:  # sent to the parent, which raises it
+                answer = ("error", _portable(error, shard))
+            try:
+                connection.send(answer)
+            except (BrokenPipeError, OSError):
+                return
+
+
+def _portable(error: Exception, shard: Shard) -> Exception:
+    """The error itself if it is one for the user, else a RuntimeError that carries the worker's traceback as text."""
+    if isinstance(error, BenchError):
+        return error
+    trace = "".join(traceback.format_exception(error))
+    return RuntimeError(f"shard {shard.index} ({shard.ids[0]} to {shard.ids[-1]}) failed:\n{trace}")
+
+
+def _leave_with_parent() -> None:
+    """Exit at once if the parent is gone, even in the middle of a shard: a resumed run must not meet an old worker."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,107 @@
+"""Reading prepared datasets. Every picture is checked against the manifest's pixel hash as it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.api import DatasetInfo
+from bench.errors import DataError
+from bench.images import pixel_sha256, read_rgb, to_tensor
+from bench.manifest import Manifest, PreparedPaths, load_manifest
+from bench.rundir import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A dataset whose preparation was verified.
+
+    Args:
+        manifest: ids and hashes. paths: where its pictures lie.
+    """
+
+    manifest: Manifest
+    paths: PreparedPaths
+
+    @classmethod
+    def open(cls, root: Path, dataset_id: str) -> PreparedDataset:
+        """Refuse a dataset that is not prepared, or prepared from another state of its manifest."""
+        manifest = load_manifest(root, dataset_id)
+        paths = PreparedPaths.of(root, dataset_id)
+        fix = f"run `bench prepare --dataset {dataset_id}`"
+        if not paths.done.is_file():
+            raise DataError(f"dataset {dataset_id!r} is not prepared", expected=str(paths.done), fix=fix)
+        done = read_json(paths.done)
+        if done.get("manifest_sha256") != manifest.sha256:
+            raise DataError(
+                f"dataset {dataset_id!r} was prepared from another state of its manifest",
+                got=str(done.get("manifest_sha256"))[:12],
+                expected=manifest.sha256[:12],
+                fix=fix,
+            )
+        return cls(manifest, paths)
+
+    @property
+    def id(self) -> str:
+        return self.manifest.id
+
+    @property
+    def info(self) -> DatasetInfo:
+        return self.manifest.info
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        return self.manifest.pixel_hashes()
+
+    def read(self, image_id: str) -> np.ndarray:
+        """(R, R, 3) uint8.
+
+        Raises:
+            DataError: the file is missing, damaged, of another size or mode, or holds other pixels than the manifest
+                says; the message names the file and the command that mends it.
+        """
+        path = self.paths.image(image_id)
+        array = read_rgb(path, self.manifest.resolution)
+        if pixel_sha256(array) != self._hashes[image_id]:
+            raise DataError(
+                f"picture {path} was changed after preparation",
+                got=f"pixels {pixel_sha256(array)[:12]}",
+                expected=self._hashes[image_id][:12],
+                fix=f"run `bench prepare --dataset {self.id}`",
+            )
+        return array
+
+    def stack(self, ids: Sequence[str]) -> np.ndarray:
+        """(B, R, R, 3) uint8 in the order of ``ids``."""
+        return np.stack([self.read(i) for i in ids])
+
+    def tensor(self, ids: Sequence[str]) -> Tensor:
+        """(B, 3, R, R) float32 in [-1, 1], on the CPU."""
+        return to_tensor(self.stack(ids))
+
+    def batches(self, ids: Sequence[str], size: int) -> Iterator[tuple[list[str], Tensor]]:
+        """(ids, pictures) in order; nothing is dropped, the last batch may be short."""
+        for start in range(0, len(ids), size):
+            chunk = list(ids[start : start + size])
+            yield chunk, self.tensor(chunk)
+
+    def truth(self) -> pd.DataFrame:
+        """Ground truth of a rendered dataset, one row an image, in manifest order."""
+        import pandas as pd
+
+        if not self.paths.truth.is_file():
+            raise DataError(
+                f"dataset {self.id!r} has no ground truth",
+                expected="a rendered dataset",
+                fix="only kind 'rendered' has it",
+            )
+        return pd.read_parquet(self.paths.truth)

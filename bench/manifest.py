@@ -1,0 +1,329 @@
+"""Dataset manifests: which pictures, in which order, with which hashes. Owns every path under datasets/.
+
+A manifest is ``datasets/<id>.yaml``. Its images stand in the file itself or, above ``INLINE`` of them, in a sidecar
+``<id>.csv``. Prepared data lies in ``datasets/prepared/<id>/`` (see :class:`PreparedPaths`).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.api import DatasetInfo
+from bench.errors import BenchError, DataError, UnknownName
+from bench.images import atomic_write
+from bench.runid import canonical_json, check_id
+
+INLINE = 2000  # images listed in the yaml itself; a longer list goes to a csv beside it
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser reads 1,500 entries in 0.1 s instead of 1 s
+
+
+class ImageEntry(BaseModel):
+    """One picture. ``sha256`` is over decoded pixels or over file bytes, as the manifest's ``hash`` says.
+
+    Folder datasets also keep the source file's name, bytes and size, and the hash of the prepared pixels.
+    """
+
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+    id: str
+    sha256: str
+    file: str | None = None
+    bytes: int | None = None
+    width: int | None = None
+    height: int | None = None
+    pixels: str | None = None
+
+
+class RenderSpec(BaseModel):
+    """Where a rendered dataset comes from. ``clip``: frames per clip of a video split (ids ``03_0017``)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    renderer_version: str | int
+    split: str
+    seed: int = 0
+    clip: int | None = None
+
+
+class FolderSpec(BaseModel):
+    """How a folder of pictures becomes a dataset. ``source`` is relative to the project where it lies inside it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str
+    align: Literal["none"] = "none"
+    crop: Literal["none", "center"] = "none"
+    convert: bool = False
+    resize: Literal["pil_lanczos"] = "pil_lanczos"
+
+
+class Manifest(BaseModel):
+    """A dataset manifest. ``count`` is the number of images; ``images`` their ids and hashes, in order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    title: str = ""
+    domain: str
+    kind: Literal["rendered", "folder"]
+    resolution: int = Field(ge=4)
+    licence: str
+    hash: Literal["pixels", "file"] = "pixels"
+    count: int = Field(ge=1)
+    render: RenderSpec | None = None
+    folder: FolderSpec | None = None
+    images_file: str | None = None
+    images: list[ImageEntry] = []
+
+    @property
+    def ids(self) -> list[str]:
+        """All image ids, in manifest order."""
+        return [entry.id for entry in self.images]
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(self.id, self.domain, self.resolution, self.count)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the manifest's meaning (not its layout or comments): what a run records about its data."""
+        meaning = self.model_dump(exclude={"images_file", "title", "licence"}, exclude_none=True)
+        return hashlib.sha256(canonical_json(meaning).encode()).hexdigest()
+
+    def pixel_hashes(self) -> dict[str, str]:
+        """image id -> SHA-256 of the prepared picture's decoded RGB pixels."""
+        return {e.id: (e.sha256 if self.hash == "pixels" else e.pixels or "") for e in self.images}
+
+    def select(self, limit: int | None) -> list[str]:
+        """The first ``limit`` ids (all for None)."""
+        if limit is not None and limit < 1:
+            raise BenchError(
+                "--limit selects no image", got=limit, expected="1 or more", fix="give a positive --limit or none"
+            )
+        return self.ids[:limit]
+
+
+@dataclass(frozen=True)
+class PreparedPaths:
+    """Every path of a prepared dataset."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, root: Path, dataset_id: str) -> PreparedPaths:
+        return cls(Path(root) / "datasets" / "prepared" / dataset_id)
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
+
+    @property
+    def labels(self) -> Path:
+        return self.folder / "labels"
+
+    @property
+    def truth(self) -> Path:
+        return self.folder / "truth.parquet"
+
+    @property
+    def done(self) -> Path:
+        """Written last: a dataset without it is not prepared."""
+        return self.folder / "prepared.json"
+
+    @property
+    def parts(self) -> Path:
+        """Rows of a preparation in progress."""
+        return self.folder / "parts"
+
+    @property
+    def mismatches(self) -> Path:
+        return self.folder / "mismatches.csv"
+
+    def image(self, image_id: str) -> Path:
+        return self.images / f"{image_id}.png"
+
+    def label(self, image_id: str) -> Path:
+        return self.labels / f"{image_id}.png"
+
+    def counterfactual(self, image_id: str, attribute: str, degree: float) -> Path:
+        return self.folder / "counterfactual" / f"{attribute}_{degree:+g}" / f"{image_id}.png"
+
+
+def manifest_path(root: Path, dataset_id: str) -> Path:
+    return Path(root) / "datasets" / f"{dataset_id}.yaml"
+
+
+def dataset_ids(root: Path) -> list[str]:
+    """Ids of all datasets of a project: the stems of datasets/*.yaml."""
+    return sorted(p.stem for p in (Path(root) / "datasets").glob("*.yaml"))
+
+
+def load_manifest(root: Path, dataset_id: str, allow_empty: bool = False) -> Manifest:
+    """Read and validate datasets/<dataset_id>.yaml.
+
+    Args:
+        allow_empty: accept a manifest without images (one whose hashes ``bench prepare --update`` still has to write).
+    Raises:
+        UnknownName: no such dataset. DataError: the file breaks a rule; the message names file, entry and rule.
+    """
+    path = manifest_path(root, dataset_id)
+    if not path.is_file():
+        raise UnknownName.of("dataset", dataset_id, dataset_ids(root))
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"manifest {path} is not YAML", got=" ".join(str(error).split()), fix="correct the file"
+        ) from None
+    if not isinstance(raw, dict):
+        raise DataError(
+            f"manifest {path} is not a mapping",
+            got=type(raw).__name__,
+            expected="keys id, domain, kind, ...",
+            fix="correct the file",
+        )
+    if raw.get("images_file"):
+        raw = {**raw, "images": _read_sidecar(path.with_name(str(raw["images_file"])), path, allow_empty)}
+    manifest = _validate(raw, path)
+    if manifest.id != dataset_id:
+        raise DataError(
+            f"manifest {path} names another dataset",
+            got=manifest.id,
+            expected=dataset_id,
+            fix="make id and file name agree",
+        )
+    if manifest.images or not allow_empty:
+        _check_images(manifest, path)
+    return manifest
+
+
+def save_manifest(root: Path, manifest: Manifest) -> Path:
+    """Write a manifest (and its sidecar) atomically; one line per image, so that a change is a readable diff."""
+    path = manifest_path(root, manifest.id)
+    columns = [c for c in ImageEntry.model_fields if any(getattr(e, c) is not None for e in manifest.images)]
+    head = manifest.model_dump(exclude={"images", "images_file"}, exclude_none=True)
+    if not head.get("title"):
+        head.pop("title", None)
+    if len(manifest.images) > INLINE:
+        sidecar = path.with_suffix(".csv")
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([getattr(e, c) for c in columns] for e in manifest.images)
+        atomic_write(sidecar, text.getvalue())
+        head["images_file"] = sidecar.name
+    body = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=120)
+    if len(manifest.images) <= INLINE:
+        rows = [{c: v for c in columns if (v := getattr(e, c)) is not None} for e in manifest.images]
+        body += "images:\n" + "".join(f"- {_flow(row)}\n" for row in rows)
+    atomic_write(path, body)
+    return path
+
+
+def _flow(row: dict[str, Any]) -> str:
+    """One image as a YAML flow mapping on one line; text is quoted as JSON, which YAML reads."""
+    return "{" + ", ".join(f"{k}: {canonical_json(v)}" for k, v in row.items()) + "}"
+
+
+def _read_sidecar(path: Path, manifest: Path, allow_empty: bool) -> list[dict[str, Any]]:
+    if not path.is_file():
+        if allow_empty:
+            return []
+        raise DataError(
+            f"image list {path} of {manifest.name} is missing",
+            fix="restore it, or write it with `bench prepare --update`",
+        )
+    with open(path, newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        if not reader.fieldnames or not {"id", "sha256"} <= set(reader.fieldnames):
+            raise DataError(f"image list {path} lacks columns", got=reader.fieldnames, expected="id,sha256")
+        return [{k: v for k, v in row.items() if k is not None and v not in (None, "")} for row in reader]
+
+
+def _validate(raw: dict[str, Any], path: Path) -> Manifest:
+    try:
+        manifest = Manifest.model_validate(raw)
+    except ValidationError as error:
+        raise DataError(
+            f"manifest {path} is not valid",
+            got=one_line(error),
+            fix="correct these keys; docs/adding_a_dataset.md lists all",
+        ) from None
+    check_id("dataset", manifest.id)
+    check_id("domain", manifest.domain)
+    section = "render" if manifest.kind == "rendered" else "folder"
+    if getattr(manifest, section) is None:
+        raise DataError(
+            f"manifest {path} is not valid",
+            got=f"kind {manifest.kind!r} without {section!r}",
+            expected=f"a section {section!r}",
+        )
+    return manifest
+
+
+def one_line(error: ValidationError, most: int = 3) -> str:
+    """The first few problems pydantic found, as ``key: problem``."""
+    problems = [f"{'.'.join(str(p) for p in e['loc']) or 'file'}: {e['msg'].lower()}" for e in error.errors()]
+    more = f" and {len(problems) - most} more" if len(problems) > most else ""
+    return "; ".join(problems[:most]) + more
+
+
+def name_some(ids: Iterable[str], most: int = 10) -> str:
+    """``a, b, c and 5 more``: the first ids and the number of the rest."""
+    ids = list(ids)
+    return ", ".join(ids[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "")
+
+
+def duplicates(ids: Sequence[str]) -> list[str]:
+    """Ids that occur more than once, each named once, in order of first repetition."""
+    seen: set[str] = set()
+    twice: dict[str, None] = {}
+    for image_id in ids:
+        if image_id in seen:
+            twice[image_id] = None
+        seen.add(image_id)
+    return list(twice)
+
+
+def _check_images(manifest: Manifest, path: Path) -> None:
+    """Rules over the whole list: one entry an image, well-formed hashes, safe names, the declared count."""
+    ids = manifest.ids
+    if len(ids) != manifest.count:
+        raise DataError(
+            f"manifest {path} lists the wrong number of images",
+            got=len(ids),
+            expected=f"count {manifest.count}",
+            fix=f"`bench prepare --dataset {manifest.id} --update` writes the list",
+        )
+    if twice := duplicates(ids):
+        raise DataError(
+            f"manifest {path} lists images twice",
+            got=name_some(twice),
+            expected="every id once",
+            fix="delete the second entries",
+        )
+    if unsafe := [i for i in ids if not i or i.startswith(".") or "/" in i or "\\" in i]:
+        raise DataError(
+            f"manifest {path} has ids that cannot be file names", got=name_some(unsafe), fix="rename the pictures"
+        )
+    bad = [e.id for e in manifest.images if not _SHA256.fullmatch(e.sha256)]
+    if manifest.hash == "file":
+        bad += [e.id for e in manifest.images if not _SHA256.fullmatch(e.pixels or "")]
+    if bad:
+        raise DataError(
+            f"manifest {path} has malformed hashes",
+            got=name_some(bad),
+            expected="64 lower-case hex digits (SHA-256)",
+            fix=f"`bench prepare --dataset {manifest.id} --update` writes them",
+        )

@@ -1,0 +1,296 @@
+"""The folder of one run, and the rules that keep it whole.
+
+A run is written in shards. A shard is a folder that appears under its final name in one rename, so it is either
+complete or absent. When all shards are there they are joined, ``run.json`` is written last and the shards go. A run
+killed at any moment is therefore absent, resumable or complete, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.codes import join_codes, read_codes
+from bench.errors import BenchError, DataError
+from bench.images import atomic_write, write_error
+from bench.manifest import duplicates, name_some
+from bench.runid import RunName
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomically, with sorted keys and a newline at the end, so that equal values are equal files."""
+    atomic_write(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file the suite wrote; DataError if it is damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read",
+            got=" ".join(str(error).split()),
+            expected="JSON written by bench",
+            fix="delete it and run the same command again",
+        ) from None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder. ``state()`` says absent, partial, complete or foreign (no known layout)."""
+
+    folder: Path
+    name: RunName
+
+    @property
+    def scope(self) -> str:
+        return self.folder.parent.parent.name
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
+
+    @property
+    def codes(self) -> Path:
+        return self.folder / "w_plus.safetensors"
+
+    @property
+    def json(self) -> Path:
+        """Written last."""
+        return self.folder / "run.json"
+
+    @property
+    def shards(self) -> Path:
+        return self.folder / "shards"
+
+    @property
+    def plan(self) -> Path:
+        """Settings of a run in progress."""
+        return self.shards / "plan.json"
+
+    def image(self, image_id: str) -> Path:
+        return self.images / f"{image_id}.png"
+
+    def shard(self, index: int) -> Path:
+        return self.shards / f"{index:05d}"
+
+    def state(self) -> str:
+        if self.json.is_file():
+            return "complete"
+        if not self.folder.is_dir() or not any(self.folder.iterdir()):
+            return "absent"
+        return "partial" if self.plan.is_file() else "foreign"
+
+    def read(self) -> dict[str, Any]:
+        """run.json of a complete run.
+
+        Raises:
+            DataError: the run is absent or half written; the message says which command completes it.
+        """
+        state = self.state()
+        if state != "complete":
+            command = f"bench run --method {self.name.method} --dataset {self.name.dataset}"
+            raise DataError(
+                f"run {self.name} has no complete results in {self.folder}",
+                got=f"state {state!r}",
+                expected="run.json",
+                fix=f"run `{command}`" + (" again; it resumes" * (state == "partial")),
+            )
+        return read_json(self.json)
+
+    def read_codes(self) -> tuple[list[str], np.ndarray]:
+        """(ids, w_plus (N, L, D) float32) of a complete run."""
+        return read_codes(self.codes)
+
+    def begin(self, config_hash: str, config: Mapping[str, Any], overwrite: bool = False) -> bool:
+        """Open the run for writing; False when it is complete with these very settings and there is nothing to do.
+
+        Raises:
+            BenchError: the folder holds results of other settings and ``overwrite`` is not given.
+        """
+        state = self.state()
+        if overwrite and state != "absent":
+            self.discard()
+            state = "absent"
+        if state == "foreign":
+            raise BenchError(
+                f"{self.folder} holds files that are no run",
+                got=name_some(sorted(os.listdir(self.folder)), 4),
+                expected="an empty folder",
+                fix="move them away, or pass --overwrite",
+            )
+        if state in ("partial", "complete"):
+            old = read_json(self.plan if state == "partial" else self.json)
+            if old.get("config_hash") != config_hash:
+                raise BenchError(
+                    f"run {self.name} exists with other settings in {self.folder}",
+                    got=_difference(old.get("config", {}), config),
+                    expected="the same settings",
+                    fix="pass --overwrite to replace it, or --variant NAME to keep both",
+                )
+        if state == "complete":
+            self._remove(self.shards)  # left by a kill after run.json was written
+            return False
+        if state == "absent":
+            write_json(self.plan, {"config_hash": config_hash, "config": dict(config)})
+        for leftover in self.shards.glob(".*.tmp"):
+            self._remove(leftover)
+        return True
+
+    def discard(self) -> None:
+        """Delete the run's folder: run.json first, so that a kill half-way leaves nothing that looks complete."""
+        try:
+            self.json.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(self.json, error) from None
+        self._remove(self.folder)
+
+    def _remove(self, folder: Path) -> None:
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+        except OSError as error:
+            raise write_error(folder, error) from None
+
+    def has_shard(self, index: int, ids: Sequence[str]) -> bool:
+        """True when shard ``index`` is committed for exactly these ids."""
+        path = self.shard(index) / "shard.json"
+        return path.is_file() and read_json(path)["ids"] == list(ids)
+
+    def commit_shard(self, index: int, ids: Sequence[str], fill: Callable[[Path], dict[str, Any]]) -> None:
+        """Let ``fill(folder)`` write a shard and return its record, then publish it in one rename.
+
+        If another process has published the same shard meanwhile, ours is dropped: shards are idempotent.
+        """
+        target = self.shard(index)
+        working = self.shards / f".{index:05d}.{os.getpid()}.tmp"
+        try:
+            self._remove(working)
+            working.mkdir(parents=True)
+            record = fill(working)
+            write_json(working / "shard.json", {**record, "ids": list(ids)})
+            if target.exists() and not self.has_shard(index, ids):
+                self._remove(target)
+            if not target.exists():
+                os.replace(working, target)
+        except OSError as error:
+            raise write_error(target, error) from None
+        finally:
+            shutil.rmtree(working, ignore_errors=True)
+
+    def finish(self, shard_ids: Sequence[Sequence[str]], record: Mapping[str, Any]) -> dict[str, Any]:
+        """Join all shards into the final layout, check completeness, write run.json, drop the shards.
+
+        Args:
+            shard_ids: ids of every shard, in order.
+            record: what run.json says besides ids, failures, n and rate.
+        Returns:
+            The content of run.json.
+        """
+        parts = [self._read_shard(i, ids) for i, ids in enumerate(shard_ids)]
+        failures = {k: v for part in parts for k, v in part["failures"].items()}
+        rates = sorted({part["rate_floats"] for part in parts if part["rate_floats"] is not None})
+        ids = [i for chunk in shard_ids for i in chunk]
+        try:
+            self.images.mkdir(parents=True, exist_ok=True)
+            for index, chunk in enumerate(shard_ids):
+                for image_id in chunk:
+                    if image_id not in failures:
+                        _link(self.shard(index) / "images" / f"{image_id}.png", self.image(image_id))
+            join_codes([self.shard(i) / "w_plus.safetensors" for i in range(len(shard_ids))], self.codes)
+        except OSError as error:
+            raise write_error(self.folder, error) from None
+        content = {
+            **record,
+            "ids": ids,
+            "n": len(ids) - len(failures),
+            "failures": failures,
+            "rate_floats": rates[0] if len(rates) == 1 else (rates or None),
+        }
+        self.check_complete(ids, failures)
+        write_json(self.json, content)
+        self._remove(self.shards)
+        return content
+
+    def _read_shard(self, index: int, ids: Sequence[str]) -> dict[str, Any]:
+        if not self.has_shard(index, ids):
+            raise DataError(
+                f"shard {index} of run {self.name} is missing",
+                expected=str(self.shard(index)),
+                fix="run the same `bench run` command again; it resumes",
+            )
+        return read_json(self.shard(index) / "shard.json")
+
+    def check_complete(self, ids: Sequence[str], failures: Mapping[str, str]) -> None:
+        """Exactly the expected ids, once each: all have a picture or a recorded failure, and nothing else is there."""
+        have = {p.stem for p in self.images.glob("*.png")} | set(failures)
+        missing, extra = [i for i in ids if i not in have], sorted(have - set(ids))
+        if missing or extra or duplicates(ids):
+            got = [f"missing {name_some(missing)}"] * bool(missing) + [f"unexpected {name_some(extra)}"] * bool(extra)
+            got += [f"twice {name_some(duplicates(ids))}"] * bool(duplicates(ids))
+            raise DataError(
+                f"run {self.name} does not hold exactly its {len(ids)} images",
+                got="; ".join(got),
+                expected="every selected id once",
+                fix="run it again with --overwrite",
+            )
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run against a second writer; the system lets go of it even after kill -9."""
+        try:
+            import fcntl
+        except ImportError:  # no such locks here (Windows): go on without
+            yield
+            return
+        path = self.folder.parent / f".{self.folder.name}.lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream = open(path, "a")  # noqa: SIM115  held while the run is written
+        except OSError as error:
+            raise write_error(self.folder, error) from None
+        with stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BenchError(
+                    f"run {self.name} is being written by another process",
+                    expected="one writer",
+                    fix="wait for it, or stop it",
+                ) from None
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a finished file where the file system can, else a copy; repeatable after a kill."""
+    if target.exists():
+        target.unlink()
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """``options {'steps': 50} instead of {'steps': 100}``: the first settings that differ, shortened."""
+
+    def show(value: Any) -> str:
+        text = str(value)
+        return text if len(text) <= 60 else text[:57] + "..."
+
+    keys = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
+    return (
+        "; ".join(f"{k} {show(old.get(k))} instead of {show(new.get(k))}" for k in keys[:3]) or "another configuration"
+    )

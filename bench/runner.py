@@ -1,0 +1,256 @@
+"""Pictures -> method -> store. Knows no metric and no plot.
+
+Every picture counts: one that makes its method fail, or whose output is not finite, is tried again alone and then
+recorded with its reason; nothing is dropped. A damaged input, a full disk or a missing weight stops the run instead:
+that is for the user to mend, and the shards finished by then stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench import registry, weights
+from bench.api import Context, Inversion, Method
+from bench.codes import write_codes
+from bench.device import ACCELERATOR_BATCH, autocast, engine_for, resolve_device
+from bench.engine import Shard, Work, make_shards, map_shards, tick
+from bench.errors import BenchError, ShapeError
+from bench.images import to_uint8, write_png
+from bench.loading import PreparedDataset
+from bench.manifest import name_some
+from bench.plan import RunPlan
+from bench.seeds import seed_for
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass
+class Inverted:
+    """Results of some pictures: id -> uint8 picture, id -> w_plus (L, D), id -> reason for those that failed."""
+
+    images: dict[str, np.ndarray] = field(default_factory=dict)
+    codes: dict[str, np.ndarray] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    rates: set[int] = field(default_factory=set)
+
+
+def run(
+    plan: RunPlan,
+    engine: str = "serial",
+    workers: int | None = None,
+    overwrite: bool = False,
+    engine_asked: bool = False,
+    on_tick: Callable[[float], None] | None = None,
+    on_plan: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Carry out a plan, resuming what an earlier process left.
+
+    Args:
+        engine, workers: see :func:`bench.engine.map_shards`. engine_asked: the user named the engine.
+        on_tick: called with numbers of finished images. on_plan: called once with (images to do, images in all).
+    Returns:
+        The content of run.json.
+    Raises:
+        BenchError: input, disk, weights, or every picture failed.
+    """
+    device = resolve_device(plan.device)
+    engine = engine_for(device, engine, engine_asked)
+    PreparedDataset.open(plan.root, plan.dataset)
+    folder = plan.run
+    with folder.lock():
+        if not folder.begin(plan.config_hash, plan.config, overwrite):
+            return folder.read()
+        shards = make_shards(plan.ids, plan.shard_size)
+        todo = [shard for shard in shards if not folder.has_shard(shard.index, shard.ids)]
+        if on_plan:
+            on_plan(sum(len(shard.ids) for shard in todo), len(plan.ids))
+        try:
+            map_shards(Work(invert_shard, {"plan": plan}), todo, engine, workers, on_tick=on_tick)
+        finally:
+            _loaded.cache_clear()
+        result = folder.finish([shard.ids for shard in shards], plan.record())
+        if result["n"] == 0:
+            folder.discard()
+            reason = next(iter(result["failures"].values()))
+            raise BenchError(
+                f"method {plan.method!r} failed on all {len(plan.ids)} images of {plan.dataset!r}", got=reason
+            )
+    return result
+
+
+def load_method(
+    root: Path,
+    method: str,
+    domain: str,
+    options: dict[str, Any] | None = None,
+    device: str = "cpu",
+    precision: str = "fp32",
+) -> Method:
+    """A method ready for pictures: generator of the domain, verified weights, networks built.
+
+    Args:
+        options: overrides of its defaults. device: as in :func:`bench.device.resolve_device`.
+    """
+    from bench.generator import SharedGenerator
+
+    cls = registry.methods(root).load(method)
+    where = resolve_device(device)
+    context = Context(
+        domain=domain,
+        generator=SharedGenerator.load(domain, where, root),
+        device=where,
+        load_weights=lambda weights_id: weights.load(root, weights_id),
+        precision=precision,
+    )
+    return cls(context, **(options or {}))
+
+
+@lru_cache(maxsize=1)  # one plan per process at a time; plans compare by identity
+def _loaded(plan: RunPlan) -> tuple[Method, PreparedDataset]:
+    dataset = PreparedDataset.open(plan.root, plan.dataset)
+    method = load_method(plan.root, plan.method, plan.domain, plan.options, plan.device, plan.precision)
+    expected = method.generator.resolution
+    if dataset.manifest.resolution != expected:
+        raise BenchError(
+            f"dataset {plan.dataset!r} does not fit the generator of domain {plan.domain!r}",
+            got=f"{dataset.manifest.resolution} px",
+            expected=f"{expected} px",
+            fix=f"prepare it with --resolution {expected}",
+        )
+    return method, dataset
+
+
+def invert_shard(shard: Shard, plan: RunPlan) -> int:
+    """The unit of work: invert one shard's pictures and commit them. Returns the number of failures."""
+    method, dataset = _loaded(plan)
+    size = plan.batch_size if method.device.type == "cpu" else max(plan.batch_size, ACCELERATOR_BATCH)
+    done = Inverted()
+    for ids, x in dataset.batches(shard.ids, size):
+        seeds = [image_seed(plan.seed, plan.dataset, i) for i in ids]
+        with _ticking(method, len(ids)):
+            invert_isolated(method, ids, x.to(method.device), seeds, plan.precision, done)
+
+    def fill(folder: Path) -> dict[str, Any]:
+        (folder / "images").mkdir()
+        for image_id, image in done.images.items():
+            write_png(folder / "images" / f"{image_id}.png", image)
+        kept = [i for i in shard.ids if i in done.codes]
+        w_plus = np.stack([done.codes[i] for i in kept]) if kept else np.zeros((0, 1, 1), np.float32)
+        write_codes(folder / "w_plus.safetensors", kept, w_plus)
+        return {"failures": done.failures, "rate_floats": _one_rate(done.rates)}
+
+    plan.run.commit_shard(shard.index, shard.ids, fill)
+    return len(done.failures)
+
+
+def image_seed(seed: int, dataset: str, image_id: str) -> int:
+    """The seed of one picture's random numbers: the same for every method, batch split and worker."""
+    return seed_for(seed, "image", dataset, image_id)
+
+
+def invert_isolated(
+    method: Method, ids: Sequence[str], x: Tensor, seeds: Sequence[int], precision: str, into: Inverted
+) -> None:
+    """Invert a batch; if it raises, or for pictures whose output is not finite, try them one by one.
+
+    Args:
+        x: (B, 3, R, R) in [-1, 1] on the method's device.
+        into: gains one picture and code, or one failure, for every id.
+    """
+    import torch
+
+    try:
+        images, inversion, finite = invert_batch(method, x, seeds, precision)
+    except BenchError:  # the user's to mend (weights, input, options), not this picture's fault
+        raise
+    except Exception as error:  # a method may raise anything; its other pictures must not suffer
+        if len(ids) == 1:
+            into.failures[ids[0]] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+            return
+        if x.device.type == "cuda":
+            torch.cuda.empty_cache()
+        finite = [False] * len(ids)
+    for n, image_id in enumerate(ids):
+        if finite[n]:
+            into.images[image_id] = images[n]
+            into.codes[image_id] = inversion.w_plus[n].detach().float().cpu().numpy()
+            into.rates.add(inversion.rate())
+        elif len(ids) == 1:
+            into.failures[image_id] = "the output is not finite"
+        else:
+            invert_isolated(method, [image_id], x[n : n + 1], [seeds[n]], precision, into)
+
+
+def invert_batch(
+    method: Method, x: Tensor, seeds: Sequence[int], precision: str
+) -> tuple[np.ndarray, Inversion, list[bool]]:
+    """embed and render one batch.
+
+    Returns:
+        (B, R, R, 3) uint8; the inversion; per picture whether all of its output is finite.
+    Raises:
+        ShapeError: the method returned something of another shape than its contract says.
+    """
+    import torch
+
+    method.context.image_seeds = list(seeds)
+    with torch.no_grad(), autocast(x.device, precision):
+        inversion = method.embed(x)
+        x_hat = method.render(inversion.w_plus, inversion)
+    check_shapes(method, x, inversion, x_hat)
+    finite = _finite(x_hat) & _finite(inversion.w_plus)
+    for kept in inversion.memory.values():
+        finite &= _finite(kept)
+    return to_uint8(torch.nan_to_num(x_hat.float())), inversion, finite.tolist()
+
+
+def _finite(values: Tensor) -> torch.Tensor:
+    return values.detach().flatten(1).isfinite().all(1).cpu()
+
+
+def check_shapes(method: Method, x: Tensor, inversion: Inversion, x_hat: Tensor) -> None:
+    """The contract's shapes, or a ShapeError that says which one was broken."""
+    name = type(method).__module__.rsplit(".", 1)[-1]
+    w_plus = inversion.w_plus
+    want = (len(x), method.generator.n_latent, method.generator.style_dim)
+    if tuple(w_plus.shape) != want:
+        raise ShapeError(f"method {name!r} returned codes of the wrong shape", got=tuple(w_plus.shape), expected=want)
+    if x_hat.shape != x.shape:
+        raise ShapeError(f"method {name!r} rendered the wrong shape", got=tuple(x_hat.shape), expected=tuple(x.shape))
+    short = [key for key, kept in inversion.memory.items() if len(kept) != len(x)]
+    if short:
+        raise ShapeError(
+            f"method {name!r} keeps memory that is not per image", got=name_some(short), expected="(B, ...)"
+        )
+
+
+def _one_rate(rates: set[int]) -> int | None:
+    return max(rates) if rates else None
+
+
+class _ticking:
+    """Turns a method's own progress (0 to 1 for a batch) into images for the bar; what it left unsaid comes at the end."""
+
+    def __init__(self, method: Method, images: int):
+        self.method, self.images, self.said = method, images, 0.0
+
+    def __enter__(self) -> None:
+        self.method.context.progress = self._say
+
+    def _say(self, fraction: float) -> None:
+        fraction = min(max(float(fraction), self.said), 1.0)
+        if fraction - self.said >= 0.02 or fraction == 1.0:
+            tick((fraction - self.said) * self.images)
+            self.said = fraction
+
+    def __exit__(self, *_: object) -> None:
+        self.method.context.progress = lambda fraction: None
+        tick((1.0 - self.said) * self.images)

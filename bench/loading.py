@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,10 +27,12 @@ class PreparedDataset:
 
     Args:
         manifest: ids and hashes. paths: where its pictures lie.
+        drifted: id -> pixel hash of pictures that this machine renders with other rounding than the manifest's.
     """
 
     manifest: Manifest
     paths: PreparedPaths
+    drifted: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, root: Path, dataset_id: str) -> PreparedDataset:
@@ -48,7 +50,7 @@ class PreparedDataset:
                 expected=manifest.sha256[:12],
                 fix=fix,
             )
-        return cls(manifest, paths)
+        return cls(manifest, paths, done.get("drifted", {}))
 
     @property
     def id(self) -> str:
@@ -60,7 +62,7 @@ class PreparedDataset:
 
     @cached_property
     def _hashes(self) -> dict[str, str]:
-        return self.manifest.pixel_hashes()
+        return {**self.manifest.pixel_hashes(), **self.drifted}
 
     def read(self, image_id: str) -> np.ndarray:
         """(R, R, 3) uint8.

@@ -31,7 +31,9 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser reads 1,
 class ImageEntry(BaseModel):
     """One picture. ``sha256`` is over decoded pixels or over file bytes, as the manifest's ``hash`` says.
 
-    Folder datasets also keep the source file's name, bytes and size, and the hash of the prepared pixels.
+    Folder datasets also keep the source file's name, bytes and size, and the hash of the prepared pixels. Rendered
+    ones may keep ``coarse``, the mean colour of 4 x 4 fields, which tells another machine's rounding from another
+    picture (see bench/rendering.py).
     """
 
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
@@ -43,6 +45,7 @@ class ImageEntry(BaseModel):
     width: int | None = None
     height: int | None = None
     pixels: str | None = None
+    coarse: str | None = None
 
 
 class RenderSpec(BaseModel):
@@ -147,8 +150,9 @@ class PreparedPaths:
         return self.folder / "parts"
 
     @property
-    def mismatches(self) -> Path:
-        return self.folder / "mismatches.csv"
+    def problems(self) -> Path:
+        """Every picture the last preparation complained about, one line each."""
+        return self.folder / "problems.csv"
 
     def image(self, image_id: str) -> Path:
         return self.images / f"{image_id}.png"

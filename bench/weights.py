@@ -1,0 +1,212 @@
+"""weights/manifest.yaml: which weight files exist, where they come from, and loading them verified.
+
+Only safetensors are read (no code can hide in them) and only after size and SHA-256 agree with the manifest, so a run
+never uses a file other than the one its record names. Reading the manifest imports no torch.
+
+The manifest has two sections: ``weights`` (a list of :class:`Entry`) and ``domains`` (domain -> :class:`Domain`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bench.errors import BenchError, UnknownName, WeightsError
+from bench.images import atomic_write
+from bench.manifest import one_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FOLDER = "weights"
+FORMAT_KEY = "bench"  # safetensors metadata: key under which this suite keeps its own JSON
+
+
+class Entry(BaseModel):
+    """One weight file.
+
+    ``file`` and ``card`` (model card: data, recipe, limits) are relative to ``weights/``. ``kind`` says what it holds:
+    generator, discriminator, encoder, ...
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[a-z0-9_]+$")
+    file: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size_bytes: int = Field(gt=0)
+    domain: str
+    kind: str
+    licence: str
+    card: str = ""
+
+    @field_validator("file", "card")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        path = PurePosixPath(value)
+        if path.is_absolute() or ".." in path.parts or "\\" in value:
+            raise ValueError(f"{value!r} leaves the weights folder")
+        return value
+
+    @field_validator("file")
+    @classmethod
+    def _safetensors(cls, value: str) -> str:
+        if not value.endswith(".safetensors"):
+            raise ValueError(f"{value!r} is not a .safetensors file")
+        return value
+
+
+class Domain(BaseModel):
+    """What a domain needs before any method: its one generator and the side of its pictures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    generator: str
+    resolution: int = Field(ge=8)
+
+
+class WeightManifest(BaseModel):
+    """Contents of weights/manifest.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weights: list[Entry] = []
+    domains: dict[str, Domain] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> WeightManifest:
+        ids = [entry.id for entry in self.weights]
+        twice = sorted({i for i in ids if ids.count(i) > 1})
+        if twice:
+            raise ValueError(f"ids listed twice: {', '.join(twice)}")
+        absent = sorted({d.generator for d in self.domains.values()} - set(ids))
+        if absent:
+            raise ValueError(f"domains name weights that are not listed: {', '.join(absent)}")
+        return self
+
+    def entry(self, weights_id: str) -> Entry:
+        """The entry of an id, or UnknownName."""
+        for entry in self.weights:
+            if entry.id == weights_id:
+                return entry
+        raise UnknownName.of("weights", weights_id, [e.id for e in self.weights])
+
+    def domain(self, name: str) -> Domain:
+        """The domain's generator and resolution, or an error that lists the domains there are."""
+        if name not in self.domains:
+            raise WeightsError(f"no generator for domain {name!r}", expected=f"one of: {', '.join(sorted(self.domains)) or '(none)'}",
+                               fix="add it to the domains section of weights/manifest.yaml, or train it with `bench train generator`")
+        return self.domains[name]
+
+
+def manifest_path(root: str | Path) -> Path:
+    """Where the manifest is."""
+    return Path(root) / FOLDER / "manifest.yaml"
+
+
+def read_manifest(root: str | Path) -> WeightManifest:
+    """Parse and validate the manifest of a project; a project without one has no weights.
+
+    Raises:
+        WeightsError: not YAML, unknown or missing fields, duplicate ids, paths that leave the folder.
+    """
+    path = manifest_path(root)
+    if not path.is_file():
+        return WeightManifest()
+    try:
+        return WeightManifest.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except ValidationError as error:
+        raise WeightsError(f"weight manifest {path} is not valid", got=one_line(error), fix="mend the file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise WeightsError(f"weight manifest {path} cannot be read", got=" ".join(str(error).split()), expected="YAML") from None
+
+
+def needed(root: str | Path, domain: str, method_weights: Mapping[str, str]) -> dict[str, str]:
+    """Weights a method uses in a domain: id -> sha256, the domain's generator first.
+
+    Args:
+        method_weights: the method's ``weights`` attribute, domain -> id; may be empty.
+    """
+    manifest = read_manifest(root)
+    ids = [manifest.domain(domain).generator]
+    if domain in method_weights:
+        ids.append(method_weights[domain])
+    return {weights_id: manifest.entry(weights_id).sha256 for weights_id in ids}
+
+
+def verified_bytes(root: str | Path, entry: Entry) -> bytes:
+    """The file's bytes, once size and SHA-256 agree with the manifest.
+
+    Raises:
+        WeightsError: missing, unreadable, wrong size (truncated), wrong hash.
+    """
+    path = Path(root) / FOLDER / entry.file
+    fix = f"restore it (`git checkout -- {FOLDER}/{entry.file}` or `dvc pull`), or update its entry if it was trained anew"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"weights {entry.id!r}: cannot read {path}", got=error.strerror or str(error), fix=fix) from None
+    if len(data) != entry.size_bytes:
+        raise WeightsError(f"weights {entry.id!r}: {path} has the wrong size", got=f"{len(data)} bytes",
+                           expected=f"{entry.size_bytes} bytes", fix=fix)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != entry.sha256:
+        raise WeightsError(f"weights {entry.id!r}: {path} is not the file the manifest names", got=f"sha256 {digest}",
+                           expected=entry.sha256, fix=fix)
+    return data
+
+
+def load(root: str | Path, weights_id: str) -> dict[str, Tensor]:
+    """Verified state dict, float16 widened to float32, on the CPU."""
+    return load_with_meta(root, weights_id)[0]
+
+
+def load_with_meta(root: str | Path, weights_id: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """As :func:`load`, with the JSON that the file's writer stored beside it ({} if none)."""
+    entry = read_manifest(root).entry(weights_id)
+    return parse(verified_bytes(root, entry), f"weights {weights_id!r} ({entry.file})")
+
+
+def parse(data: bytes, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of a safetensors file's bytes; ``what`` names it in errors."""
+    import safetensors.torch
+    import torch
+
+    try:
+        tensors = safetensors.torch.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        meta = json.loads(header.get("__metadata__", {}).get(FORMAT_KEY, "{}"))
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise WeightsError(f"{what} cannot be read", got=str(error), expected="a safetensors file") from None
+    return {k: v.to(torch.float32) if v.dtype == torch.float16 else v for k, v in tensors.items()}, meta
+
+
+def save(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], half: bool = True) -> str:
+    """Write tensors and JSON metadata as safetensors; equal input gives equal bytes.
+
+    Args:
+        half: store floating tensors as float16. Values beyond its range (65,504) are refused, not turned into infinity.
+    Returns:
+        SHA-256 of the file, for the manifest.
+    """
+    import safetensors.torch
+    import torch
+
+    ready = {}
+    for key, value in sorted(tensors.items()):
+        value = value.detach().cpu()
+        if half and value.is_floating_point():
+            value = value.to(torch.float16)
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise BenchError(f"tensor {key!r} cannot be stored", got="values that are not finite"
+                             + (" in float16" if half else ""), fix="store it with half=False" if half else None)
+        ready[key] = value.contiguous().clone()
+    data = safetensors.torch.save(ready, metadata={FORMAT_KEY: json.dumps(meta, sort_keys=True)})
+    atomic_write(path, data)
+    return hashlib.sha256(data).hexdigest()

@@ -18,7 +18,7 @@ from bench.runid import label, run_id
 from bench.scores import ROW_COLUMNS
 from bench.store import RunStore
 
-DATASET, SIZE, COUNT = "tiny_set", 24, 12
+DATASET, SIZE, COUNT = "tiny_set", 32, 12
 METHODS = ["copy_input", "latent_avg", "optimize_w_plus"]
 METRICS = ["mae", "psnr", "ssim_gauss", "rate"]
 
@@ -105,7 +105,7 @@ def project(tmp_path: Path) -> Project:
     (tmp_path / "datasets").mkdir()
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"profile": "toy", "seed": 0, "methods": METHODS}))
     profile = {
-        "protocol": "strict24",
+        "protocol": "strict32",
         "datasets": [DATASET],
         "metrics": METRICS,
         "bootstrap": 200,

@@ -22,7 +22,7 @@ def summary_of(project) -> pd.DataFrame:
     return tables.read_summary(project.store.summary_path("toy"))
 
 
-def line(summary: pd.DataFrame, method: str, metric: str, protocol: str = "strict24") -> pd.Series:
+def line(summary: pd.DataFrame, method: str, metric: str, protocol: str = "strict32") -> pd.Series:
     part = summary[(summary.method == method) & (summary.metric == metric) & (summary.protocol == protocol)]
     assert len(part) == 1
     return part.iloc[0]
@@ -50,15 +50,15 @@ def test_numbers_equal_those_of_the_rows(project):
 def test_methods_on_fewer_images_get_lines_on_the_common_ones(project):
     """The means of 12 and of 5 images are not comparable, so all three appear on the five as well."""
     summary = summary_of(project)
-    common = summary[summary.protocol == "strict24@common5"]
+    common = summary[summary.protocol == "strict32@common5"]
     assert set(common.method) == {"copy_input", "latent_avg", "optimize_w_plus"} and set(common.n) == {5}
     first = [project.values["latent_avg"]["mae"][i] for i in project.ids[:5]]
-    assert line(summary, "latent_avg", "mae", "strict24@common5")["mean"] == pytest.approx(np.mean(first), rel=1e-5)
+    assert line(summary, "latent_avg", "mae", "strict32@common5")["mean"] == pytest.approx(np.mean(first), rel=1e-5)
 
 
 def test_no_common_lines_when_all_have_all_images(project):
     project.add_run("optimize_w_plus", project.values["latent_avg"])
-    assert set(summary_of(project).protocol) == {"strict24"}
+    assert set(summary_of(project).protocol) == {"strict32"}
 
 
 def test_failed_images_are_counted_and_named(project):
@@ -70,7 +70,7 @@ def test_failed_images_are_counted_and_named(project):
     assert (line(summary, "latent_avg", "mae").n, line(summary, "latent_avg", "mae").n_failed) == (8, 2)
     assert (line(summary, "latent_avg", "psnr").n, line(summary, "latent_avg", "psnr").n_failed) == (8, 2)
     assert (line(summary, "latent_avg", "rate").n, line(summary, "latent_avg", "rate").n_failed) == (9, 1)
-    assert set(summary[summary.protocol.str.contains("@")].protocol) == {"strict24@common3"}  # ids 0, 1 and 4
+    assert set(summary[summary.protocol.str.contains("@")].protocol) == {"strict32@common3"}  # ids 0, 1 and 4
     named = read_scores(project.store, "toy").failed()
     assert named == {
         "latent_avg-tiny_set": {
@@ -84,7 +84,7 @@ def test_failed_images_are_counted_and_named(project):
 def test_methods_without_a_common_image_have_no_common_lines(project):
     rest = {m: {i: 0.5 for i in project.ids[5:]} for m in project.values["latent_avg"]}
     project.add_run("latent_avg", rest)
-    assert set(summary_of(project).protocol) == {"strict24"}
+    assert set(summary_of(project).protocol) == {"strict32"}
 
 
 def test_files_are_the_same_twice_and_in_the_configured_order(project):

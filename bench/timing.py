@@ -1,0 +1,244 @@
+"""Seconds per image on this machine: embed and render apart, warmed up, synchronised, every sample kept.
+
+The clock covers ``embed`` and ``render`` of pictures that are already in memory on the device: no disk, no rounding to
+8 bit, no scoring, no set-up. Within a budget of seconds each batch size gets as many repetitions as fit, one at least
+for batch 1 however slow the method is; how many there were stands beside every number. Wall-clock never enters a run's
+own files.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from bench import probe, provenance
+from bench.config import Config
+from bench.device import autocast, resolve_device
+from bench.errors import BenchError
+from bench.loading import PreparedDataset
+from bench.plan import Overrides, plan_run
+from bench.runner import image_seed, load_method
+from bench.store import RunStore, write_json
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from bench.api import Method
+
+SWEEP = (1, 4, 16, 64)  # batch sizes tried, 64 on accelerators only
+STABLE = 1.10  # warm when the last three calls lie within 10 % of each other
+MAX_WARMUP, MAX_SAMPLES = 12, 50
+SINGLE_SHARE = 0.6  # of the budget goes to batch 1, the rest in equal parts to the larger ones
+WARMUP_SHARE = 0.4  # of a batch size's seconds, at most, is warm-up
+CLOCK_SCOPE = "embed and render of pictures in device memory; no set-up, disk, 8-bit rounding or scoring"
+
+
+@dataclass
+class Stopwatch:
+    """Reads a clock only after the device has finished what it was given.
+
+    Args:
+        device: what to wait for. clock: seconds, monotonic; tests pass their own.
+    """
+
+    device: torch.device
+    clock: Callable[[], float] = time.perf_counter
+
+    def read(self) -> float:
+        import torch
+
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+        return self.clock()
+
+
+@dataclass
+class BatchTiming:
+    """All samples of one batch size. Seconds are per call of the whole batch; the medians in ``to_json`` per image."""
+
+    size: int
+    warmup: int = 0
+    stable: bool = False
+    samples: list[tuple[float, float]] = field(default_factory=list)  # (embed, render)
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Medians per image, images per second, and every sample."""
+        totals = [e + r for e, r in self.samples]
+        return {
+            "size": self.size,
+            "repetitions": len(self.samples),
+            "warmup": self.warmup,
+            "warmup_stable": self.stable,
+            "embed_s": median(e for e, _ in self.samples) / self.size,
+            "render_s": median(r for _, r in self.samples) / self.size,
+            "total_s": median(totals) / self.size,
+            "images_per_s": self.size / median(totals),
+            "samples": [{"embed_s": e, "render_s": r, "total_s": e + r} for e, r in self.samples],
+            "memory": self.memory,
+        }
+
+
+def time_run(
+    method_id: str,
+    dataset: str,
+    config: Config,
+    store: RunStore,
+    device: str | None = None,
+    precision: str | None = None,
+    ablation: str | None = None,
+) -> Path:
+    """Time one method on one dataset and write results/timing/<scope>/<machine>/<run_id>.json.
+
+    Args:
+        device, precision: as in :func:`bench.plan.plan_run`; None for the profile's.
+        ablation: a named variant from ablations.yaml.
+    Raises:
+        BenchError: what :func:`bench.plan.plan_run` and loading raise.
+    """
+    plan = plan_run(config, method_id, dataset, Overrides(ablation=ablation, precision=precision, device=device))
+    where = resolve_device(plan.device)
+    prepared = PreparedDataset.open(config.root, dataset)
+    ids = plan.ids[: config.settings.time.images]
+    method = load_method(config.root, plan.method, plan.domain, plan.options, plan.device, plan.precision)
+    x = prepared.tensor(ids).to(where)
+    seeds = [image_seed(plan.seed, dataset, i) for i in ids]
+    started, load = provenance.now(), probe.load_average()
+    found = sweep(method, x, seeds, plan.precision, config.settings.time.budget_s)
+    threads = probe.threads()
+    record = {
+        "run_id": plan.run_id,
+        "method": plan.method,
+        "variant": plan.variant,
+        "dataset": dataset,
+        "config_hash": plan.config_hash,
+        "clock": CLOCK_SCOPE,
+        "device": where.type,
+        "device_name": probe.device_name(where),
+        "precision": plan.precision,
+        "resolution": int(x.shape[-1]),
+        "images": list(ids),
+        "started": started,
+        "load_average": load,
+        "threads": threads,
+        "machine": provenance.machine(),
+        "versions": provenance.versions(),
+        "parameters": probe.count_parameters(method),
+        **found,
+    }
+    path = store.timing_path(plan.scope, probe.machine_slug(where, plan.precision, threads), plan.run_id)
+    write_json(path, record)
+    return path
+
+
+def sweep(
+    method: Method,
+    x: Tensor,
+    seeds: Sequence[int],
+    precision: str,
+    budget_s: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Any]:
+    """Time batch 1, then larger batches while the budget lasts.
+
+    Args:
+        x: (N, 3, R, R) in [-1, 1] on the method's device; batches above N repeat pictures.
+        seeds: one per picture. budget_s: seconds for everything, warm-up included.
+    Returns:
+        {"budget_s", "spent_s", "batches": [...], "skipped": [{"size", "reason"}], "best_batch": size}.
+    """
+    import torch
+
+    watch = Stopwatch(x.device, clock)
+    begin = watch.read()
+    done: list[BatchTiming] = []
+    skipped: list[dict[str, Any]] = []
+    sizes = [b for b in SWEEP if x.device.type != "cpu" or b <= min(16, len(x))]
+    for n, size in enumerate(sizes):
+        left = budget_s - (watch.read() - begin)
+        if done:
+            last = done[-1].to_json()
+            guess = last["total_s"] * size  # per image it will rather be faster than slower
+            if 2 * guess > left:  # a warm-up and one sample
+                skipped.append({"size": size, "reason": f"needs about {2 * guess:.1f} s, {max(left, 0):.1f} s left"})
+                continue
+        share = SINGLE_SHARE * budget_s if not done else left / (len(sizes) - n)
+        try:
+            done.append(time_batch(method, x, seeds, precision, size, share, watch))
+        except torch.OutOfMemoryError:  # larger batches would fail too
+            if not done:
+                raise BenchError("the device has too little memory for one picture", fix="pass --device cpu") from None
+            skipped.append({"size": size, "reason": "out of memory"})
+            break
+    batches = [b.to_json() for b in done]
+    best = min(batches, key=lambda b: b["total_s"])
+    return {
+        "budget_s": budget_s,
+        "spent_s": watch.read() - begin,
+        "batches": batches,
+        "skipped": skipped,
+        "best_batch": best["size"],
+    }
+
+
+def time_batch(
+    method: Method,
+    x: Tensor,
+    seeds: Sequence[int],
+    precision: str,
+    size: int,
+    seconds: float,
+    watch: Stopwatch,
+) -> BatchTiming:
+    """Warm up until stable, then sample, within ``seconds``: at least one call of each, at most MAX_SAMPLES."""
+    timing = BatchTiming(size)
+    calls = 0
+
+    def call() -> tuple[float, float]:
+        nonlocal calls
+        chosen = [(calls * size + k) % len(x) for k in range(size)]
+        calls += 1
+        return _timed_call(method, x[chosen], [seeds[i] for i in chosen], precision, watch)
+
+    begin, recent = watch.read(), []
+    while not timing.stable and timing.warmup < MAX_WARMUP:
+        recent = [*recent[-2:], sum(call())]
+        timing.warmup += 1
+        timing.stable = len(recent) == 3 and max(recent) <= STABLE * min(recent)
+        if watch.read() - begin + recent[-1] > WARMUP_SHARE * seconds:
+            break
+    probe.reset_peak(x.device)
+    gc.collect()
+    gc.disable()
+    try:
+        while len(timing.samples) < MAX_SAMPLES:
+            timing.samples.append(call())
+            if watch.read() - begin + sum(timing.samples[-1]) > seconds:
+                break
+    finally:
+        gc.enable()
+    timing.memory = probe.peak_memory(x.device)
+    return timing
+
+
+def _timed_call(
+    method: Method, x: Tensor, seeds: Sequence[int], precision: str, watch: Stopwatch
+) -> tuple[float, float]:
+    """(embed seconds, render seconds) of one batch."""
+    import torch
+
+    method.context.image_seeds = list(seeds)
+    with torch.no_grad(), autocast(x.device, precision):
+        start = watch.read()
+        inversion = method.embed(x)
+        middle = watch.read()
+        method.render(inversion.w_plus, inversion)
+        return middle - start, watch.read() - middle

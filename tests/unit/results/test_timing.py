@@ -1,0 +1,172 @@
+"""Timing: what the clock covers, how often it is read, what is kept. A clock of our own makes the numbers exact."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import yaml
+
+from bench import probe, timing
+from bench.api import Context, Inversion, Method
+from bench.generator import SharedGenerator, save_generator
+
+DATASET = "tiny_set"
+
+
+class Clock:
+    """Seconds that pass only when a method works."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Worker(Method):
+    """Embed takes 1 s and 0.1 s an image, render 0.5 s, all times ``scale``; the first call ``first`` s more."""
+
+    def __init__(self, clock: Clock, scale: float = 1.0, first: float = 0.0):
+        generator = SharedGenerator.toy(8)
+        super().__init__(Context("toy", generator, torch.device("cpu"), load_weights=lambda _: {}))
+        self.clock, self.scale, self.first, self.batches = clock, scale, first, []
+
+    def embed(self, x):
+        self.clock.now += self.scale * (1.0 + 0.1 * len(x)) + (0 if self.batches else self.first)
+        self.batches.append((len(x), list(self.context.image_seeds)))
+        return Inversion(torch.zeros(len(x), 1, 1))
+
+    def render(self, w_plus, inversion):
+        self.clock.now += 0.5 * self.scale
+        return torch.zeros(len(w_plus), 3, 8, 8)
+
+
+def run_sweep(scale: float, budget: float, images: int = 16, first: float = 0.0):
+    clock = Clock()
+    method = Worker(clock, scale, first)
+    found = timing.sweep(method, torch.zeros(images, 3, 8, 8), list(range(images)), "fp32", budget, clock)
+    return found, method
+
+
+def test_embed_and_render_are_timed_apart_and_per_image():
+    found, method = run_sweep(0.01, 25)
+    one, four, sixteen = found["batches"]
+    assert (one["size"], four["size"], sixteen["size"]) == (1, 4, 16)
+    assert one["embed_s"] == pytest.approx(0.011) and one["render_s"] == pytest.approx(0.005)
+    assert sixteen["embed_s"] == pytest.approx(0.026 / 16) and sixteen["images_per_s"] == pytest.approx(16 / 0.031)
+    assert found["best_batch"] == 16 and found["skipped"] == []
+    assert all(b["total_s"] == pytest.approx(b["embed_s"] + b["render_s"]) for b in found["batches"])
+    assert one["repetitions"] == len(one["samples"]) == timing.MAX_SAMPLES
+
+
+def test_warm_up_goes_on_until_stable_and_is_not_counted():
+    found, method = run_sweep(0.01, 25, first=2.0)
+    one = found["batches"][0]
+    assert one["warmup"] == 4 and one["warmup_stable"]  # 2.02 | .02 .02 .02
+    assert max(s["total_s"] for s in one["samples"]) < 0.02
+
+
+def test_a_slow_method_is_timed_once_and_larger_batches_are_named_as_skipped():
+    found, method = run_sweep(20.0, 25)
+    one = found["batches"][0]
+    assert one["repetitions"] == 1 and one["warmup"] == 1 and not one["warmup_stable"]
+    assert one["total_s"] == pytest.approx(32.0)
+    assert [s["size"] for s in found["skipped"]] == [4, 16] and "0.0 s left" in found["skipped"][0]["reason"]
+    assert found["best_batch"] == 1 and len(method.batches) == 2
+
+
+def test_the_budget_is_kept():
+    for scale in (0.05, 0.3, 1.0):
+        found, _ = run_sweep(scale, 25)
+        assert found["spent_s"] <= 25 * 1.1, scale
+
+
+def test_pictures_take_turns_with_their_own_seeds_and_no_batch_exceeds_them():
+    found, method = run_sweep(0.01, 25, images=3)
+    assert [b["size"] for b in found["batches"]] == [1]
+    assert method.batches[:4] == [(1, [0]), (1, [1]), (1, [2]), (1, [0])]
+
+
+def test_out_of_memory_ends_the_sweep_with_what_there_is():
+    clock = Clock()
+    method = Worker(clock, 0.01)
+    embed = method.embed
+
+    def limited(x):
+        if len(x) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return embed(x)
+
+    method.embed = limited
+    found = timing.sweep(method, torch.zeros(16, 3, 8, 8), list(range(16)), "fp32", 25, clock)
+    assert [b["size"] for b in found["batches"]] == [1, 4]
+    assert found["skipped"] == [{"size": 16, "reason": "out of memory"}]
+
+
+def test_parameters_are_counted_once_and_apart():
+    method = Worker(Clock())
+    method.net = torch.nn.Linear(3, 2)
+    method.again = [method.net, {"same": method.generator.net}]
+    counted = probe.count_parameters(method)
+    assert counted == {"generator": sum(p.numel() for p in method.generator.net.parameters()), "method": 8}
+
+
+def test_peak_memory_sees_an_allocation_that_is_gone_again():
+    device = torch.device("cpu")
+    probe.reset_peak(device)
+    before = probe.peak_memory(device)["bytes"]
+    torch.zeros(64 << 20, dtype=torch.uint8).fill_(1)
+    found = probe.peak_memory(device)
+    assert found["bytes"] >= before
+    if "while sampling" in found["kind"]:
+        assert found["bytes"] - before > 48 << 20
+
+
+METHOD = """
+from bench import api
+
+class Method(api.Method):
+    title = "Mean code"
+
+    def embed(self, x):
+        return api.Inversion(self.generator.latent_avg.expand(len(x), -1, -1))
+"""
+
+
+def test_time_run_writes_a_record_under_the_machine(project):
+    """The real path: plan, generator from weights/manifest.yaml, prepared pictures, method from the project."""
+    (project.root / "methods").mkdir()
+    (project.root / "methods" / "mean_code.py").write_text(METHOD)
+    (project.root / "weights").mkdir()
+    toy = SharedGenerator.toy(32)
+    file = project.root / "weights" / "toy.safetensors"
+    sha256 = save_generator(file, toy.net, toy.latent_avg)
+    entry = {
+        "id": "toy",
+        "file": file.name,
+        "sha256": sha256,
+        "size_bytes": file.stat().st_size,
+        "domain": "blobs",
+        "kind": "generator",
+        "licence": "MIT",
+    }
+    manifest = {"weights": [entry], "domains": {"blobs": {"generator": "toy", "resolution": 32}}}
+    (project.root / "weights" / "manifest.yaml").write_text(yaml.safe_dump(manifest))
+    for name, change in (
+        ("params", {"methods": ["mean_code"]}),
+        ("profiles/toy", {"time": {"images": 4, "budget_s": 0.5}}),
+    ):
+        path = project.root / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **change}))
+    path = timing.time_run("mean_code", DATASET, project.config, project.store, "cpu", "fp32")
+    record = json.loads(path.read_text())
+    assert path.name == "mean_code-tiny_set.json" and path.parent.parent == project.store.timing_dir("toy")
+    assert path.parent.name.endswith(f"cpu_{torch.get_num_threads()}t")
+    assert record["images"] == project.ids[:4] and record["resolution"] == 32
+    assert [b["size"] for b in record["batches"]] == [1, 4]
+    assert record["parameters"]["generator"] > 0 and record["parameters"]["method"] == 0
+    assert record["batches"][0]["memory"]["bytes"] > 0 and record["machine"]["cores"] and record["config_hash"]
+    local = timing.time_run("mean_code", DATASET, project.config, project.store, "cpu", "bf16")
+    assert local.parent.name.endswith("_bf16") and local.parent.parent == project.store.timing_dir("local")

@@ -43,15 +43,20 @@ def load(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise WeightsError(f"checkpoint {path} cannot be read", got=str(error).splitlines()[0],
-                           fix="delete it and start again, or restore it from a copy") from None
+        raise WeightsError(
+            f"checkpoint {path} cannot be read",
+            got=str(error).splitlines()[0],
+            fix="delete it and start again, or restore it from a copy",
+        ) from None
 
 
 def random_state() -> dict[str, Any]:
     """The state of torch's and numpy's global generators, as tensors and plain values."""
     kind, keys, position, has_gauss, cached = np.random.get_state()
-    state = {"torch": torch.get_rng_state(), "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), int(position),
-                                                       int(has_gauss), float(cached)]}
+    state = {
+        "torch": torch.get_rng_state(),
+        "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
+    }
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state_all()
     return state

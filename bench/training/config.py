@@ -27,10 +27,15 @@ class Phase(_Strict):
     batch: Positive = 32
     lr: float = Field(2e-3, gt=0)
     lr_final: float | None = Field(None, gt=0, description="linear decay to this rate; None keeps lr")
+    mapping_lr: float = Field(
+        50.0, gt=0, description="factor on lr for the mapping network, whose equalised rate is 0.01: 100 is full speed"
+    )
     reconstruction: Weight = 1.0
     perceptual: Weight = 0.0
     prior: Weight = 0.02
-    code_noise: Weight = Field(0.1, description="standard deviation of noise added to codes, which are about unit variance")
+    code_noise: Weight = Field(
+        0.1, description="standard deviation of noise added to codes, which are about unit variance"
+    )
     latent: Weight = Field(0.0, description="latent adversarial term that makes the mapping network cover the codes")
     adversarial: Weight = Field(0.0, description="image adversarial term on samples and reconstructions")
     r1: Weight = 4.0
@@ -52,7 +57,7 @@ class GeneratorConfig(_Strict):
     n_mlp: Positive = 8
     channels: dict[int, int]
     clean_only: bool = Field(True, description="leave out pictures with image-specific details")
-    held_out: Positive = Field(1000, description="last images of the set, never trained on")
+    held_out: int = Field(1000, ge=10, description="last images of the set, never trained on")
     part_weights: dict[str, float] = Field(default_factory=dict, description="loss weight per labelled part; default 1")
     precision: str = Field("bf16", pattern="^(fp32|bf16)$")
     phases: list[Phase] = Field(min_length=1)
@@ -79,10 +84,13 @@ def read_config(path: Path) -> GeneratorConfig:
         data = yaml.safe_load(path.read_text())
         return GeneratorConfig.model_validate(data)
     except FileNotFoundError:
-        raise BenchError(f"no training configuration at {path}",
-                         fix="pass --config, e.g. weights/annyfaces/generator.yaml") from None
+        raise BenchError(
+            f"no training configuration at {path}", fix="pass --config, e.g. weights/annyfaces/generator.yaml"
+        ) from None
     except yaml.YAMLError as error:
         raise BenchError(f"{path} is not YAML", got=str(error).splitlines()[0]) from None
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise BenchError(f"{path} has wrong values", got=wrong, expected="the keys of bench/training/config.py") from None
+        raise BenchError(
+            f"{path} has wrong values", got=wrong, expected="the keys of bench/training/config.py"
+        ) from None

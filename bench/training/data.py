@@ -32,8 +32,9 @@ class PackedImages:
 
     def subset(self, rows: np.ndarray) -> PackedImages:
         """The given rows, still on disk until they are read."""
-        return PackedImages([self.ids[int(r)] for r in rows], self.images[rows],
-                            None if self.labels is None else self.labels[rows])
+        return PackedImages(
+            [self.ids[int(r)] for r in rows], self.images[rows], None if self.labels is None else self.labels[rows]
+        )
 
     def resized(self, resolution: int) -> PackedImages:
         """Pictures box-averaged and labels sub-sampled to ``resolution`` (a divisor of the stored side)."""
@@ -86,10 +87,13 @@ def pack(folder: Path, ids: list[str], resolution: int, with_labels: bool = True
     return PackedImages(list(ids), np.load(images_file, mmap_mode="r"), labels)
 
 
-def _write_pack(folder: Path, ids: list[str], resolution: int, with_labels: bool, images_file: Path,
-                labels_file: Path) -> None:
-    tasks = [(folder / "images" / f"{i}.png", folder / "labels" / f"{i}.png" if with_labels else None, resolution)
-             for i in ids]
+def _write_pack(
+    folder: Path, ids: list[str], resolution: int, with_labels: bool, images_file: Path, labels_file: Path
+) -> None:
+    tasks = [
+        (folder / "images" / f"{i}.png", folder / "labels" / f"{i}.png" if with_labels else None, resolution)
+        for i in ids
+    ]
     temporary = [images_file.with_suffix(".tmp.npy"), labels_file.with_suffix(".tmp.npy")]
     try:
         images = np.lib.format.open_memmap(temporary[0], "w+", np.uint8, (len(ids), resolution, resolution, 3))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bench.generator import SharedGenerator
 from bench.images import to_tensor
 from bench.training.data import PackedImages
 from bench.training.scaffold import ScaffoldEncoder
+
+if TYPE_CHECKING:
+    from bench.generator import SharedGenerator
 
 
 def _chunks(count: int, size: int = 50) -> Iterator[slice]:
@@ -57,8 +60,9 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(((mean_a - mean_b) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * cross)
 
 
-def linear_probe(train_codes: np.ndarray, train_values: np.ndarray, codes: np.ndarray, values: np.ndarray,
-                 ridge: float = 1e-2) -> float:
+def linear_probe(
+    train_codes: np.ndarray, train_values: np.ndarray, codes: np.ndarray, values: np.ndarray, ridge: float = 1e-2
+) -> float:
     """R2 on held-out pictures of a ridge regression from codes (N, D) to a known factor (N,)."""
     mean, scale = train_codes.mean(0), train_codes.std(0) + 1e-6
     a = np.c_[(train_codes - mean) / scale, np.ones(len(train_codes))]
@@ -78,9 +82,11 @@ def grid(rows: list[Tensor], zoom: int = 1) -> np.ndarray:
 
 
 @torch.no_grad()
-def sheets(generator: SharedGenerator, encoder: ScaffoldEncoder, data: PackedImages, seed: int) -> dict[str, np.ndarray]:
+def sheets(
+    generator: SharedGenerator, encoder: ScaffoldEncoder, data: PackedImages, seed: int
+) -> dict[str, np.ndarray]:
     """Pictures to look at: reconstructions, samples at psi 1 and 0.7, style mixing, a walk between two codes."""
-    x = to_tensor(data.images[:24])
+    x = to_tensor(data.images[:24])  # at least 8 pictures
     w = encoder(x).unsqueeze(1).repeat(1, generator.n_latent, 1)
     x_hat = generator.synthesize(w)
     sampled = generator.sample_w(64, seed)
@@ -93,11 +99,13 @@ def sheets(generator: SharedGenerator, encoder: ScaffoldEncoder, data: PackedIma
         mixed = torch.cat([coarse[:, :middle], mix[:, middle:]], 1)
         mixing.append(torch.cat([generator.synthesize(row[None]), generator.synthesize(mixed)]))
     steps = torch.linspace(0, 1, 8)[:, None, None]
-    walk = [generator.synthesize(w[2 * i : 2 * i + 1] * (1 - steps) + w[2 * i + 1 : 2 * i + 2] * steps) for i in range(4)]
+    walk = [
+        generator.synthesize(a * (1 - steps) + b * steps) for a, b in zip(w[0:8:2, None], w[1:8:2, None], strict=False)
+    ]
     average = generator.latent_avg
     truncated = average + 0.7 * (sampled - average)
     return {
-        "reconstructions": grid([line for i in range(0, 24, 8) for line in (x[i : i + 8], x_hat[i : i + 8])]),
+        "reconstructions": grid([line for i in range(0, len(x) - 7, 8) for line in (x[i : i + 8], x_hat[i : i + 8])]),
         "samples": grid(list(generator.synthesize(sampled).split(8))),
         "samples_psi07": grid(list(generator.synthesize(truncated[:32]).split(8))),
         "mixing": grid(mixing),

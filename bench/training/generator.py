@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -47,7 +46,8 @@ class Networks(nn.Module):
         take_over(self.average_encoder, self.encoder)
         self.average_generator.requires_grad_(False)
         self.average_encoder.requires_grad_(False)
-        self.to(memory_format=torch.channels_last)
+        for net in (self.encoder, self.average_encoder, self.discriminator):
+            net.to(memory_format=torch.channels_last)
 
     def grown(self, config: GeneratorConfig, resolution: int) -> Networks:
         """The same networks at a higher resolution; new layers start fresh, the new ToRGB silent."""
@@ -58,7 +58,9 @@ class Networks(nn.Module):
             nn.init.zeros_(layer.conv.weight)  # the grown network starts as the old one, up-sampled
         take_over(new.encoder, self.encoder)
         take_over(new.critic, self.critic)
-        take_over(new.discriminator, _Renamed({_shifted(k, shift): v for k, v in self.discriminator.state_dict().items()}))
+        take_over(
+            new.discriminator, _Renamed({_shifted(k, shift): v for k, v in self.discriminator.state_dict().items()})
+        )
         for name in ("generator", "encoder"):
             average, live = getattr(new, f"average_{name}"), getattr(new, name).state_dict()
             fresh = take_over(average, getattr(self, f"average_{name}"))
@@ -101,8 +103,14 @@ class GeneratorTraining:
         device: where to compute.
     """
 
-    def __init__(self, config: GeneratorConfig, train: PackedImages, part_table: Tensor, perceptual: nn.Module | None,
-                 device: torch.device):
+    def __init__(
+        self,
+        config: GeneratorConfig,
+        train: PackedImages,
+        part_table: Tensor,
+        perceptual: nn.Module | None,
+        device: torch.device,
+    ):
         self.config, self.full, self.table, self.perceptual = config, train, part_table.to(device), perceptual
         self.device = device
         self.sampler = Sampler(len(train.ids), config.seed, "generator")
@@ -133,10 +141,16 @@ class GeneratorTraining:
         self.data = self.full.resized(phase.resolution)
         self.phase = phase
         nets = self.nets
-        drawing = [*nets.generator.parameters(), *nets.encoder.parameters()]
-        self.optimizer = torch.optim.Adam(drawing, phase.lr, (0.0 if phase.adversarial else 0.5, 0.99), eps=1e-8)
-        self.optimizer_d = torch.optim.Adam(nets.discriminator.parameters(), phase.lr, (0.0, 0.99), eps=1e-8)
-        self.optimizer_c = torch.optim.Adam(nets.critic.parameters(), 1e-3, (0.0, 0.99), eps=1e-8)
+        mapping = list(nets.generator.style.parameters())
+        drawing = [p for name, p in nets.generator.named_parameters() if not name.startswith("style.")]
+        betas = (0.0 if phase.adversarial else 0.5, 0.99)
+        groups = [
+            {"params": [*drawing, *nets.encoder.parameters()], "factor": 1.0},
+            {"params": mapping, "factor": phase.mapping_lr},
+        ]
+        self.optimizer = torch.optim.Adam(groups, phase.lr, betas)
+        self.optimizer_d = torch.optim.Adam(nets.discriminator.parameters(), phase.lr, (0.0, 0.99))
+        self.optimizer_c = torch.optim.Adam(nets.critic.parameters(), 1e-3, (0.0, 0.99))
 
     def _learning_rate(self) -> float:
         phase = self.phase
@@ -154,7 +168,7 @@ class GeneratorTraining:
         phase, report = self.phase, {}
         for optimizer in (self.optimizer, self.optimizer_d):
             for group in optimizer.param_groups:
-                group["lr"] = self._learning_rate()
+                group["lr"] = self._learning_rate() * group.get("factor", 1.0)
         rows = self.sampler.rows(self.position, phase.batch)
         x, labels = self.data.batch(rows, self.sampler.flips(self.position, phase.batch))
         x = x.to(self.device)
@@ -175,7 +189,9 @@ class GeneratorTraining:
     def _samples(self, count: int) -> Tensor:
         """Mapped codes with style mixing, (count, L, D)."""
         generator = self.nets.generator
-        w = generator.mapping(torch.randn(2, count, self.config.style_dim, device=self.device).flatten(0, 1)).unflatten(0, (2, count))
+        w = generator.mapping(torch.randn(2, count, self.config.style_dim, device=self.device).flatten(0, 1)).unflatten(
+            0, (2, count)
+        )
         w_plus = w[0].unsqueeze(1).repeat(1, generator.n_latent, 1)
         mixed = torch.rand(count, device=self.device) < self.phase.mixing
         cross = torch.randint(1, generator.n_latent, (count,), device=self.device)
@@ -200,8 +216,10 @@ class GeneratorTraining:
             if phase.adversarial:
                 samples = nets.generator.synthesize(self._samples(len(x) // 2), noise="random")
                 judged = torch.cat([samples.float(), x_hat[: len(x) - len(samples)]])
-                terms["adversarial"] = (phase.adversarial,
-                                        losses.generator_adversarial(nets.discriminator(judged).float()))
+                terms["adversarial"] = (
+                    phase.adversarial,
+                    losses.generator_adversarial(nets.discriminator(judged).float()),
+                )
         codes = torch.cat([w, self.queue[: 512 - len(w)]])
         terms["prior"] = (phase.prior, losses.moment_prior(codes))
         self.optimizer.zero_grad(set_to_none=True)
@@ -216,14 +234,19 @@ class GeneratorTraining:
         nets.discriminator.requires_grad_(True)
         with self._autocast(), torch.no_grad():
             half = len(x) // 2
-            drawn = nets.generator.synthesize(torch.cat([self._samples(half), self._encode(x[half:])[1]]), noise="random")
+            drawn = nets.generator.synthesize(
+                torch.cat([self._samples(half), self._encode(x[half:])[1]]), noise="random"
+            )
         self.optimizer_d.zero_grad(set_to_none=True)
         with self._autocast():
             real, fake = nets.discriminator(x).float(), nets.discriminator(drawn.float()).float()
         loss = losses.discriminator_adversarial(real, fake)
         loss.backward()
-        report = {"discriminator": float(loss.detach()), "real_logit": float(real.detach().mean()),
-                  "fake_logit": float(fake.detach().mean())}
+        report = {
+            "discriminator": float(loss.detach()),
+            "real_logit": float(real.detach().mean()),
+            "fake_logit": float(fake.detach().mean()),
+        }
         if self.step_count % phase.r1_every == 0:
             with self._autocast():
                 penalty = losses.r1_penalty(nets.discriminator, x)
@@ -253,8 +276,11 @@ class GeneratorTraining:
             self.optimizer.zero_grad(set_to_none=True)
             (self.phase.latent * (latent + moments)).backward()
             self.optimizer.step()
-            report = {"latent_critic": float(loss.detach()), "latent": float(latent.detach()),
-                      "latent_moments": float(moments.detach())}
+            report = {
+                "latent_critic": float(loss.detach()),
+                "latent": float(latent.detach()),
+                "latent_moments": float(moments.detach()),
+            }
         return report
 
     def _path_step(self) -> dict[str, float]:
@@ -272,10 +298,17 @@ class GeneratorTraining:
 
     def state(self) -> dict:
         """All that the next step depends on."""
-        return {"position": self.position, "step": self.step_count, "phase": self.phase.name,
-                "resolution": self.nets.resolution, "nets": self.nets.state_dict(), "queue": self.queue,
-                "path_mean": self.path_mean, "random": checkpoint.random_state(),
-                "optimizers": [o.state_dict() for o in (self.optimizer, self.optimizer_d, self.optimizer_c)]}
+        return {
+            "position": self.position,
+            "step": self.step_count,
+            "phase": self.phase.name,
+            "resolution": self.nets.resolution,
+            "nets": self.nets.state_dict(),
+            "queue": self.queue,
+            "path_mean": self.path_mean,
+            "random": checkpoint.random_state(),
+            "optimizers": [o.state_dict() for o in (self.optimizer, self.optimizer_d, self.optimizer_c)],
+        }
 
     def restore(self, state: dict) -> None:
         """Continue exactly after :meth:`state`; the next phase starts by itself if one ended there."""
@@ -284,7 +317,9 @@ class GeneratorTraining:
         self.nets = Networks(self.config, state["resolution"]).to(self.device)
         self._build(phase)
         self.nets.load_state_dict(state["nets"])
-        for optimizer, saved in zip((self.optimizer, self.optimizer_d, self.optimizer_c), state["optimizers"], strict=True):
+        for optimizer, saved in zip(
+            (self.optimizer, self.optimizer_d, self.optimizer_c), state["optimizers"], strict=True
+        ):
             optimizer.load_state_dict(saved)
         self.queue, self.path_mean = state["queue"].to(self.device), state["path_mean"].to(self.device)
         checkpoint.restore_random_state(state["random"])

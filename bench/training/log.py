@@ -11,8 +11,8 @@ class CurveLog:
 
     Args:
         folder: where DVCLive writes ``plots/metrics/**.tsv`` and ``metrics.json``.
-        step: images drawn so far. Lines beyond it, left by a killed run, are removed, so that the resumed curve has each
-            step once.
+        step: images drawn so far. Lines beyond it, left by a killed run, are removed: each step stands once in the
+            resumed curve.
     """
 
     def __init__(self, folder: Path, step: int):
@@ -20,7 +20,9 @@ class CurveLog:
 
         if step:
             self._truncate(folder, step)
-        self._live = Live(str(folder), resume=step > 0, save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
+        self._live = Live(
+            str(folder), resume=step > 0, save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False
+        )
         self._sums: dict[str, list[float]] = {}
 
     @staticmethod

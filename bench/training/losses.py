@@ -58,7 +58,9 @@ def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
     return gradient.float().square().sum(dim=tuple(range(1, real.ndim))).mean()
 
 
-def path_length(images: Tensor, w_plus: Tensor, mean: Tensor, noise: Tensor, decay: float = 0.01) -> tuple[Tensor, Tensor]:
+def path_length(
+    images: Tensor, w_plus: Tensor, mean: Tensor, noise: Tensor, decay: float = 0.01
+) -> tuple[Tensor, Tensor]:
     """Path-length regulariser of StyleGAN2 (Karras et al. 2020, Sec. 3.2).
 
     Args:

@@ -23,8 +23,15 @@ from bench.training.generator import GeneratorTraining, batches, split_rows, thr
 from bench.training.log import CurveLog
 
 
-def main(config_path: Path, root: Path, *, resume: bool = False, device: str = "cpu", dry_run: bool = False,
-         stop_after: int | None = None) -> Path | None:
+def main(
+    config_path: Path,
+    root: Path,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    dry_run: bool = False,
+    stop_after: int | None = None,
+) -> Path | None:
     """Train; write checkpoints and curves under ``weights/training/<config stem>``; export when the last phase ends.
 
     Args:
@@ -43,11 +50,15 @@ def main(config_path: Path, root: Path, *, resume: bool = False, device: str = "
     folder = root / "weights" / "training" / config_path.stem
     latest = folder / "checkpoint.pt"
     if latest.exists() and not resume and not dry_run:
-        raise BenchError(f"a run of {config_path.stem} exists in {folder}", fix="add --resume, or move that folder away")
+        raise BenchError(
+            f"a run of {config_path.stem} exists in {folder}", fix="add --resume, or move that folder away"
+        )
     truth, data = load_data(config, root)
     clean = ~truth.filter(like="detail_").astype(bool).any(axis=1).to_numpy()
     train_rows, held_rows = split_rows(data.ids, clean, config.held_out, config.clean_only)
-    training = GeneratorTraining(config, data.subset(train_rows), part_table(config), _perceptual(config), torch.device(device))
+    training = GeneratorTraining(
+        config, data.subset(train_rows), part_table(config), _perceptual(config), torch.device(device)
+    )
     if dry_run:
         print(describe(training, len(train_rows), len(held_rows)))
         return None
@@ -55,8 +66,11 @@ def main(config_path: Path, root: Path, *, resume: bool = False, device: str = "
     if resume and latest.exists():
         state = checkpoint.load(latest)
         if state["config"] != _digest(config):
-            raise BenchError(f"{latest} was made with another configuration", expected=f"the one in {config_path}",
-                             fix="restore that file, or move the folder away and start anew")
+            raise BenchError(
+                f"{latest} was made with another configuration",
+                expected=f"the one in {config_path}",
+                fix="restore that file, or move the folder away and start anew",
+            )
         training.restore(state["training"])
     log = CurveLog(folder / "curves", training.position)
     if training.position:
@@ -65,8 +79,9 @@ def main(config_path: Path, root: Path, *, resume: bool = False, device: str = "
     return folder
 
 
-def _drive(training: GeneratorTraining, log: CurveLog, held: PackedImages, folder: Path, latest: Path,
-           stop_after: int | None) -> None:
+def _drive(
+    training: GeneratorTraining, log: CurveLog, held: PackedImages, folder: Path, latest: Path, stop_after: int | None
+) -> None:
     config, clock, since = training.config, time.monotonic(), training.position
     for report in batches(training):
         log.add(report)
@@ -78,8 +93,11 @@ def _drive(training: GeneratorTraining, log: CurveLog, held: PackedImages, folde
         stopping = stop_after is not None and position >= stop_after
         if due(config.log_every):
             means = log.write(position)
-            print(f"{training.phase.name} {position:>8} images  {throughput(position - since, clock)}  "
-                  + "  ".join(f"{k} {v:.4g}" for k, v in means.items()), flush=True)
+            print(
+                f"{training.phase.name} {position:>8} images  {throughput(position - since, clock)}  "
+                + "  ".join(f"{k} {v:.4g}" for k, v in means.items()),
+                flush=True,
+            )
             clock, since = time.monotonic(), position
         if due(config.checkpoint_every) or stopping:
             checkpoint.save(latest, {"config": _digest(config), "training": training.state(), "log": log.state()})
@@ -99,11 +117,16 @@ def load_data(config: GeneratorConfig, root: Path) -> tuple[pd.DataFrame, Packed
     """
     folder = root / "datasets" / "prepared" / config.dataset
     if not (folder / "truth.parquet").is_file():
-        raise DataError(f"dataset {config.dataset} is not prepared", fix=f"run `bench prepare --dataset {config.dataset}`")
+        raise DataError(
+            f"dataset {config.dataset} is not prepared", fix=f"run `bench prepare --dataset {config.dataset}`"
+        )
     truth = pd.read_parquet(folder / "truth.parquet").sort_values("image_id", ignore_index=True)
     if len(truth) <= config.held_out:
-        raise DataError(f"dataset {config.dataset} is too small", got=f"{len(truth)} images",
-                        expected=f"more than the {config.held_out} held out")
+        raise DataError(
+            f"dataset {config.dataset} is too small",
+            got=f"{len(truth)} images",
+            expected=f"more than the {config.held_out} held out",
+        )
     return truth, pack(folder, list(truth["image_id"]), config.size)
 
 
@@ -129,8 +152,9 @@ def _perceptual(config: GeneratorConfig) -> nn.Module | None:
 
 def _digest(config: GeneratorConfig) -> str:
     """Hash of what must not change between stretches; later phases and cadences may."""
-    fixed = config.model_dump(include={"dataset", "domain", "seed", "size", "style_dim", "n_mlp", "channels", "clean_only",
-                                       "held_out"})
+    fixed = config.model_dump(
+        include={"dataset", "domain", "seed", "size", "style_dim", "n_mlp", "channels", "clean_only", "held_out"}
+    )
     return hashlib.sha256(repr(sorted(fixed.items())).encode()).hexdigest()
 
 
@@ -165,7 +189,11 @@ def describe(training: GeneratorTraining, n_train: int, n_held: int) -> str:
     config = training.config
     training.enter_phase()
     lines = [f"dataset {config.dataset}: {n_train} training pictures, {n_held} clean held-out pictures"]
-    lines += [f"phase {p.name}: {p.resolution} px, {p.images} images, batch {p.batch}, lr {p.lr:g}" for p in config.phases]
-    lines += [f"{name}: {sum(p.numel() for p in net.parameters()):,} parameters at {training.nets.resolution} px"
-              for name, net in training.nets.named_children()]
+    lines += [
+        f"phase {p.name}: {p.resolution} px, {p.images} images, batch {p.batch}, lr {p.lr:g}" for p in config.phases
+    ]
+    lines += [
+        f"{name}: {sum(p.numel() for p in net.parameters()):,} parameters at {training.nets.resolution} px"
+        for name, net in training.nets.named_children()
+    ]
     return "\n".join(lines)

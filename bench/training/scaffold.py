@@ -57,8 +57,14 @@ class LatentCritic(nn.Module):
 
     def __init__(self, style_dim: int, width: int = 256):
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(style_dim, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2),
-                                  nn.Linear(width, width), nn.LeakyReLU(0.2))
+        self.body = nn.Sequential(
+            nn.Linear(style_dim, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+        )
         self.head = nn.Linear(width + 1, 1)
 
     def forward(self, w: Tensor) -> Tensor:

@@ -1,0 +1,136 @@
+"""The training run as a whole, on a toy set: it learns, it resumes exactly, it refuses what it must."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bench.errors import BenchError, DataError
+from bench.images import write_png
+from bench.training import run_generator
+
+CONFIG = """
+dataset: toy
+domain: toy
+size: 16
+style_dim: 8
+n_mlp: 2
+channels: {4: 8, 8: 8, 16: 4}
+held_out: 10
+precision: fp32
+log_every: 16
+checkpoint_every: 48
+sheet_every: 1000000
+phases:
+  - {name: small, resolution: 8, images: 64, batch: 16}
+  - {name: large, resolution: 16, images: 64, batch: 16, adversarial: 0.1, r1_every: 2, path: 0.1, path_every: 2}
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """40 coloured discs, prepared as a rendered dataset would be."""
+    folder = tmp_path / "datasets" / "prepared" / "toy"
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    yy, xx = np.mgrid[:16, :16]
+    ids = [f"{i:06d}" for i in range(40)]
+    for i, image_id in enumerate(ids):
+        disc = (yy - 5 - i % 6) ** 2 + (xx - 8) ** 2 < 16
+        write_png(
+            folder / "images" / f"{image_id}.png",
+            np.where(disc[..., None], (200, 40 + 4 * i, 60), (20, 30, 90)).astype(np.uint8),
+        )
+        write_png(folder / "labels" / f"{image_id}.png", disc.astype(np.uint8))
+    pd.DataFrame({"image_id": ids, "detail_hat": [float(i % 5 == 0) for i in range(40)]}).to_parquet(
+        folder / "truth.parquet"
+    )
+    (tmp_path / "weights").mkdir()
+    config = tmp_path / "weights" / "toy.yaml"
+    config.write_text(CONFIG)
+    return tmp_path, config
+
+
+def curve(root: Path) -> pd.DataFrame:
+    tables = sorted((root / "weights" / "training" / "toy" / "curves").rglob("*.tsv"))
+    frames = [pd.read_csv(t, sep="\t").drop(columns=["timestamp"], errors="ignore").set_index("step") for t in tables]
+    return pd.concat(frames, axis=1)
+
+
+def test_killed_run_resumes_with_the_same_curve_and_weights(project, tmp_path_factory):
+    """kill -9 between checkpoints: the resumed run repeats the lost steps and ends with identical weights."""
+    root, config = project
+    run_generator.main(config, root)
+    whole = curve(root)
+    reference = torch.load(root / "weights/training/toy/checkpoint.pt", weights_only=True)["training"]["nets"]
+
+    other = tmp_path_factory.mktemp("killed")
+    for name in ("datasets", "weights"):
+        (other / name).mkdir()
+    os.rmdir(other / "datasets")
+    (other / "datasets").symlink_to(root / "datasets")
+    config = other / "weights" / "toy.yaml"
+    config.write_text(CONFIG)
+    script = textwrap.dedent(f"""
+        import os, signal
+        from pathlib import Path
+        from bench.training import generator, run_generator
+        step = generator.GeneratorTraining.step
+        def dying(self):
+            if self.position >= 80:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return step(self)
+        generator.GeneratorTraining.step = dying
+        run_generator.main(Path({str(config)!r}), Path({str(other)!r}))
+    """)
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    with pytest.raises(BenchError, match="--resume"):
+        run_generator.main(config, other)
+    run_generator.main(config, other, resume=True)
+    pd.testing.assert_frame_equal(curve(other), whole, check_exact=True)
+    resumed = torch.load(other / "weights/training/toy/checkpoint.pt", weights_only=True)["training"]["nets"]
+    for name, value in reference.items():
+        torch.testing.assert_close(resumed[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_reconstruction_improves(project):
+    root, config = project
+    config.write_text(
+        CONFIG.split("phases:")[0] + "phases: [{name: a, resolution: 8, images: 3200, batch: 16, lr: 0.01}]\n"
+    )
+    run_generator.main(config, root)
+    mae = curve(root)["mae"]
+    assert mae.iloc[-10:].mean() < 0.5 * mae.iloc[:3].mean()
+
+
+def test_refusals_name_the_remedy(project):
+    root, config = project
+    config.write_text(CONFIG + "part_weights: {noses: 2}\n")
+    with pytest.raises(BenchError, match="noses"):
+        run_generator.main(config, root)
+    config.write_text(CONFIG.replace("dataset: toy", "dataset: absent"))
+    with pytest.raises(DataError, match="bench prepare --dataset absent"):
+        run_generator.main(config, root)
+    config.write_text(CONFIG.replace("held_out: 10", "held_out: 40"))
+    with pytest.raises(DataError, match="too small"):
+        run_generator.main(config, root)
+    config.write_text(CONFIG)
+    run_generator.main(config, root, stop_after=16)
+    config.write_text(CONFIG.replace("style_dim: 8", "style_dim: 16"))
+    with pytest.raises(BenchError, match="another configuration"):
+        run_generator.main(config, root, resume=True)
+
+
+def test_dry_run_writes_nothing(project, capsys):
+    root, config = project
+    assert run_generator.main(config, root, dry_run=True) is None
+    out = capsys.readouterr().out
+    assert "phase large: 16 px" in out and "generator:" in out
+    assert not (root / "weights" / "training").exists()

@@ -1,0 +1,2 @@
+def decorate(out, drop):
+    return out

@@ -1,0 +1,131 @@
+"""Light on a point: wrapped, reddish diffuse for skin, a key with shadow map, fill, rim and hemisphere ambient."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from bench.annyfaces import look as K
+from bench.annyfaces.marks import cast_pattern
+from bench.annyfaces.raster import JIT, draw_triangles
+
+SHADOW_SIZE = 176
+SHADOW_REACH = 0.26     # half side of the square of the shadow map, metres
+SHADOW_CENTRE = -0.05   # its centre, metres above the eyes
+
+
+@njit(**JIT)
+def shadow_frame(look):
+    """(3, 3) rows: across, up, towards the key light."""
+    frame = np.empty((3, 3))
+    lx, ly, lz = look[K.KEY_X], look[K.KEY_Y], look[K.KEY_Z]
+    n = np.sqrt(lx * lx + lz * lz)
+    frame[2, 0], frame[2, 1], frame[2, 2] = lx, ly, lz
+    frame[0, 0], frame[0, 1], frame[0, 2] = lz / n, 0.0, -lx / n
+    frame[1, 0] = ly * frame[0, 2] - lz * frame[0, 1]
+    frame[1, 1] = lz * frame[0, 0] - lx * frame[0, 2]
+    frame[1, 2] = lx * frame[0, 1] - ly * frame[0, 0]
+    return frame
+
+
+@njit(**JIT)
+def shadow_map(points, faces, count, strands, look):
+    """(S, S) nearest height above the picture's middle plane along the key light, metres; -9 where nothing is.
+
+    Args:
+        points: (V, 3) camera space; faces[:count] cast shadows.
+        strands: (n, k, 3) camera space, NaN-ended; they cast as 2 x 2 splats.
+    """
+    size, frame = SHADOW_SIZE, shadow_frame(look)
+    scale = size / (2 * SHADOW_REACH)
+    flat = np.empty_like(points)
+    for i in range(points.shape[0]):
+        x, y, z = points[i, 0], points[i, 1] - SHADOW_CENTRE, points[i, 2] + 0.05
+        flat[i, 0] = (frame[0, 0] * x + frame[0, 1] * y + frame[0, 2] * z + SHADOW_REACH) * scale
+        flat[i, 1] = (SHADOW_REACH - frame[1, 0] * x - frame[1, 1] * y - frame[1, 2] * z) * scale
+        flat[i, 2] = frame[2, 0] * x + frame[2, 1] * y + frame[2, 2] * z
+    depth = np.full((size, size), -9.0)
+    draw_triangles(flat, faces, 0, count, True, depth, np.empty((size, size), np.int32),
+                   np.empty((size, size, 2), np.float32))
+    for n in range(strands.shape[0]):
+        for k in range(1, strands.shape[1]):
+            x, y, z = strands[n, k, 0], strands[n, k, 1] - SHADOW_CENTRE, strands[n, k, 2] + 0.05
+            if np.isnan(x):
+                break
+            column = int(np.floor((frame[0, 0] * x + frame[0, 1] * y + frame[0, 2] * z + SHADOW_REACH) * scale))
+            row = int(np.floor((SHADOW_REACH - frame[1, 0] * x - frame[1, 1] * y - frame[1, 2] * z) * scale))
+            d = frame[2, 0] * x + frame[2, 1] * y + frame[2, 2] * z - 0.003
+            if row < 0 or column < 0 or row >= size - 1 or column >= size - 1:
+                continue
+            for i in range(2):
+                for j in range(2):
+                    if d > depth[row + i, column + j]:
+                        depth[row + i, column + j] = d
+    return depth
+
+
+@njit(**JIT)
+def key_light(px, py, pz, shadow, frame, look, bias):
+    """Share of the key light that reaches a camera-space point, 0..1: a 4 x 4 filtered shadow map and cast patterns."""
+    x, y, z = px, py - SHADOW_CENTRE, pz + 0.05
+    u = frame[0, 0] * x + frame[0, 1] * y + frame[0, 2] * z
+    v = frame[1, 0] * x + frame[1, 1] * y + frame[1, 2] * z
+    d = frame[2, 0] * x + frame[2, 1] * y + frame[2, 2] * z + bias
+    size = shadow.shape[0]
+    scale = size / (2 * SHADOW_REACH)
+    column, row = (u + SHADOW_REACH) * scale - 0.5, (SHADOW_REACH - v) * scale - 0.5
+    c0, r0 = int(np.floor(column)), int(np.floor(row))
+    if c0 < 2 or r0 < 2 or c0 >= size - 3 or r0 >= size - 3:
+        return 1.0
+    fc, fr = column - c0, row - r0
+    lit, total = 0.0, 0.0
+    for i in range(-1, 3):
+        wr = (1 - fr) if i == -1 else (fr if i == 2 else 1.0)
+        for j in range(-1, 3):
+            w = wr * ((1 - fc) if j == -1 else (fc if j == 2 else 1.0))
+            total += w
+            gap = shadow[r0 + i, c0 + j] - d
+            if gap <= 0.0:
+                lit += w
+            elif gap < 0.004:
+                lit += w * (1.0 - gap / 0.004)
+    lit /= total
+    if look[K.PATTERN] > 0.5:
+        lit *= cast_pattern(u, v, look)
+    return lit
+
+
+@njit(**JIT)
+def illuminate(nx, ny, nz, red, green, blue, gloss, wet, lit, ambient, wrap, look, out):
+    """Outgoing light of a surface seen from the front.
+
+    Args:
+        nx, ny, nz: unit normal, camera space. red, green, blue: albedo.
+        gloss, wet: strength of the broad and of the sharp highlight, 0..1.
+        lit: share of key light; ambient: openness 0..1. wrap: softness of the terminator; 1 is skin.
+        out: (3,) written.
+    """
+    lx, ly, lz = look[K.KEY_X], look[K.KEY_Y], look[K.KEY_Z]
+    key = nx * lx + ny * ly + nz * lz
+    fill = max(0.0, 0.25 + 0.75 * (nx * look[K.FILL_X] + ny * look[K.FILL_Y] + nz * look[K.FILL_Z]))
+    rim = nx * look[K.RIM_X] + ny * look[K.RIM_Y] + nz * look[K.RIM_Z]
+    rim = max(0.0, rim) ** 1.5 * (1.0 - max(0.0, nz)) * 1.6
+    sky = 0.5 + 0.5 * ny
+    soft = wrap * (0.6 + 0.5 * look[K.SOFTNESS])
+    hx, hy, hz = lx, ly, lz + 1.0
+    hn = 1.0 / np.sqrt(hx * hx + hy * hy + hz * hz)
+    nh = max(0.0, (nx * hx + ny * hy + nz * hz) * hn)
+    fresnel = 0.03 + 0.25 * (1.0 - min(1.0, max(0.0, nz))) ** 4
+    broad = gloss * (0.13 * nh ** 14 + 0.9 * fresnel * max(0.0, key) * nh ** 6)
+    sharp = wet * 0.5 * nh ** 60
+    spec = (broad + sharp) * lit * (key > 0.0)
+    for c in range(3):
+        w = soft * (0.42 if c == 0 else (0.20 if c == 1 else 0.13))
+        diffuse = max(0.0, (key + w) / (1.0 + w))
+        albedo = red if c == 0 else (green if c == 1 else blue)
+        bleed = lit + (1.0 - lit) * (0.10 * wrap if c == 0 else 0.0) * (lit > 0.02)
+        hemisphere = look[K.SKY0 + c] * sky + look[K.GROUND0 + c] * (1.0 - sky)
+        open_ = ambient + (1.0 - ambient) * 0.35 * albedo
+        total = look[K.KEY0 + c] * diffuse * bleed + look[K.FILL0 + c] * fill * open_ + hemisphere * open_
+        out[c] = albedo * (total + look[K.RIM0 + c] * rim) + look[K.KEY0 + c] * spec \
+            + gloss * 0.10 * fresnel * hemisphere * open_

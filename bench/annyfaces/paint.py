@@ -1,0 +1,241 @@
+"""What colour the skin has where: computed per sample in canonical coordinates (metres from between the eyes)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from bench.annyfaces import labels as P
+from bench.annyfaces import look as K
+from bench.annyfaces.marks import face_paint
+from bench.annyfaces.noise import bump, cell, smooth, step
+from bench.annyfaces.raster import JIT
+
+SKULL_Z = -0.085        # canonical depth of the skull's vertical axis
+# azimuth about that axis (0 front, pi back) against the height of the hairline
+_AZIMUTH = np.array([0.0, 0.35, 0.62, 0.85, 1.05, 1.22, 1.45, 1.70, 1.95, 2.25, 3.15])
+_HEIGHT = np.array([0.076, 0.074, 0.066, 0.054, 0.022, -0.012, -0.002, 0.000, -0.035, -0.058, -0.066])
+
+
+@njit(**JIT)
+def hairline(x, y, z, look):
+    """Signed height above the hairline, metres: positive where hair grows."""
+    azimuth = np.arctan2(abs(x), z - SKULL_Z)
+    base = np.interp(azimuth, _AZIMUTH, _HEIGHT)
+    front = step(1.15, 0.5, azimuth)
+    base += 0.006 * look[K.HAIRLINE] * front
+    temple = step(0.15, 0.5, azimuth) * step(1.15, 0.7, azimuth)
+    base += look[K.RECEDING] * (0.010 * front + 0.030 * temple)
+    height = y - base
+    if look[K.BALD_TOP] > 0.5:
+        height = min(height, 0.018 - y - 0.02 * step(1.6, 0.9, azimuth))
+    return height
+
+
+@njit(**JIT)
+def beard_mask(x, y, z, style):
+    """Where a beard of a style grows, 0..1."""
+    ax = abs(x)
+    line = -0.062 + max(0.0, ax - 0.026) * 1.15
+    jaw = step(0.004, -0.006, y - line) * step(-0.128, -0.112, y) * step(-0.085, -0.07, z)
+    chin = step(0.027, 0.020, ax) * step(-0.066, -0.074, y) * step(-0.122, -0.108, y) * step(-0.03, -0.01, z)
+    lip = step(0.034, 0.026, ax) * step(-0.040, -0.0435, y + 0.10 * max(0.0, ax - 0.012)) * step(-0.066, -0.058, y)
+    sides = step(0.031, 0.027, ax) * step(0.020, 0.024, ax) * step(-0.085, -0.075, y) * step(-0.048, -0.054, y)
+    if style == 1:
+        return max(max(chin, lip), sides)
+    if style == 2:
+        return lip
+    return max(max(jaw, chin), max(lip, sides))
+
+
+@njit(**JIT)
+def brow_mask(x, y, look):
+    """How much brow covers a point, 0..1, with hairs along the brow."""
+    ax = abs(x)
+    start, end = 0.0095, 0.009 + 0.041 * look[K.BROW_LENGTH]
+    t = (ax - start) / (end - start)
+    if t < -0.08 or t > 1.06:
+        return 0.0
+    arch = 0.0032 * (1 + 0.8 * look[K.BROW_ARCH])
+    middle = 0.0155 + 0.0012 * look[K.BROW_ANGLE] * (t - 0.4) + arch * np.sin(np.pi * min(max(t, 0.0), 1.0) * 0.85)
+    middle += 0.0030 * t - 0.0045 * max(0.0, t - 0.65)
+    half = 0.0034 * look[K.BROW_THICK] * (1.0 - 0.62 * max(0.0, t) ** 1.6) * (0.75 + 0.25 * step(0.0, 0.2, t))
+    across = (y - middle) / half
+    body = step(1.15, 0.45, abs(across)) * step(-0.08, 0.10, t) * step(1.06, 0.9, t)
+    hairs = 0.65 + 0.5 * smooth(ax * 900 + y * 500, y * 260, 3.0, int(look[K.SEED]))
+    return min(1.0, body * hairs) * look[K.BROW_DENSITY]
+
+
+@njit(**JIT)
+def cloth_mask(x, y, z, look):
+    """Signed depth under the neckline, metres: positive where the garment covers the skin."""
+    ax, kind, rise = abs(x), int(look[K.NECKLINE]), 0.006 * look[K.NECK_HEIGHT]
+    behind = 0.22 * max(0.0, -0.06 - z)
+    if kind == 2:
+        return -0.112 + rise + behind - y
+    if kind == 1:
+        return -0.178 + 0.75 * ax + rise + behind - y
+    if kind == 3:
+        return -0.165 + 0.30 * ax + rise + behind - y
+    if kind == 4:
+        return min(-0.119 + rise + 0.9 * behind - y, max(ax - 0.012 - 0.35 * (-0.10 - y), -0.155 - y))
+    return -0.146 + 0.22 * ax + rise + behind - y
+
+
+@njit(**JIT)
+def paint_skin(x, y, z, lip, ear, look, out):
+    """Albedo of a skin sample.
+
+    Args:
+        x, y, z: canonical coordinates. lip, ear: masks 0..1. look: :func:`look.pack`.
+        out: (5,) albedo r, g, b, gloss 0..1, wetness 0..1 (written).
+    Returns:
+        the part index.
+    """
+    seed = int(look[K.SEED])
+    r, g, b = look[K.SKIN0], look[K.SKIN1], look[K.SKIN2]
+    part = P.NECK if y < -0.106 - 0.25 * (z + 0.0) and y < -0.075 else P.SKIN
+    gloss, wet = 0.45, 0.0
+    ax = abs(x)
+    # blood under the skin: cheeks, nose, ears, chin, knuckle-like mottling
+    red = (0.75 * bump(ax, y, 0.036, -0.034, 0.015, 0.013) + 0.7 * bump(x, y, 0.0, -0.033, 0.010, 0.010)
+           + 0.35 * bump(x, y, 0.0, -0.092, 0.015, 0.010) + 0.6 * ear + 0.25 * bump(ax, y, 0.031, 0.0, 0.014, 0.008))
+    red = red * look[K.RUDDY] + 0.9 * look[K.BLUSH] * bump(ax, y, 0.041, -0.030, 0.014, 0.010)
+    mottle = smooth(x * 70, y * 70, z * 70, seed) - 0.5 + 0.6 * (smooth(x * 210, y * 210, z * 210, seed + 1) - 0.5)
+    red += 0.35 * mottle * look[K.RUDDY]
+    g *= 1.0 - 0.22 * red
+    b *= 1.0 - 0.24 * red
+    r *= 1.0 - 0.03 * red
+    shade = 1.0 + 0.10 * mottle
+    # eye sockets, age
+    under = bump(ax, y, 0.030, -0.015, 0.012, 0.0055) * (0.35 + 0.65 * look[K.AGE])
+    lid = bump(ax, y, 0.0315, 0.008, 0.013, 0.006)
+    shade *= 1.0 - 0.20 * under - 0.12 * lid
+    b *= 1.0 + 0.05 * under
+    shade *= 1.0 - wrinkles(x, y, z, look[K.AGE], seed)
+    if y > 0.02 and ax < 0.045:
+        gloss = 0.7
+    if ax < 0.012 and y < 0.0 and y > -0.04:
+        gloss = 0.85
+    if look[K.AGE] > 0.3:
+        spot = smooth(x * 160, y * 160, z * 160, seed + 7)
+        shade *= 1.0 - 0.30 * (look[K.AGE] - 0.3) * step(0.74, 0.84, spot)
+    if look[K.FRECKLES] > 0.0:
+        f = freckle(x, y, z, look[K.FRECKLES], seed)
+        r *= 1.0 - 0.38 * f
+        g *= 1.0 - 0.55 * f
+        b *= 1.0 - 0.62 * f
+    r, g, b = r * shade, g * shade, b * shade
+    # eye shadow
+    if look[K.SHADOW] > 0.0:
+        m = look[K.SHADOW] * bump(ax, y, 0.033, 0.009, 0.015, 0.0055)
+        r, g, b = _mix(r, g, b, look[K.SHADOW0], look[K.SHADOW1], look[K.SHADOW2], m)
+    # lips
+    if lip > 0.02:
+        m = step(0.25, 0.7, lip)
+        s = look[K.NATURAL_LIP]
+        lr, lg, lb = r * (1.0 - 0.12 * s), g * (1.0 - 0.38 * s), b * (1.0 - 0.30 * s)
+        lr, lg, lb = _mix(lr, lg, lb, look[K.LIP0], look[K.LIP1], look[K.LIP2], 0.8 * look[K.LIP_STRENGTH])
+        lines = 0.92 + 0.16 * smooth(x * 700, y * 60, 1.0, seed)
+        r, g, b = _mix(r, g, b, lr * lines, lg * lines, lb * lines, m)
+        if m > 0.5:
+            part, gloss, wet = P.LIP, 0.7, 0.35 + 0.4 * look[K.LIP_STRENGTH]
+    # beard shade under the hairs
+    if look[K.BEARD] > 0.0 and y < -0.01:
+        m = beard_mask(x, y, z, int(look[K.BEARD_STYLE])) * (1.0 - step(0.15, 0.5, lip)) * (1.0 - ear)
+        if m > 0.01:
+            grain = smooth(x * 1100, y * 700, z * 700, seed + 3)
+            amount = 0.30 + 0.65 * look[K.BEARD]
+            if look[K.BEARD_STYLE] == 3:
+                amount = 0.25 + 0.25 * look[K.BEARD]
+            m *= amount * (0.70 + 0.5 * grain)
+            r, g, b = _mix(r, g, b, look[K.BROW0], look[K.BROW1], look[K.BROW2], min(m, 0.97))
+            gloss *= 1.0 - 0.7 * m
+            if m > 0.45:
+                part = P.BEARD
+    # brows
+    if y > 0.005 and y < 0.035 and ax < 0.06:
+        m = brow_mask(x, y, look)
+        if m > 0.01:
+            r, g, b = _mix(r, g, b, look[K.BROW0], look[K.BROW1], look[K.BROW2], 0.92 * m)
+            gloss *= 1.0 - 0.6 * m
+            if m > 0.4:
+                part = P.BROW
+    if look[K.PAINT] > 0.5:
+        m, second = face_paint(x, y, z, look)
+        if m > 0.0 and part != P.EYE:
+            if second > 0.5:
+                r, g, b = _mix(r, g, b, look[K.PAINT_B0], look[K.PAINT_B1], look[K.PAINT_B2], 0.85 * m)
+            else:
+                r, g, b = _mix(r, g, b, look[K.PAINT0], look[K.PAINT1], look[K.PAINT2], 0.85 * m)
+    # the scalp under the hair
+    if ear < 0.5 and (y > -0.07):
+        h = hairline(x, y, z, look)
+        edge = 0.006 * (smooth(x * 260, y * 260, z * 260, seed + 5) - 0.5)
+        m = step(-0.004, 0.005, h + edge)
+        if m > 0.0:
+            grain = smooth(x * 900, y * 900, z * 900, seed + 6)
+            m *= look[K.COVERAGE] * (0.78 + 0.3 * grain) if look[K.BALD_TOP] < 0.5 else 0.45 * grain
+            r, g, b = _mix(r, g, b, look[K.HAIR0] * 0.75, look[K.HAIR1] * 0.75, look[K.HAIR2] * 0.75, min(m, 1.0))
+            gloss *= 1.0 - 0.8 * min(m, 1.0)
+            if m > 0.5:
+                part = P.HAIR
+    if y < -0.085:
+        c = cloth_mask(x, y, z, look)
+        if c > 0.0:
+            weave = 0.94 + 0.12 * cell(int(np.floor(x * 900)), int(np.floor(y * 900)), 0, seed)
+            hem = 1.0 - 0.35 * step(0.004, 0.0015, abs(c - 0.004)) if int(look[K.NECKLINE]) != 2 else 1.0
+            weave *= hem * (0.8 + 0.2 * step(0.0, 0.002, c))
+            r, g, b = look[K.CLOTH0] * weave, look[K.CLOTH1] * weave, look[K.CLOTH2] * weave
+            part, gloss, wet = P.CLOTH, 0.0, 0.0
+    out[0], out[1], out[2], out[3], out[4] = r, g, b, gloss, wet
+    return part
+
+
+@njit(inline="always", **JIT)
+def _mix(r, g, b, r2, g2, b2, m):
+    return r + (r2 - r) * m, g + (g2 - g) * m, b + (b2 - b) * m
+
+
+@njit(**JIT)
+def wrinkles(x, y, z, age, seed):
+    """Darkening of forehead lines, crow's feet, frown line and nasolabial folds, 0..0.4."""
+    if age <= 0.02 or y < -0.09 or y > 0.075:
+        return 0.0
+    ax, total = abs(x), 0.0
+    if y > 0.026 and ax < 0.05:
+        drift = 0.004 * (smooth(x * 60, 0.5, 0.5, seed) - 0.5) - 0.9 * x * x
+        wave = 0.5 + 0.5 * np.cos((y - drift) * 2 * np.pi / 0.0105)
+        total += 0.30 * wave ** 4 * step(0.026, 0.034, y) * step(0.066, 0.052, y) * step(0.05, 0.03, ax)
+    if ax > 0.046 and ax < 0.066 and abs(y) < 0.018:
+        fan = (y - 0.001) / (ax - 0.034)
+        total += 0.28 * (0.5 + 0.5 * np.cos(fan * 20.0)) ** 3 * step(0.046, 0.052, ax) * step(0.066, 0.058, ax)
+    if ax < 0.008 and y > 0.006 and y < 0.028:
+        total += 0.2 * step(0.0022, 0.0008, abs(ax - 0.0045))
+    if y < -0.028 and y > -0.08:
+        fold = 0.017 + 0.32 * (-0.028 - y)
+        total += 0.24 * step(0.0030, 0.0006, abs(ax - fold)) * step(-0.08, -0.06, y)
+    if y < -0.006 and y > -0.028:
+        pouch = -0.0145 - 26.0 * (ax - 0.030) ** 2 * -1.0
+        total += 0.24 * step(0.0022, 0.0006, abs(y - pouch)) * step(0.018, 0.012, abs(ax - 0.031))
+    return min(total * age, 0.42)
+
+
+@njit(**JIT)
+def freckle(x, y, z, amount, seed):
+    """Freckle cover 0..1: jittered dots on nose and cheeks."""
+    zone = max(bump(x, y, 0.0, -0.020, 0.030, 0.015), 0.8 * bump(abs(x), y, 0.035, -0.022, 0.018, 0.014))
+    zone = max(zone, 0.35 * bump(x, y, 0.0, 0.045, 0.035, 0.015))
+    if zone < 0.05:
+        return 0.0
+    size, best = 0.0042, 0.0
+    i0, j0 = int(np.floor(x / size)), int(np.floor(y / size))
+    for i in range(i0 - 1, i0 + 2):
+        for j in range(j0 - 1, j0 + 2):
+            if cell(i, j, 2, seed) < amount * zone:
+                px = (i + 0.2 + 0.6 * cell(i, j, 3, seed)) * size
+                py = (j + 0.2 + 0.6 * cell(i, j, 4, seed)) * size
+                radius = 0.0007 + 0.0011 * cell(i, j, 5, seed)
+                d = np.sqrt((x - px) ** 2 + (y - py) ** 2)
+                best = max(best, step(radius, 0.4 * radius, d))
+    return best

@@ -19,8 +19,20 @@ if TYPE_CHECKING:
 
     from bench.generator import SharedGenerator
 
-__all__ = ["BenchError", "Context", "DataError", "DatasetInfo", "Inversion", "Method", "PairMetric", "RunMetric",
-           "ShapeError", "TrainableMethod", "UnknownName", "WeightsError"]
+__all__ = [
+    "BenchError",
+    "Context",
+    "DataError",
+    "DatasetInfo",
+    "Inversion",
+    "Method",
+    "PairMetric",
+    "RunMetric",
+    "ShapeError",
+    "TrainableMethod",
+    "UnknownName",
+    "WeightsError",
+]
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,7 @@ class Method:
         source: paper and, where the weights need it, upstream commit.
         weights: domain -> id in ``weights/manifest.yaml`` (empty: needs none but the generator).
         options: every option with its default; ``ablations.yaml`` and ``--set key=value`` override them.
+        quick: overrides of ``options`` with which four pictures take seconds; ``bench check`` uses them.
         control: True for ceilings and floors, which tables set apart.
         cost: "fast", or "slow" for methods that optimise per image (profiles give those a subset).
     """
@@ -89,6 +102,7 @@ class Method:
     source: ClassVar[str] = ""
     weights: ClassVar[Mapping[str, str]] = {}
     options: ClassVar[Mapping[str, Any]] = {}
+    quick: ClassVar[Mapping[str, Any]] = {}
     control: ClassVar[bool] = False
     cost: ClassVar[str] = "fast"
 
@@ -193,17 +207,22 @@ class PairMetric:
         import torch
 
         if x.ndim != 4 or x.shape[1] != 3 or x.shape != x_hat.shape:
-            raise ShapeError("a metric compares two batches of RGB pictures",
-                             got=f"{tuple(x.shape)} and {tuple(x_hat.shape)}",
-                             expected="one shape (B, 3, H, W) for both")
+            raise ShapeError(
+                "a metric compares two batches of RGB pictures",
+                got=f"{tuple(x.shape)} and {tuple(x_hat.shape)}",
+                expected="one shape (B, 3, H, W) for both",
+            )
         low, high = self.value_range
         slack = 1e-4 * (high - low)
         for name, batch in (("source", x), ("reconstruction", x_hat)):
             least, most = (float(batch.amin()), float(batch.amax())) if batch.numel() else (low, high)
             if least < low - slack or most > high + slack:  # NaN passes: its NaN score is a failure
-                raise BenchError(f"{name} leaves the range of metric {type(self).__module__.rsplit('.', 1)[-1]!r}",
-                                 got=f"{least:g} to {most:g}", expected=f"{low:g} to {high:g}",
-                                 fix="convert with bench.images; never guess a range")
+                raise BenchError(
+                    f"{name} leaves the range of metric {type(self).__module__.rsplit('.', 1)[-1]!r}",
+                    got=f"{least:g} to {most:g}",
+                    expected=f"{low:g} to {high:g}",
+                    fix="convert with bench.images; never guess a range",
+                )
         dtype = torch.float32 if torch.device(self.device).type == "mps" else torch.float64
         return x.to(self.device, dtype), x_hat.to(self.device, dtype)
 

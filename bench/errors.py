@@ -60,8 +60,11 @@ class UnknownName(BenchError):
         close = suggest(name, known)
         listing = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
         hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
-        return cls(f"unknown {kind} {name!r}", expected=f"one of: {listing}",
-                   fix=f"{hint}`bench ls` shows all")
+        return cls(
+            f"unknown {kind} {name!r}",
+            expected=f"one of: {listing or '(there are none)'}",
+            fix=f"{hint}`bench ls` shows all",
+        )
 
 
 def suggest(name: str, known: Iterable[str], n: int = 2) -> list[str]:

@@ -1,41 +1,34 @@
-"""Preparing a dataset from any folder of pictures.
+"""Preparing a dataset from any folder of pictures; the rules for one file are those of bench/pictures.py.
 
-Rules, all of them in the manifest: the id is the file's stem; EXIF orientation is applied; a picture must be square
-unless ``crop: center``, and 8-bit RGB unless ``convert``; it is resized with Pillow's LANCZOS (antialiased) if its side
-differs from the resolution. Every file that breaks a rule is named, and then nothing is prepared: no picture is left
-out silently. Sub-folders are not entered; files that are no pictures by their suffix are reported.
+Every file that breaks a rule is named, and then nothing is prepared: no picture is left out silently. Sub-folders are
+not entered; files that are no pictures by their suffix are reported.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bench.engine import Shard, Work, make_shards, map_shards, tick
+from bench.engine import Work, make_shards, map_shards
 from bench.errors import BenchError, DataError
-from bench.images import atomic_write, file_sha256, pixel_sha256, read_rgb, write_error, write_png
+from bench.images import atomic_write, file_sha256, pixel_sha256, read_rgb, write_error
 from bench.manifest import (
     FolderSpec,
     ImageEntry,
     Manifest,
     PreparedPaths,
-    duplicates,
     load_manifest,
     manifest_path,
     name_some,
     save_manifest,
 )
+from bench.pictures import convert_shard, list_pictures
 from bench.rundir import read_json, write_json
 from bench.runid import check_id
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif"}
 SHARD = 32
 
 
@@ -68,7 +61,7 @@ def prepare_folder(
     root: Path,
     dataset_id: str,
     asked: FolderRequest,
-    defaults: tuple[str, int],
+    defaults: tuple[str, int] | None,
     update: bool = False,
     engine: str = "processes",
     workers: int | None = None,
@@ -77,7 +70,7 @@ def prepare_folder(
     """Make or verify a dataset of kind ``folder``.
 
     Args:
-        defaults: (domain, resolution) where neither request nor manifest says.
+        defaults: (domain, resolution) where neither request nor manifest says; None where there are none.
         update: accept what the folder holds now and rewrite the manifest.
     Raises:
         DataError: files that cannot be used, or that differ from the manifest; problems.csv names all of them.
@@ -115,107 +108,6 @@ def prepare_folder(
     done = {"id": manifest.id, "count": manifest.count, "manifest_sha256": manifest.sha256}
     write_json(paths.done, done)
     return Prepared(done, ignored)
-
-
-def list_pictures(folder: Path) -> tuple[list[Path], list[str]]:
-    """(picture files sorted by name, names of other files).
-
-    Raises:
-        DataError: no such folder, no picture in it, or two files with one stem.
-    """
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}", fix="pass the folder of your pictures as --images")
-    everything = sorted(p for p in folder.iterdir() if p.is_file())
-    files = [p for p in everything if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
-    ignored = [p.name for p in everything if p not in set(files)]
-    if not files:
-        raise DataError(
-            f"folder {folder} holds no pictures",
-            got=name_some(ignored, 5) or "nothing",
-            expected=f"files with one of {', '.join(sorted(SUFFIXES))}",
-        )
-    if twice := duplicates([p.stem for p in files]):
-        same = [p.name for p in files if p.stem in twice]
-        raise DataError(
-            f"folder {folder} has pictures that would share an id",
-            got=name_some(same),
-            expected="every file stem once",
-            fix="rename or move one of each",
-        )
-    return files, ignored
-
-
-def load_square(path: Path, data: bytes, resolution: int, crop: str, convert: bool) -> np.ndarray:
-    """A picture file's bytes -> (R, R, 3) uint8 by the rules of this module.
-
-    Raises:
-        DataError: unreadable, wrong mode, not square; the message is the reason alone, the caller names the file.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            opened.load()
-            picture = ImageOps.exif_transpose(opened)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        reason = str(error).replace(repr(data[:0]), "").split("<_io")[0].strip() or type(error).__name__
-        raise DataError(f"cannot be read ({reason})") from None
-    if picture.mode != "RGB":
-        if picture.mode not in ("L", "LA", "P", "RGBA", "CMYK", "1") or not convert:
-            hint = ", --convert accepts it" if picture.mode in ("L", "LA", "P", "RGBA", "CMYK", "1") else ""
-            raise DataError(f"has mode {picture.mode}, expected RGB{hint}")
-        picture = _to_rgb(picture)
-    width, height = picture.size
-    if width != height:
-        if crop != "center":
-            raise DataError(f"is {width}x{height}, expected a square, --crop center cuts it")
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        picture = picture.crop((left, top, left + side, top + side))
-    if picture.size != (resolution, resolution):
-        picture = picture.resize((resolution, resolution), Image.Resampling.LANCZOS)
-    return np.asarray(picture)
-
-
-def _to_rgb(picture: Any) -> Any:
-    """RGB of any 8-bit mode; transparent parts become white, as on a page."""
-    from PIL import Image
-
-    if picture.mode in ("LA", "RGBA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        page = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-        picture = Image.alpha_composite(page, picture)
-    return picture.convert("RGB")
-
-
-def convert_shard(
-    shard: Shard, files: dict[str, Path], spec: FolderSpec, resolution: int, paths: PreparedPaths
-) -> list[tuple[str, dict[str, Any] | None, str]]:
-    """Prepare one shard's files: (id, manifest entry, "") each, or (id, None, reason)."""
-    results: list[tuple[str, dict[str, Any] | None, str]] = []
-    for image_id in shard.ids:
-        path = files[image_id]
-        try:
-            data = path.read_bytes()
-            array = load_square(path, data, resolution, spec.crop, spec.convert)
-        except DataError as error:
-            results.append((image_id, None, error.what))
-        except OSError as error:
-            results.append((image_id, None, f"cannot be read ({error.strerror})"))
-        else:
-            write_png(paths.image(image_id), array)
-            entry = {
-                "id": image_id,
-                "file": path.name,
-                "bytes": len(data),
-                "sha256": hashlib.sha256(data).hexdigest(),
-                "width": array.shape[1],
-                "height": array.shape[0],
-                "pixels": pixel_sha256(array),
-            }
-            results.append((image_id, entry, ""))
-        tick(1)
-    return results
 
 
 def _convert_all(
@@ -263,7 +155,7 @@ def _problems(paths: PreparedPaths, rows: Sequence[tuple[str, str]]) -> None:
 
 
 def _draft(
-    root: Path, dataset_id: str, asked: FolderRequest, defaults: tuple[str, int], old: Manifest | None
+    root: Path, dataset_id: str, asked: FolderRequest, defaults: tuple[str, int] | None, old: Manifest | None
 ) -> Manifest:
     """The manifest the request describes, without images; the old one or the defaults fill what it leaves open."""
     if asked.images is None and old is None:
@@ -282,6 +174,15 @@ def _draft(
         raise BenchError(f"unknown crop {asked.crop!r}", expected="none or center")
     if asked.resolution is not None and (asked.resolution < 4 or asked.resolution & (asked.resolution - 1)):
         raise BenchError("--resolution must be a power of two", got=asked.resolution, expected="e.g. 128, 256 or 1024")
+    if old is not None:
+        defaults = (old.domain, old.resolution)
+    elif defaults is None and not (asked.domain and asked.resolution):
+        raise BenchError(
+            f"dataset {dataset_id!r} needs a domain and a resolution",
+            expected="those of the generator that is to invert it",
+            fix="pass --domain and --resolution; `bench ls weights` shows domains",
+        )
+    domain, resolution = defaults or ("", 0)
     before = old.folder if old is not None and old.folder is not None else FolderSpec(source="")
     source = before.source
     if asked.images is not None:
@@ -294,9 +195,9 @@ def _draft(
     )
     return Manifest(
         id=dataset_id,
-        domain=asked.domain or (old.domain if old else defaults[0]),
+        domain=asked.domain or domain,
         kind="folder",
-        resolution=asked.resolution or (old.resolution if old else defaults[1]),
+        resolution=asked.resolution or resolution,
         licence=asked.licence or (old.licence if old else "unknown"),
         hash="file",
         count=1,

@@ -31,7 +31,8 @@ def prepare(
         asked: settings of a folder dataset; a new one needs ``asked.images``.
     """
     asked = asked or FolderRequest()
-    if asked.images is None and manifest_path(config.root, dataset_id).is_file() or not asked_anything(asked):
+    exists = manifest_path(config.root, dataset_id).is_file()
+    if asked.images is None and (exists or not asked_anything(asked)):
         if load_manifest(config.root, dataset_id, allow_empty=update).kind == "rendered":
             if asked_anything(asked):
                 raise BenchError(
@@ -46,10 +47,13 @@ def asked_anything(asked: FolderRequest) -> bool:
     return asked != FolderRequest()
 
 
-def folder_defaults(config: Config) -> tuple[str, int]:
-    """(domain, resolution) of the profile's first dataset: what a user's folder gets if it does not say otherwise."""
-    first = load_manifest(config.root, config.settings.datasets[0], allow_empty=True)
-    return first.domain, first.resolution
+def folder_defaults(config: Config) -> tuple[str, int] | None:
+    """(domain, resolution) of the profile's data: what a user's folder gets if it does not say otherwise."""
+    for name in config.settings.datasets:
+        if manifest_path(config.root, name).is_file():
+            first = load_manifest(config.root, name, allow_empty=True)
+            return first.domain, first.resolution
+    return None
 
 
 def record_profile(config: Config, store: RunStore, done: dict[str, dict[str, Any]]) -> Path:

@@ -237,7 +237,7 @@ def _one_rate(rates: set[int]) -> int | None:
 
 
 class _ticking:
-    """Turns a method's own progress (0 to 1 for a batch) into images for the bar; what it left unsaid comes at the end."""
+    """Turns a method's own progress (0 to 1 for a batch) into images for the bar; the rest comes at the end."""
 
     def __init__(self, method: Method, images: int):
         self.method, self.images, self.said = method, images, 0.0

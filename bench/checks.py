@@ -1,0 +1,342 @@
+"""``bench check``: the contract of a method or metric, tried on four toy pictures in seconds.
+
+The same checks run in tests/contract over everything the registry finds. A check returns nothing when it holds and
+raises :class:`Broken` with the reason when it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench import api, registry, weights
+from bench.errors import BenchError, UnknownName
+from bench.runner import check_shapes, image_seed, load_method
+from bench.seeds import seed_for
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.generator import SharedGenerator
+
+COUNT = 4
+TOY_SIDE = 64
+# Largest difference of a picture in [-1, 1] between computing images together and apart. Feed-forward networks differ
+# by the order of float32 additions alone; an optimisation feeds such differences back at every step.
+TOLERANCE = {"fast": 1e-4, "slow": 5e-3}
+
+
+class Broken(Exception):
+    """A clause of the contract that does not hold; the text is the reason."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the table."""
+
+    check: str
+    passed: bool
+    reason: str = ""
+
+
+def toy_images(side: int = TOY_SIDE, count: int = COUNT, seed: int = 0) -> np.ndarray:
+    """(count, side, side, 3) uint8: soft colour gradients with a disc each; the same bytes everywhere."""
+    rows, columns = np.mgrid[0:side, 0:side] / (side - 1)
+    pictures = []
+    for n in range(count):
+        rng = np.random.default_rng(seed_for(seed, "toy image", n))
+        base, across, down, disc = (rng.uniform(-1, 1, 3) for _ in range(4))
+        centre, radius = rng.uniform(0.3, 0.7, 2), rng.uniform(0.15, 0.3)
+        inside = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < radius**2
+        picture = 0.5 + 0.25 * base + 0.2 * (columns[..., None] - 0.5) * across + 0.2 * (rows[..., None] - 0.5) * down
+        picture = np.where(inside[..., None], 0.5 + 0.4 * disc, picture)
+        pictures.append(np.floor(np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))
+    return np.stack(pictures)
+
+
+class MethodChecks:
+    """The contract of one method.
+
+    Methods without weights run on a tiny seeded generator. One with weights needs the networks those were made for, so
+    it runs on the real generator of the first domain it covers.
+    """
+
+    def __init__(self, root: Path, name: str):
+        self.root, self.name = Path(root), name
+        self.cls = registry.methods(root).load(name)
+
+    def checks(self) -> dict[str, Callable[[], None]]:
+        return {
+            "documented": self.documented,
+            "options are listed and checked": self.options,
+            "skip gives a reason or None": self.skip,
+            "shapes and types": self.shapes,
+            "finite": self.finite,
+            "deterministic": self.deterministic,
+            "independent of batch split": self.batch_split,
+            "independent of order": self.order,
+            "degree 0 is the reconstruction": self.degree_zero,
+            "input is left alone": self.input_kept,
+        }
+
+    @cached_property
+    def quick(self) -> dict[str, Any]:
+        """Options that make the check fast."""
+        return dict(self.cls.quick)
+
+    @cached_property
+    def method(self) -> api.Method:
+        if self.cls.weights:
+            known = weights.read_manifest(self.root).domains
+            domain = next((d for d in self.cls.weights if d in known), None)
+            if domain is None:
+                raise Broken(f"weights for {sorted(self.cls.weights)}, but weights/manifest.yaml knows {sorted(known)}")
+            return load_method(self.root, self.name, domain, self.quick)
+        return self.cls(self._context(self.generator), **self.quick)
+
+    @cached_property
+    def generator(self) -> SharedGenerator:
+        from bench.generator import SharedGenerator
+
+        return SharedGenerator.toy(TOY_SIDE)
+
+    def _context(self, generator: SharedGenerator) -> api.Context:
+        def refuse(weights_id: str) -> Mapping[str, Tensor]:
+            raise BenchError(f"method {self.name!r} loads {weights_id!r}, which its `weights` do not list")
+
+        return api.Context(domain=generator.domain, generator=generator, device=generator.device, load_weights=refuse)
+
+    @cached_property
+    def x(self) -> Tensor:
+        from bench.images import to_tensor
+
+        return to_tensor(toy_images(self.method.generator.resolution))
+
+    def invert(self, rows: list[int], global_seed: int = 0) -> tuple[api.Inversion, Tensor]:
+        """embed and render the given toy pictures, as the runner does."""
+        import torch
+
+        torch.manual_seed(global_seed)
+        self.method.context.image_seeds = [image_seed(0, "toy", str(row)) for row in rows]
+        with torch.no_grad():
+            inversion = self.method.embed(self.x[rows].clone())
+            return inversion, self.method.render(inversion.w_plus, inversion)
+
+    @cached_property
+    def together(self) -> tuple[api.Inversion, Tensor]:
+        return self.invert(list(range(COUNT)))
+
+    def documented(self) -> None:
+        missing = [a for a in ("title", "source") if not getattr(self.cls, a)]
+        missing += [] if self.cls.__doc__ else ["docstring"]
+        if missing:
+            raise Broken(f"no {', '.join(missing)}")
+        if self.cls.cost not in TOLERANCE:
+            raise Broken(f"cost is {self.cls.cost!r}, expected one of {sorted(TOLERANCE)}")
+
+    def options(self) -> None:
+        unknown = sorted(set(self.quick) - set(self.cls.options))
+        if unknown:
+            raise Broken(f"`quick` names {unknown}, which are no options")
+        try:
+            self.cls(self._context(self.generator), no_such_option=1)
+        except UnknownName:
+            return
+        raise Broken("an unknown option is accepted")
+
+    def skip(self) -> None:
+        answer = self.cls.skip(api.DatasetInfo("toy", "no_such_domain", TOY_SIDE, COUNT))
+        if answer is not None and not (isinstance(answer, str) and answer.strip()):
+            raise Broken(f"skip() returned {answer!r}")
+
+    def shapes(self) -> None:
+        inversion, x_hat = self.together
+        if not isinstance(inversion, api.Inversion):
+            raise Broken(f"embed returned {type(inversion).__name__}, expected Inversion")
+        check_shapes(self.method, self.x, inversion, x_hat)
+        if str(inversion.w_plus.dtype) != "torch.float32":
+            raise Broken(f"w_plus is {inversion.w_plus.dtype}, expected torch.float32")
+        if inversion.w_plus.requires_grad or x_hat.requires_grad:
+            raise Broken("results carry a graph: detach them")
+
+    def finite(self) -> None:
+        inversion, x_hat = self.together
+        for what, values in {"x_hat": x_hat, "w_plus": inversion.w_plus, **inversion.memory}.items():
+            if not values.isfinite().all():
+                raise Broken(f"{what} has values that are not finite")
+
+    def deterministic(self) -> None:
+        """Two runs agree bit for bit although the global random state differs: seeds come from image_seeds alone."""
+        again = self.invert(list(range(COUNT)), global_seed=1)
+        if not (again[1] == self.together[1]).all() or not (again[0].w_plus == self.together[0].w_plus).all():
+            raise Broken(
+                f"a second run differs by {self._gap(again[1], self.together[1]):.2g}: use context.image_seeds"
+            )
+
+    def batch_split(self) -> None:
+        import torch
+
+        apart = torch.cat([self.invert([row])[1] for row in range(COUNT)])
+        self._close(apart, self.together[1], "images computed one by one differ")
+
+    def order(self) -> None:
+        backwards = self.invert(list(range(COUNT))[::-1])[1]
+        self._close(backwards.flip(0), self.together[1], "images in another order differ")
+
+    def degree_zero(self) -> None:
+        """An edit by degree 0 gives the reconstruction: nothing is hidden outside w_plus and memory."""
+        import torch
+
+        inversion, x_hat = self.together
+        direction = torch.ones_like(inversion.w_plus)
+        with torch.no_grad():
+            edited = self.method.render(inversion.w_plus + 0.0 * direction, inversion)
+        self._close(edited, x_hat, "render with the same codes differs")
+
+    def input_kept(self) -> None:
+        import torch
+
+        x = self.x.clone()
+        self.method.context.image_seeds = [image_seed(0, "toy", str(row)) for row in range(COUNT)]
+        with torch.no_grad():
+            inversion = self.method.embed(x)
+            codes = inversion.w_plus.clone()
+            self.method.render(inversion.w_plus, inversion)
+        if not (x == self.x).all():
+            raise Broken("embed changes its input in place")
+        if not (codes == inversion.w_plus).all():
+            raise Broken("render changes the codes in place")
+
+    def _close(self, a: Tensor, b: Tensor, what: str) -> None:
+        gap, allowed = self._gap(a, b), TOLERANCE.get(self.cls.cost, 0.0)
+        if not gap <= allowed:
+            raise Broken(f"{what} by {gap:.2g}, allowed {allowed:g}")
+
+    @staticmethod
+    def _gap(a: Tensor, b: Tensor) -> float:
+        return float((a - b).abs().max())
+
+
+class MetricChecks:
+    """The contract of one metric."""
+
+    def __init__(self, root: Path, name: str):
+        self.name = name
+        self.cls = registry.metrics(root).load(name)
+        self.clean = toy_images()
+
+    def checks(self) -> dict[str, Callable[[], None]]:
+        common = {"documented": self.documented, "signature": self.signature, "complete": self.complete}
+        if issubclass(self.cls, api.RunMetric):
+            return {**common, "reads the run record": self.from_run}
+        return {
+            **common,
+            "one finite number per pair": self.shapes,
+            "identical pictures are ideal": self.identity,
+            "more noise is worse": self.monotone,
+            "deterministic": self.deterministic,
+            "independent of batch split": self.batch_split,
+        }
+
+    @cached_property
+    def metric(self) -> Any:
+        return self.cls("cpu")
+
+    def score(self, x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
+        from bench.scoring import score_batch
+
+        return np.array(score_batch(self.metric, self.name, x, x_hat))
+
+    def noisy(self, amount: float) -> np.ndarray:
+        rng = np.random.default_rng(seed_for(0, "toy noise"))
+        moved = self.clean + amount * rng.normal(size=self.clean.shape)
+        return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+
+    def documented(self) -> None:
+        missing = [a for a in ("title", "source") if not getattr(self.cls, a)]
+        missing += [] if self.cls.__doc__ else ["docstring"]
+        if missing:
+            raise Broken(f"no {', '.join(missing)}")
+
+    def signature(self) -> None:
+        text = self.cls.signature(self.name)
+        if not text.startswith(f"{self.name}|{self.cls.version}|"):
+            raise Broken(f"signature {text!r} does not begin with id and version")
+
+    def complete(self) -> None:
+        if why := self.cls.missing():
+            raise Broken(f"it lacks something: {why}")
+
+    def shapes(self) -> None:
+        values = self.score(self.clean, self.noisy(20))
+        if values.shape != (COUNT,) or not np.isfinite(values).all():
+            raise Broken(f"got {values}")
+
+    def identity(self) -> None:
+        values = self.score(self.clean, self.clean.copy())
+        if not np.allclose(values, self.cls.ideal, rtol=0, atol=1e-6):
+            raise Broken(f"identical pictures give {values[0]:g}, ideal is {self.cls.ideal:g}")
+
+    def monotone(self) -> None:
+        means = [self.score(self.clean, self.noisy(amount)).mean() for amount in (4, 16, 48)]
+        ordered = means == sorted(means, reverse=self.cls.higher_is_better)
+        if not ordered:
+            raise Broken(f"noise of 4, 16, 48 levels gives {', '.join(f'{m:.4g}' for m in means)}")
+
+    def deterministic(self) -> None:
+        if not (self.score(self.clean, self.noisy(20)) == self.score(self.clean, self.noisy(20))).all():
+            raise Broken("a second call gives other numbers")
+
+    def batch_split(self) -> None:
+        together, noisy = self.score(self.clean, self.noisy(20)), self.noisy(20)
+        apart = np.concatenate([self.score(self.clean[n : n + 1], noisy[n : n + 1]) for n in range(COUNT)])
+        gap = np.abs(apart - together).max() / max(np.abs(together).max(), 1e-12)
+        if not gap <= 1e-5:
+            raise Broken(f"pairs scored one by one differ by {gap:.2g} (relative)")
+
+    def from_run(self) -> None:
+        value = self.cls().from_run({"run_id": "toy", "rate_floats": 7, "n": COUNT, "failures": {}, "config": {}})
+        if not np.isfinite(value):
+            raise Broken(f"got {value}")
+        try:
+            self.cls().from_run({})
+        except BenchError:
+            return
+        raise Broken("an empty record is accepted")
+
+
+def checks_of(root: Path, name: str) -> list[MethodChecks | MetricChecks]:
+    """The checks for everything called ``name``: a method, a metric, or one of each.
+
+    Raises:
+        UnknownName: neither. BenchError: it cannot be imported.
+    """
+    methods, metrics = registry.methods(root), registry.metrics(root)
+    if name not in methods.names() and name not in metrics.names():
+        raise UnknownName.of("method or metric", name, [*methods.names(), *metrics.names()])
+    found: list[MethodChecks | MetricChecks] = []
+    if name in methods.names():
+        found.append(MethodChecks(root, name))
+    if name in metrics.names():
+        found.append(MetricChecks(root, name))
+    return found
+
+
+def run_checks(subject: MethodChecks | MetricChecks) -> list[Outcome]:
+    """Every check of a subject; an exception of the plug-in fails its check and the rest go on."""
+    outcomes = []
+    for name, check in subject.checks().items():
+        try:
+            check()
+        except Broken as broken:
+            outcomes.append(Outcome(name, False, str(broken)))
+        except Exception as error:  # a plug-in may raise anything
+            outcomes.append(Outcome(name, False, f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]))
+        else:
+            outcomes.append(Outcome(name, True))
+    return outcomes

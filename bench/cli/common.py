@@ -1,0 +1,129 @@
+"""Options that verbs share, the project they open, and progress bars."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.config import DEVICES, ENGINES, LOCAL, PRECISIONS, Config, find_root, load_config
+from bench.errors import BenchError, UnknownName
+from bench.store import RunStore
+
+Root = Annotated[
+    Path | None, typer.Option("--root", help="Project folder. Default: the nearest one upward with params.yaml.")
+]
+ProfileName = Annotated[
+    str | None, typer.Option("--profile", help="A file in profiles/. Default: the one in params.yaml.")
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda or mps. Default: the profile's, else auto.")
+]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", help="Pictures computed together. Default: the profile's.")
+]
+Limit = Annotated[int | None, typer.Option("--limit", help="Only the first so many images of a dataset.")]
+Precision = Annotated[str | None, typer.Option("--precision", help="fp32 or bf16. Default: the profile's.")]
+Engine = Annotated[str | None, typer.Option("--engine", help="serial or processes. Default: the profile's.")]
+Workers = Annotated[int | None, typer.Option("--workers", help="Processes of --engine processes. Default: all cores.")]
+Scope = Annotated[
+    str | None,
+    typer.Option("--scope", help="Results to work on: a profile's name, or 'local' for runs with own settings."),
+]
+Methods = Annotated[list[str] | None, typer.Option("--method", help="Method id; may be repeated.")]
+Datasets = Annotated[
+    list[str] | None, typer.Option("--dataset", help="Dataset id; may be repeated. Default: the profile's.")
+]
+
+
+def examples(*lines: str) -> str:
+    """Text under a verb's help; each line is a command to copy."""
+    return "\n\n".join(["Examples:", *lines])
+
+
+def open_project(root: Path | None, profile: str | None = None) -> tuple[Config, RunStore]:
+    """The project's settings and its store."""
+    config = load_config(find_root(root) if root is None else _given_root(root), profile)
+    return config, RunStore(config.root, config.main_profile)
+
+
+def _given_root(root: Path) -> Path:
+    if not (root / "params.yaml").is_file():
+        raise BenchError(
+            f"{root} is no project", expected="a folder with params.yaml and profiles/", fix="correct --root"
+        )
+    return root
+
+
+def check_options(
+    device: str | None = None,
+    precision: str | None = None,
+    engine: str | None = None,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    limit: int | None = None,
+) -> None:
+    """Refuse values that cannot be, before anything is read: one line, with the nearest right one."""
+    choices = (("device", device, DEVICES), ("precision", precision, PRECISIONS), ("engine", engine, ENGINES))
+    for name, value, allowed in choices:
+        if value is not None and value not in allowed:
+            raise UnknownName.of(name, value, allowed)
+    for name, number in (("workers", workers), ("batch-size", batch_size), ("limit", limit)):
+        if number is not None and number < 1:
+            raise BenchError(
+                f"--{name} must be 1 or more",
+                got=number,
+                expected="a positive number",
+                fix=f"drop --{name} for the default",
+            )
+    if device not in (None, "auto", "cpu"):
+        from bench.device import resolve_device
+
+        resolve_device(str(device))
+
+
+def scopes_of(config: Config, store: RunStore, scope: str | None) -> str:
+    """A scope the user named, checked: the profile, ``local``, or one that has runs."""
+    name = scope or config.profile
+    known = {config.profile, LOCAL, *(p.name for p in (store.results / "runs").glob("*") if p.is_dir())}
+    if name not in known:
+        raise UnknownName.of("scope", name, known)
+    return name
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal; results proper go to stdout."""
+    print(text, file=sys.stderr)
+
+
+def show(paths: Sequence[Path], root: Path) -> None:
+    """Written files on stdout, relative to the project."""
+    for path in paths:
+        print(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[float], None]]:
+    """A bar with rate and time left on a terminal, silence elsewhere. Yields the function that advances it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda amount: None
+        return
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total, rate="")
+
+        def advance(amount: float) -> None:
+            bar.advance(task, amount)
+            speed = bar.tasks[0].speed
+            bar.update(task, rate=f"{speed:.1f} images/s" if speed else "")
+
+        yield advance

@@ -1,0 +1,146 @@
+"""``bench ls``: what there is. Reads source and YAML only; imports neither torch nor any plug-in."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from bench import registry, weights
+from bench.cli.common import ProfileName, Root, examples, open_project
+from bench.config import Config
+from bench.errors import BenchError, UnknownName
+from bench.manifest import PreparedPaths, dataset_ids, load_manifest
+
+KINDS = ("methods", "metrics", "datasets", "weights", "ablations", "profiles")
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "ls",
+        help="List methods, metrics, datasets, weights, ablations and profiles.",
+        epilog=examples("bench ls", "bench ls methods", "bench ls datasets weights --json"),
+    )(command)
+
+
+def command(
+    kinds: Annotated[list[str] | None, typer.Argument(help=f"Which of: {', '.join(KINDS)}. Default: all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    root: Root = None,
+    profile: ProfileName = None,
+) -> None:
+    for kind in kinds or []:
+        if kind not in KINDS:
+            raise UnknownName.of("list", kind, KINDS)
+    config, _ = open_project(root, profile)
+    listing = {kind: collect(kind, config) for kind in (kinds or KINDS)}
+    if as_json:
+        print(json.dumps(listing, indent=1, ensure_ascii=False))
+        return
+    _print(listing)
+
+
+def collect(kind: str, config: Config) -> list[dict[str, Any]]:
+    """The entries of one kind as plain data."""
+    if kind == "methods":
+        return [_method(entry, config) for entry in registry.methods(config.root).entries().values()]
+    if kind == "metrics":
+        return [_metric(entry, config) for entry in registry.metrics(config.root).entries().values()]
+    if kind == "datasets":
+        return [_dataset(name, config) for name in dataset_ids(config.root)]
+    if kind == "weights":
+        return [entry.model_dump() for entry in weights.read_manifest(config.root).weights]
+    if kind == "ablations":
+        return [{"id": name, **entry.model_dump()} for name, entry in config.ablations.items()]
+    from bench.config import profile_names
+
+    return [{"id": name, "used": name == config.profile} for name in profile_names(config.root)]
+
+
+def _method(entry: registry.Entry, config: Config) -> dict[str, Any]:
+    have = entry.attributes
+    return {
+        "id": entry.name,
+        "title": have.get("title", ""),
+        "source": have.get("source", ""),
+        "weights": have.get("weights", {}),
+        "options": have.get("options", {}),
+        "control": have.get("control", False),
+        "cost": have.get("cost", "fast"),
+        "published": entry.name in config.methods,
+        "origin": entry.origin,
+        "error": entry.error,
+    }
+
+
+def _metric(entry: registry.Entry, config: Config) -> dict[str, Any]:
+    have = entry.attributes
+    return {
+        "id": entry.name,
+        "title": have.get("title", ""),
+        "source": have.get("source", ""),
+        "unit": have.get("unit", ""),
+        "better": "higher" if have.get("higher_is_better") else "lower",
+        "version": have.get("version", "v1"),
+        "used": entry.name in config.settings.metrics,
+        "origin": entry.origin,
+        "error": entry.error,
+    }
+
+
+def _dataset(name: str, config: Config) -> dict[str, Any]:
+    try:
+        manifest = load_manifest(config.root, name, allow_empty=True)
+    except BenchError as error:
+        return {"id": name, "error": str(error)}
+    return {
+        "id": name,
+        "title": manifest.title,
+        "kind": manifest.kind,
+        "domain": manifest.domain,
+        "resolution": manifest.resolution,
+        "count": manifest.count,
+        "licence": manifest.licence,
+        "prepared": PreparedPaths.of(config.root, name).done.is_file(),
+        "used": name in config.settings.datasets,
+        "error": "" if manifest.images else "has no hashes yet: run `bench prepare --update`",
+    }
+
+
+_SHOWN = {
+    "methods": ("id", "title", "cost", "published", "source"),
+    "metrics": ("id", "title", "unit", "better", "used", "source"),
+    "datasets": ("id", "kind", "domain", "resolution", "count", "prepared", "used"),
+    "weights": ("id", "kind", "domain", "file", "size_bytes"),
+    "ablations": ("id", "method", "title", "options"),
+    "profiles": ("id", "used"),
+}
+
+
+def _print(listing: dict[str, list[dict[str, Any]]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    for kind, entries in listing.items():
+        console.print(Text(f"{kind} ({len(entries)})", style="bold"))
+        table = Table(box=None, pad_edge=False)
+        for column in _SHOWN[kind]:
+            table.add_column(column, no_wrap=column == "id")
+        for entry in entries:
+            table.add_row(*(Text(_cell(entry.get(column, ""))) for column in _SHOWN[kind]))
+        console.print(table)
+        for entry in entries:
+            if entry.get("error"):
+                console.print(Text(f"  ! {entry['id']}: {entry['error']}"))
+        console.print()
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "-"
+    return ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)

@@ -1,0 +1,24 @@
+"""``bench report``: tables, figures and the index page."""
+
+from __future__ import annotations
+
+import typer
+
+from bench.cli import common
+from bench.cli.common import examples, open_project, scopes_of, show
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "report",
+        help="Draw tables and figures from results alone; published numbers stand beside, never mixed.",
+        epilog=examples("bench report", "bench report --scope local"),
+    )(command)
+
+
+def command(scope: common.Scope = None, profile: common.ProfileName = None, root: common.Root = None) -> None:
+    config, store = open_project(root, profile)
+    where = scopes_of(config, store, scope)
+    from bench.report import build
+
+    show(build(config.root, where, config), config.root)

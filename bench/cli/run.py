@@ -1,0 +1,143 @@
+"""``bench run``: invert a dataset with a method."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+
+from bench import registry
+from bench.cli import common
+from bench.cli.common import examples, open_project, progress, say, show
+from bench.config import LOCAL, Config, parse_settings
+from bench.errors import BenchError
+from bench.manifest import load_manifest
+from bench.store import RunStore, write_json
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "run",
+        help="Invert a dataset with a method: a picture and a code for every image. A killed run resumes. "
+        "With settings other than the profile's, results go to scope 'local' and never replace the pipeline's.",
+        epilog=examples(
+            "bench run --method latent_avg",
+            "bench run --method optimize_w_plus --limit 4 --set steps=20",
+            "bench run --method copy_input --dataset annyfaces_1500 --dry-run",
+        ),
+    )(command)
+
+
+def command(
+    method: Annotated[str | None, typer.Option("--method", help="Method id; `bench ls methods` shows all.")] = None,
+    dataset: common.Datasets = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Option of the method, key=value; may be repeated.")
+    ] = None,
+    ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,
+    variant: Annotated[str | None, typer.Option("--variant", help="A name for a run with own --set values.")] = None,
+    limit: common.Limit = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run left.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved plan as JSON and stop.")] = False,
+    device: common.Device = None,
+    batch_size: common.BatchSize = None,
+    precision: common.Precision = None,
+    engine: common.Engine = None,
+    workers: common.Workers = None,
+    profile: common.ProfileName = None,
+    root: common.Root = None,
+) -> None:
+    common.check_options(device, precision, engine, workers, batch_size, limit)
+    config, store = open_project(root, profile)
+    if method is None and ablation is None:
+        raise BenchError("no method given", fix="pass --method ID; `bench ls methods` shows all")
+    if ablation and variant:
+        raise BenchError("--ablation and --variant exclude each other", fix="an ablation is a variant: drop --variant")
+    method = method or config.ablation(str(ablation)).method
+    from bench.plan import Overrides, plan_run
+
+    asked = Overrides(parse_settings(settings or []), ablation, variant, limit, precision, batch_size, device)
+    plans = [plan_run(config, method, name, asked) for name in _datasets(config, method, dataset)]
+    for plan in plans:
+        if dry_run:
+            print(
+                json.dumps(
+                    {
+                        **plan.record(),
+                        "scope": plan.scope,
+                        "device": plan.device,
+                        "batch_size": plan.batch_size,
+                        "engine": engine or config.settings.engine,
+                        "folder": str(plan.run.folder),
+                    },
+                    indent=1,
+                )
+            )
+            continue
+        _carry_out(config, store, plan, engine, workers, overwrite)
+
+
+def _datasets(config: Config, method: str, asked: list[str] | None) -> list[str]:
+    """The named datasets, or those of the profile that the method can run on; none at all is an error."""
+    if asked:
+        return asked
+    cls = registry.methods(config.root).load(method)
+    reasons = {name: cls.skip(load_manifest(config.root, name).info) for name in config.settings.datasets}
+    able = [name for name, reason in reasons.items() if reason is None]
+    for name, reason in reasons.items():
+        if reason is not None and able:
+            say(f"{method} skips {name}: {reason}")
+    return able or config.settings.datasets  # all declined: planning the first raises the reason
+
+
+def _carry_out(
+    config: Config, store: RunStore, plan: Any, engine: str | None, workers: int | None, overwrite: bool
+) -> None:
+    from bench import provenance
+    from bench.runner import run
+
+    started, begin = provenance.now(), time.perf_counter()
+    if plan.run.state() == "partial" and not overwrite:
+        say(f"{plan.run_id}: resuming")
+    begun = False
+
+    with progress(plan.run_id, len(plan.ids)) as advance:
+
+        def on_plan(todo: int, total: int) -> None:
+            nonlocal begun
+            begun = True
+            advance(total - todo)
+
+        result = run(
+            plan,
+            engine or config.settings.engine,
+            workers or config.settings.workers,
+            overwrite,
+            engine_asked=engine is not None,
+            on_tick=advance,
+            on_plan=on_plan,
+        )
+    if not begun:
+        say(f"{plan.run_id}: complete already, nothing to do (--overwrite starts afresh)")
+        return show([plan.run.folder], config.root)
+    seconds = time.perf_counter() - begin
+    facts = {
+        "run_id": plan.run_id,
+        "device": plan.device,
+        "batch_size": plan.batch_size,
+        "config_hash": plan.config_hash,
+    }
+    write_json(
+        store.record_path(plan.scope, plan.run_id), provenance.record(config.root, "run", started, seconds, **facts)
+    )
+    failed = len(result["failures"])
+    say(
+        f"{plan.run_id}: {result['n']} images in {seconds:.1f} s"
+        + (f", {failed} failed (see run.json)" if failed else "")
+    )
+    show([plan.run.folder], config.root)
+    if plan.scope == LOCAL:
+        which = f"--method {plan.method} --dataset {plan.dataset}" + (f" --variant {plan.variant}" * bool(plan.variant))
+        say(f"next: bench score --scope local {which} && bench aggregate --scope local")

@@ -1,0 +1,51 @@
+"""Reports: tables, figures and an index page, from results (and prepared pictures) alone. Nothing is computed anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.config import Config
+
+__all__ = ["build"]
+
+
+def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
+    """Write the report of a scope: reports/ for the main profile, reports/<scope>/ for any other.
+
+    Args:
+        root: project folder. scope: profile or ``local``. config: settings; None reads them from ``root``.
+    Returns:
+        All files written: tables/*, figures/*, plots/*, index.md.
+    Raises:
+        DataError: results are missing or inconsistent; the message names the verb that makes them.
+        BenchError: a file cannot be written; figures need a package that is not installed.
+    """
+    from bench.images import write_png
+    from bench.report.grid import write_grid
+    from bench.report.index import write_index
+    from bench.report.material import gather
+    from bench.report.pictures import sheet
+    from bench.report.plots import write_plot_data, write_plots
+    from bench.report.tables import write_tables
+
+    material = gather(root, scope, config)
+    folder = material.store.reports_dir(scope)
+    tables = write_tables(material, folder / "tables", material.store.results / "reference")
+    figures: list[tuple[str, Path]] = []
+    extra: list[Path] = []
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for n, dataset in enumerate(material.datasets):
+        suffix = f"_{dataset}" if n else ""  # the first dataset has the plain names
+        grid = write_grid(material, dataset, folder / "figures" / f"grid_inversion{suffix}.png")
+        figures += [("grid", grid)] if grid else []
+        plots = write_plots(material, dataset, folder / "figures" / f"metrics{suffix}")
+        figures += [("metrics", plots[0])] if plots else []
+        extra += plots[1:]
+        contact = folder / "figures" / f"{dataset if n else material.manifest(dataset).domain}_sheet.png"
+        write_png(contact, sheet(material, dataset))
+        figures.append(("sheet", contact))
+    data = write_plot_data(material, folder / "plots")
+    index = write_index(material, folder / "index.md", figures, [*tables, *data])
+    return [*tables, *[path for _, path in figures], *extra, *data, index]

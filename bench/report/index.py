@@ -1,0 +1,118 @@
+"""reports/index.md: everything a report holds on one page, and where it comes from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import provenance
+from bench.images import atomic_write
+from bench.report.material import Material
+from bench.store import read_json
+
+CAPTIONS = {
+    "grid": "Source pictures, reconstructions and absolute differences, on images every method has.",
+    "metrics": "Each metric over images: distribution, mean with 95 % bootstrap interval.",
+    "sheet": "Pictures of the dataset, evenly spaced through its ids.",
+}
+
+
+def write_index(material: Material, path: Path, figures: Sequence[tuple[str, Path]], files: Sequence[Path]) -> Path:
+    """Write the page.
+
+    Args:
+        figures: (kind in CAPTIONS, file) of pictures to show. files: other files to link to.
+    """
+    folder = path.parent
+    lines = [f"# Report: {material.scope}", ""]
+    lines += [f"- [{_relative(file, folder)}]({_relative(file, folder)})" for file in files]
+    for kind, file in figures:
+        lines += ["", f"## {CAPTIONS[kind]}", "", f"![{file.stem}]({_relative(file, folder)})"]
+        if kind == "metrics":
+            svg = _relative(file.with_suffix(".svg"), folder)
+            lines += ["", f"The same as a vector graphic: [{svg}]({svg})"]
+    lines += ["", "## Runs", "", *runs_table(material), "", "## Provenance", "", *provenance_lines(material), ""]
+    atomic_write(path, "\n".join(lines))
+    return path
+
+
+def runs_table(material: Material) -> list[str]:
+    """Each run with what fixes its numbers."""
+    lines = ["| Run | Images | Failed | Options | Config hash | Weights (sha256) | Computed at |", "|" + " :-- |" * 7]
+    for dataset in material.datasets:
+        for label in material.labels(dataset):
+            run = material.run_record(dataset, label)
+            weights = ", ".join(f"`{name}` {digest[:12]}" for name, digest in sorted(run.get("weights", {}).items()))
+            options = ", ".join(f"{k}={v}" for k, v in sorted(run.get("config", {}).get("options", {}).items()))
+            cells = [
+                f"`{label}-{dataset}`",
+                f"{len(run['ids']):,}",
+                str(len(run["failures"])),
+                options or "–",
+                f"`{run['config_hash']}`",
+                weights or "–",
+                _revision(_record(material, f"{label}-{dataset}").get("git", {})),
+            ]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return lines
+
+
+def provenance_lines(material: Material) -> list[str]:
+    """Settings, data, code and machines behind the numbers."""
+    config = material.config
+    lines = [
+        f"- Profile `{config.profile}`, protocol `{material.protocol}`, seed {config.seed}, "
+        f"{config.bootstrap:,} bootstrap resamples."
+    ]
+    for dataset in material.datasets:
+        manifest = material.manifest(dataset)
+        lines.append(
+            f"- Dataset `{dataset}`: {manifest.count:,} images, {manifest.resolution} px, licence "
+            f"{manifest.licence}, manifest sha256 `{manifest.sha256[:16]}`."
+        )
+    lines.append(f"- This page: code at {_revision(provenance.git_revision(material.root))}.")
+    records = [_record(material, f"{m}-{d}") for d in material.datasets for m in material.labels(d)]
+    machines = dict.fromkeys(machine_line(r["machine"]) for r in records if "machine" in r)
+    lines += [f"- Runs computed on {text}." for text in machines]
+    if material.timings:
+        record = next(iter(material.timings.values()))
+        load = record.get("load_average")
+        lines.append(
+            f"- Timed on {machine_line(record['machine'])}; {record['device']}, {record['threads']} threads, "
+            f"{record['precision']}" + (f"; load average before: {load[0]:g}" if load else "") + "."
+        )
+    run = material.run_record(material.datasets[0], material.labels(material.datasets[0])[0])
+    versions = ", ".join(f"{name} {number}" for name, number in sorted(run.get("versions", {}).items()))
+    return lines + ([f"- Versions: {versions}."] if versions else [])
+
+
+def machine_line(machine: dict[str, Any]) -> str:
+    """``AMD EPYC, 2 cores, 8 GiB, Linux x86_64``."""
+    gpus = ", ".join(machine.get("gpus", []))
+    parts = [
+        machine.get("cpu"),
+        f"{machine.get('cores')} cores",
+        f"{machine.get('memory_gib')} GiB",
+        gpus,
+        f"{machine.get('system')} {machine.get('architecture')}",
+    ]
+    return ", ".join(str(p) for p in parts if p)
+
+
+def _record(material: Material, run_id: str) -> dict[str, Any]:
+    """The record of a run's making; {} where it was not made here (it is kept neither by git nor by DVC)."""
+    path = material.store.record_path(material.scope, run_id)
+    return read_json(path) if path.is_file() else {}
+
+
+def _revision(git: dict[str, Any]) -> str:
+    """``abc123def456``, with `+ changes` for a tree that differed from it."""
+    if not git.get("revision"):
+        return "unknown revision"
+    return f"`{git['revision'][:12]}`" + (" + changes" if git.get("dirty") else "")
+
+
+def _relative(file: Path, folder: Path) -> str:
+    return Path(os.path.relpath(file, folder)).as_posix()

@@ -1,0 +1,150 @@
+"""What a report is made of, read once from results/: summary, rows, runs, timings and the names of things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench import registry
+from bench.config import Config, load_config
+from bench.errors import BenchError
+from bench.loading import PreparedDataset
+from bench.manifest import Manifest, load_manifest
+from bench.runid import parse_label
+from bench.scores import Scores, common_ids, scope_scores
+from bench.store import RunStore, read_json
+from bench.tables import MetricInfo, metric_info, read_summary
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """A row's name and place: ``label`` is ``method`` or ``method.variant``."""
+
+    label: str
+    title: str
+    control: bool
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything measured in a scope. Built by :func:`gather`."""
+
+    config: Config
+    store: RunStore
+    scope: str
+    summary: pd.DataFrame
+    scores: Scores
+    timings: Mapping[str, Mapping[str, Any]]  # run_id -> record, all from one machine
+    machine: str  # that machine's folder name, "" without timings
+
+    @property
+    def root(self) -> Path:
+        return self.config.root
+
+    @property
+    def protocol(self) -> str:
+        return self.config.protocol
+
+    @cached_property
+    def datasets(self) -> list[str]:
+        return list(dict.fromkeys(self.summary["dataset"]))
+
+    def manifest(self, dataset: str) -> Manifest:
+        return load_manifest(self.root, dataset)
+
+    def prepared(self, dataset: str) -> PreparedDataset:
+        return PreparedDataset.open(self.root, dataset)
+
+    def labels(self, dataset: str) -> list[str]:
+        """Rows of a dataset in the summary's order: methods as in params.yaml, controls last."""
+        part = self.summary[self.summary["dataset"] == dataset]
+        names = dict.fromkeys(f"{m}.{v}" if v else m for m, v in zip(part["method"], part["variant"], strict=True))
+        return sorted(names, key=lambda name: self.method(name).control)
+
+    def metrics(self, dataset: str) -> list[str]:
+        """Metrics of a dataset, in the profile's order."""
+        return list(dict.fromkeys(self.summary.loc[self.summary["dataset"] == dataset, "metric"]))
+
+    def lines(self, dataset: str, common: bool = False) -> dict[tuple[str, str], Any]:
+        """(label, metric) -> summary line, over each method's images or over those all methods have."""
+        part = self.summary[
+            (self.summary["dataset"] == dataset) & (self.summary["protocol"].str.contains("@") == common)
+        ]
+        return {(f"{r.method}.{r.variant}" if r.variant else r.method, r.metric): r for r in part.itertuples()}
+
+    def shared_ids(self, dataset: str) -> list[str]:
+        """Ids every method has a finite score for, sorted; may be empty."""
+        shared = common_ids(self.scores, dataset)
+        if shared is None:
+            rows = self.scores.rows
+            shared = sorted(set(rows.loc[rows["dataset"] == dataset, "image_id"]))
+        return shared
+
+    def method(self, label: str) -> MethodInfo:
+        """Title and kind, from the method's file and ablations.yaml; a method that is gone keeps its id as title."""
+        method, variant = parse_label(label)
+        try:
+            attributes = registry.methods(self.root).entry(method).attributes
+        except BenchError:
+            attributes = {}
+        title = attributes.get("title") or method
+        if variant:
+            ablation = self.config.ablations.get(variant)
+            title = (ablation.title if ablation else "") or f"{title} ({variant})"
+        return MethodInfo(label, title, bool(attributes.get("control", False)))
+
+    def metric(self, metric: str) -> MetricInfo:
+        return metric_info(metric, self.root)
+
+    def signatures(self, dataset: str) -> dict[str, str]:
+        """metric -> signature."""
+        rows = self.scores.rows
+        part = rows[(rows["dataset"] == dataset) & (rows["task"] == "inversion")].drop_duplicates("metric")
+        return dict(zip(part["metric"], part["signature"], strict=True))
+
+    def absent_metrics(self, dataset: str) -> dict[str, str]:
+        """Metrics the profile names that nobody has: metric -> ``needs: ...``."""
+        reasons = {}
+        for metric in self.config.metrics:
+            if metric not in self.metrics(dataset):
+                missing = registry.metrics(self.root).load(metric).missing()
+                reasons[metric] = f"needs: {missing or '`bench score`'}"
+        return reasons
+
+    def run_record(self, dataset: str, label: str) -> dict[str, Any]:
+        """run.json of one row."""
+        method, variant = parse_label(label)
+        return self.store.run(self.scope, method, dataset, variant).read()
+
+    def reconstruction(self, dataset: str, label: str, image_id: str) -> Path:
+        method, variant = parse_label(label)
+        return self.store.run(self.scope, method, dataset, variant).image(image_id)
+
+
+def gather(root: Path, scope: str, config: Config | None = None) -> Material:
+    """Read all a report needs.
+
+    Raises:
+        DataError: no summary or scores; the message names the verb that makes them.
+    """
+    config = config or load_config(root)
+    store = RunStore(config.root, config.main_profile)
+    summary = read_summary(store.summary_path(scope))
+    machine, timings = read_timings(store, scope)
+    return Material(config, store, scope, summary, scope_scores(store, scope, config), timings, machine)
+
+
+def read_timings(store: RunStore, scope: str) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The machine last used for timing and its records by run id: times of two machines never share a table."""
+    folders: dict[str, dict[str, dict[str, Any]]] = {}
+    for path in sorted(store.timing_dir(scope).glob("*/*.json")):
+        folders.setdefault(path.parent.name, {})[path.stem] = read_json(path)
+    if not folders:
+        return "", {}
+    latest = max(folders, key=lambda name: (max(r["started"] for r in folders[name].values()), name))
+    return latest, folders[latest]

@@ -59,6 +59,11 @@ class GeneratorConfig(_Strict):
     clean_only: bool = Field(True, description="leave out pictures with image-specific details")
     held_out: int = Field(1000, ge=10, description="last images of the set, never trained on")
     part_weights: dict[str, float] = Field(default_factory=dict, description="loss weight per labelled part; default 1")
+    perceptual_stages: list[int] = Field(
+        default_factory=lambda: [0, 2, 4, 10],
+        description="blocks of EfficientNet-Lite0 that are compared",
+    )
+    warm_start: str | None = Field(None, description="id in weights/manifest.yaml of networks to start from")
     precision: str = Field("bf16", pattern="^(fp32|bf16)$")
     phases: list[Phase] = Field(min_length=1)
     log_every: Positive = 1000

@@ -39,6 +39,21 @@ def held_out_mae(generator: SharedGenerator, encoder: ScaffoldEncoder, data: Pac
     return total / len(data.ids)
 
 
+class PooledFeatures:
+    """Spatial mean of EfficientNet-Lite0's last stage (320 channels): (B, 3, R, R) in [-1, 1] -> (B, 320)."""
+
+    def __init__(self) -> None:
+        from bench.nets.perceptual import PerceptualDistance
+
+        self.net = PerceptualDistance((15,))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = ((x + 1) / 2 - self.net.mean) / self.net.std
+        for block in self.net.blocks:
+            y = block(y)
+        return y.mean((2, 3))
+
+
 @torch.no_grad()
 def pooled_features(pictures: Iterator[Tensor], features: Callable[[Tensor], Tensor]) -> np.ndarray:
     """(N, F) float64 features of batches of pictures in [-1, 1]."""

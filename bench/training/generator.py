@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.errors import WeightsError
 from bench.nets.stylegan2 import Discriminator, Generator
 from bench.seeds import seed_for
 from bench.training import checkpoint, losses
@@ -309,6 +310,26 @@ class GeneratorTraining:
             "random": checkpoint.random_state(),
             "optimizers": [o.state_dict() for o in (self.optimizer, self.optimizer_d, self.optimizer_c)],
         }
+
+    def warm_start(self, state: dict[str, Tensor]) -> None:
+        """Start from live networks of an earlier run (``scaffold.safetensors``) at the first phase's resolution.
+
+        Raises:
+            WeightsError: they are of another architecture or resolution.
+        """
+        self.enter_phase()
+        target = self.nets.state_dict()
+        wrong = sorted(k for k, v in state.items() if k not in target or target[k].shape != v.shape)
+        if wrong:
+            raise WeightsError(
+                f"cannot start from these networks: {len(wrong)} tensors do not fit",
+                got=wrong[0],
+                expected=f"networks at {self.nets.resolution} px",
+                fix="start with a phase of their resolution",
+            )
+        self.nets.load_state_dict({**target, **state})
+        take_over(self.nets.average_generator, self.nets.generator)
+        take_over(self.nets.average_encoder, self.nets.encoder)
 
     def restore(self, state: dict) -> None:
         """Continue exactly after :meth:`state`; the next phase starts by itself if one ended there."""

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from bench import weights
 from bench.annyfaces.labels import PARTS
 from bench.errors import BenchError, DataError
 from bench.generator import SharedGenerator
@@ -72,6 +73,8 @@ def main(
                 fix="restore that file, or move the folder away and start anew",
             )
         training.restore(state["training"])
+    elif config.warm_start:
+        training.warm_start(weights.load(root, config.warm_start))
     log = CurveLog(folder / "curves", training.position)
     if training.position:
         log.restore(state["log"])
@@ -147,7 +150,7 @@ def _perceptual(config: GeneratorConfig) -> nn.Module | None:
         return None
     from bench.nets.perceptual import PerceptualDistance
 
-    return PerceptualDistance()
+    return PerceptualDistance(config.perceptual_stages)
 
 
 def _digest(config: GeneratorConfig) -> str:

@@ -1,0 +1,207 @@
+"""From a training's checkpoint to committed weights: files, measured card, figures, manifest entries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from torch import Tensor
+
+from bench import weights
+from bench.errors import BenchError
+from bench.generator import save_generator
+from bench.images import atomic_write, to_tensor, write_png
+from bench.seeds import seed_for
+from bench.training import checkpoint, evaluate
+from bench.training.config import GeneratorConfig, read_config
+from bench.training.data import PackedImages
+from bench.training.generator import GeneratorTraining, split_rows
+from bench.training.run_generator import load_data, part_table, shared
+
+PROBES = ("smile", "age_years", "yaw", "gender", "mouth_open", "eyes_closed", "skin_tone", "beard")
+FRECHET_IMAGES = 3000
+
+
+def main(config_path: Path, root: Path) -> list[Path]:
+    """Export the run of ``config_path``: float16 safetensors, sheets, curves, card, ``weights/manifest.yaml``.
+
+    Returns:
+        the files written.
+    Raises:
+        BenchError: no checkpoint, or one that has not reached the configured size yet.
+    """
+    config = read_config(config_path)
+    run = root / "weights" / "training" / config_path.stem
+    folder = config_path.parent
+    truth, data = load_data(config, root)
+    clean = ~truth.filter(like="detail_").astype(bool).any(axis=1).to_numpy()
+    train_rows, held_rows = split_rows(data.ids, clean, config.held_out, config.clean_only)
+    train = data.subset(train_rows[: 2 * FRECHET_IMAGES])
+    training = GeneratorTraining(config, train, part_table(config), None, torch.device("cpu"))
+    training.restore(checkpoint.load(run / "checkpoint.pt")["training"])
+    if training.nets.resolution != config.size:
+        raise BenchError(
+            f"training {config_path.stem} has not reached {config.size} px",
+            got=f"{training.nets.resolution} px",
+            fix="go on with `bench train generator --resume`",
+        )
+    measured = measure(training, config, truth, train, train_rows, data.subset(held_rows), held_rows)
+    pictures = evaluate.sheets(shared(training), training.nets.average_encoder, data.subset(held_rows), config.seed)
+    written = []
+    for name, sheet in pictures.items():
+        written.append(folder / "figures" / f"{name}.png")
+        written[-1].parent.mkdir(parents=True, exist_ok=True)
+        write_png(written[-1], sheet)
+    written += _write_weights(training, config, folder, root, measured)
+    written.append(folder / "generator.json")
+    atomic_write(written[-1], (json.dumps(measured, indent=1) + "\n").encode())
+    written.append(folder / "generator.md")
+    atomic_write(written[-1], card(config, measured).encode())
+    return written
+
+
+def measure(
+    training: GeneratorTraining,
+    config: GeneratorConfig,
+    truth: pd.DataFrame,
+    train: PackedImages,
+    train_rows: np.ndarray,
+    held: PackedImages,
+    held_rows: np.ndarray,
+) -> dict[str, Any]:
+    """All validation numbers of the card."""
+    generator, encoder = shared(training), training.nets.average_encoder
+    features = evaluate.PooledFeatures()
+    half = min(FRECHET_IMAGES, len(train.ids) // 2)
+
+    def real(rows: range) -> Iterator[Tensor]:
+        return (
+            to_tensor(train.images[rows[i] : rows[min(i + 49, len(rows) - 1)] + 1]) for i in range(0, len(rows), 50)
+        )
+
+    def sampled() -> Iterator[Tensor]:
+        codes = generator.sample_w(half, seed_for(config.seed, "frechet samples"))
+        return (generator.synthesize(c).clamp(-1, 1) for c in codes.split(50))
+
+    a, b = (evaluate.pooled_features(real(r), features) for r in (range(half), range(half, 2 * half)))
+    codes, held_codes = (evaluate.encode(encoder, d).numpy().astype(np.float64) for d in (train, held))
+    probes = {}
+    for factor in PROBES:
+        known = truth[factor].to_numpy(np.float64)
+        probes[factor] = evaluate.linear_probe(codes, known[train_rows[: len(codes)]], held_codes, known[held_rows])
+    return {
+        "images_seen": training.position,
+        "steps": training.step_count,
+        "held_out_mae": evaluate.held_out_mae(generator, encoder, held),
+        "held_out_images": len(held.ids),
+        "frechet_samples": evaluate.frechet_distance(a, evaluate.pooled_features(sampled(), features)),
+        "frechet_floor": evaluate.frechet_distance(a, b),
+        "frechet_images": half,
+        "probe_r2": probes,
+    }
+
+
+def _write_weights(
+    training: GeneratorTraining, config: GeneratorConfig, folder: Path, root: Path, measured: dict[str, Any]
+) -> list[Path]:
+    generator = shared(training)
+    recipe = {
+        "domain": config.domain,
+        "dataset": config.dataset,
+        "seed": config.seed,
+        "images_seen": measured["images_seen"],
+    }
+    average = generator.latent_avg[0]
+    files = [folder / "generator.safetensors", folder / "discriminator.safetensors", folder / "scaffold.safetensors"]
+    hashes = [save_generator(files[0], generator.net, average, recipe)]
+    net = training.nets.discriminator
+    widths = {str(side): width for side, width in sorted(net.channels.items())}
+    hashes.append(
+        weights.save(files[1], net.state_dict(), recipe | {"architecture": {"size": net.size, "channels": widths}})
+    )
+    live = {k: v for k, v in training.nets.state_dict().items() if k.split(".")[0] in WARM}
+    hashes.append(weights.save(files[2], live, recipe))
+    base = root / weights.FOLDER
+    card_file = (folder / "generator.md").relative_to(base).as_posix()
+    manifest = weights.read_manifest(root).model_dump()
+    for kind, file, digest in zip(("generator", "discriminator", "scaffold"), files, hashes, strict=True):
+        entry = {
+            "id": f"{config.domain}_{kind}",
+            "file": file.relative_to(base).as_posix(),
+            "sha256": digest,
+            "size_bytes": file.stat().st_size,
+            "domain": config.domain,
+            "kind": kind,
+            "licence": "MIT",
+            "card": card_file,
+        }
+        manifest["weights"] = [e for e in manifest["weights"] if e["id"] != entry["id"]] + [entry]
+    manifest["domains"][config.domain] = {"generator": f"{config.domain}_generator", "resolution": config.size}
+    text = "".join(line for line in weights.manifest_path(root).read_text().splitlines(True) if line.startswith("#"))
+    atomic_write(weights.manifest_path(root), (text + yaml.safe_dump(manifest, sort_keys=False)).encode())
+    return [*files, weights.manifest_path(root)]
+
+
+WARM = ("generator", "encoder", "discriminator", "critic")  # what a warm start takes over
+
+
+def card(config: GeneratorConfig, measured: dict[str, Any]) -> str:
+    """The model card, from the configuration and what was measured."""
+    phases = "\n".join(
+        f"| {p.name} | {p.resolution} | {p.images:,} | {p.batch} | {p.lr:g} | {p.reconstruction:g} | {p.perceptual:g} | "
+        f"{p.latent:g} | {p.adversarial:g} |"
+        for p in config.phases
+    )
+    probes = "\n".join(f"| {name} | {value:.3f} |" for name, value in measured["probe_r2"].items())
+    return f"""# Model card: {config.domain} generator and discriminator
+
+Made by `bench train generator --config weights/{config.domain}/generator.yaml`, exported by `bench train export-generator`.
+This file is generated; the numbers are measured at export.
+
+| | |
+|---|---|
+| architecture | StyleGAN2, {config.size} px, style_dim {config.style_dim}, {config.n_mlp} mapping layers, channels {config.channels} |
+| data | {config.dataset}, {"pictures without image-specific details" if config.clean_only else "all pictures"}; last {config.held_out} held out |
+| seen | {measured["images_seen"]:,} training images, {measured["steps"]:,} steps |
+| seed, precision | {config.seed}, {config.precision} |
+| files | float16 safetensors; SHA-256 in `weights/manifest.yaml` |
+| licence | MIT |
+
+## Measured
+
+| quantity | value |
+|---|---|
+| held-out MAE in [0, 1] through the scaffold's encoder ({measured["held_out_images"]} clean pictures) | {measured["held_out_mae"]:.4f} |
+| Frechet distance of samples, psi 1 (EfficientNet-Lite0, 320 pooled features, {measured["frechet_images"]:,} each) | {measured["frechet_samples"]:.3f} |
+| the same between two halves of the training pictures (floor) | {measured["frechet_floor"]:.3f} |
+
+Linear probes, R2 on held-out pictures from codes of W:
+
+| factor | R2 |
+|---|---|
+{probes}
+
+## Recipe
+
+Phases (weights of the loss terms; 0 is off):
+
+| phase | px | images | batch | lr | reconstruction | perceptual | latent | adversarial |
+|---|---|---|---|---|---|---|---|---|
+{phases}
+
+An encoder trained jointly with the synthesis network supplies codes; the mapping network learns to cover them from
+z ~ N(0, I) through a critic in W; later phases add the image adversary on samples and reconstructions. Pixel loss is weighted by
+part ({config.part_weights}). `scaffold.safetensors` holds the live networks of the training, for a warm start only; the benchmark's
+encoders are trained separately against the frozen generator.
+
+## Limits
+
+Renders of a parametric head, not photographs; clean pictures only, so accessories and clutter are outside its range on purpose.
+Figures: `figures/`.
+"""

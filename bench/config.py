@@ -27,8 +27,8 @@ class _Section(BaseModel):
 class TimeSettings(_Section):
     """``bench time``: pictures used, and the seconds one method may take."""
 
-    images: int = Field(16, ge=1)
-    budget_s: float = Field(25.0, gt=0)
+    images: int = Field(default=16, ge=1)
+    budget_s: float = Field(default=25.0, gt=0)
 
 
 class Profile(_Section):

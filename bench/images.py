@@ -168,7 +168,7 @@ def resize(x: Tensor, size: int | tuple[int, int], how: str) -> Tensor:
     """
     import torch.nn.functional as F
 
-    want = (size, size) if isinstance(size, int) else tuple(size)
+    want = (size, size) if isinstance(size, int) else (size[0], size[1])
     if x.ndim != 4:
         raise ShapeError("resize takes a batch of pictures", got=tuple(x.shape), expected="(B, 3, H, W)")
     if tuple(x.shape[-2:]) == want:

@@ -114,7 +114,7 @@ def _pair_rows(
     config: Config,
     prepared: PreparedDataset,
     images: Path,
-    usable: Mapping[str, type],
+    usable: Mapping[str, Any],
     ids: Sequence[str],
     device: str,
     engine: str,

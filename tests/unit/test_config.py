@@ -1,0 +1,112 @@
+"""params.yaml, profiles and ablations: validated, with the nearest right name for a wrong one."""
+
+import pickle
+
+import pytest
+import yaml
+
+from bench.config import find_root, load_config, parse_settings
+from bench.errors import BenchError, UnknownName
+
+
+def edit(path, **changes):
+    raw = yaml.safe_load(path.read_text())
+    raw.update(changes)
+    path.write_text(yaml.safe_dump(raw))
+
+
+def test_profile_keys_are_attributes(project):
+    config = load_config(project)
+    assert config.profile == config.main_profile == "toy" and config.protocol == "toy32"
+    assert config.batch_size == 2 and config.time.images == 2 and config.precision == "fp32"
+    with pytest.raises(AttributeError):
+        _ = config.colour
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_root_is_found_upward(project, monkeypatch):
+    below = project / "datasets" / "prepared"
+    monkeypatch.chdir(below)
+    assert find_root() == project and load_config().root == project
+
+
+def test_no_project(tmp_path):
+    with pytest.raises(BenchError, match="no project in"):
+        find_root(tmp_path)
+
+
+def test_unknown_profile(project):
+    with pytest.raises(UnknownName, match="did you mean 'toy'"):
+        load_config(project, "toi")
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"batchsize": 3}, "unknown key; got 'batchsize'.*did you mean 'batch_size'"),
+        ({"batch_size": 0}, "batch_size: input should be greater than or equal to 1"),
+        ({"datasets": []}, "datasets"),
+        ({"engine": "cloud"}, "engine"),
+        ({"limits": {"toy_codes": 0}}, "limit of toy_codes is 0"),
+        ({"time": {"seconds": 3}}, "time.seconds"),
+    ],
+)
+def test_bad_profiles(project, changes, words):
+    edit(project / "profiles" / "toy.yaml", **changes)
+    with pytest.raises(BenchError, match=words):
+        load_config(project)
+
+
+def test_broken_files(project):
+    (project / "profiles" / "toy.yaml").write_text("a: [")
+    with pytest.raises(BenchError, match="toy.yaml cannot be read"):
+        load_config(project)
+    (project / "params.yaml").write_text("[]")
+    with pytest.raises(BenchError, match="is not a mapping"):
+        load_config(project)
+
+
+def test_local_is_no_profile(project):
+    (project / "profiles" / "local.yaml").write_text((project / "profiles" / "toy.yaml").read_text())
+    with pytest.raises(BenchError, match="cannot be called 'local'"):
+        load_config(project, "local")
+
+
+def test_options_come_in_layers(project):
+    edit(project / "profiles" / "toy.yaml", options={"toy_codes": {"noise": 0.3, "scale": 2.0}})
+    config = load_config(project)
+    assert config.options_for("toy_codes") == {"noise": 0.3, "scale": 2.0}
+    assert config.options_for("toy_codes", "quiet") == {"noise": 0.0, "scale": 2.0}
+    assert config.options_for("toy_copy") == {}
+
+
+def test_ablation_of_another_method(project):
+    config = load_config(project)
+    with pytest.raises(BenchError, match="not one of method 'toy_copy'"):
+        config.options_for("toy_copy", "quiet")
+    with pytest.raises(UnknownName, match="did you mean 'quiet'"):
+        config.ablation("quite")
+
+
+def test_bad_ablations(project):
+    (project / "ablations.yaml").write_text("ablations: {a: {method: x}}")
+    with pytest.raises(BenchError, match="options: field required"):
+        load_config(project)
+    (project / "ablations.yaml").unlink()
+    assert load_config(project).ablations == {}
+
+
+def test_scope(project):
+    config = load_config(project)
+    assert config.scope_of("toy", "toy_codes") == "toy"
+    assert config.scope_of("toy", "toy_codes.quiet") == "toy"
+    assert config.scope_of("toy", "toy_fussy") == "local"  # not in the published table
+    assert config.scope_of("my", "toy_codes") == "local"
+
+
+def test_settings_are_yaml():
+    found = parse_settings(["a=1", "b=0.5", "c=true", "d=text", "e=[1, 2]", "f=", "g=a=b", "h=[1"])
+    assert found == {"a": 1, "b": 0.5, "c": True, "d": "text", "e": [1, 2], "f": None, "g": "a=b", "h": "[1"}
+    for bad in ("a", "=1"):
+        with pytest.raises(BenchError, match="--set cannot be read"):
+            parse_settings([bad])

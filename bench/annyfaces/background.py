@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import njit
 
 from bench.annyfaces import colours as C
 from bench.annyfaces.look import detail
+from bench.annyfaces.noise import step
+from bench.annyfaces.raster import JIT
 from bench.annyfaces.scene import Scene
 
 
@@ -15,13 +18,22 @@ def plain(scene: Scene, size: int) -> np.ndarray:
     """(size, size, 3) float32 linear: a soft gradient between the scene's two colours."""
     b = scene.background
     first, second = C.hsv(b["hue_a"], b["saturation"], b["value_a"]), C.hsv(b["hue_b"], b["saturation"], b["value_b"])
-    axis = (np.arange(size) + 0.5) / size * 2 - 1
-    x, y = axis[None, :], axis[:, None]
-    t = (x * math.cos(b["angle"]) + y * math.sin(b["angle"])) / 1.4 * b["bend"] + 0.25 * (x * x + y * y) - 0.1
-    t = np.clip(0.5 + 0.5 * t, 0, 1)
-    t = (t * t * (3 - 2 * t))[..., None]
-    shade = 1 - b["vignette"] * 0.35 * (x * x + y * y)[..., None]
-    return ((first * (1 - t) + second * t) * shade * 0.9).astype(np.float32)
+    return _gradient(first * 0.9, second * 0.9, math.cos(b["angle"]), math.sin(b["angle"]), b["bend"], b["vignette"], size)
+
+
+@njit(**JIT)
+def _gradient(first, second, cosine, sine, bend, vignette, size):
+    out = np.empty((size, size, 3), np.float32)
+    for i in range(size):
+        y = (i + 0.5) / size * 2 - 1
+        for j in range(size):
+            x = (j + 0.5) / size * 2 - 1
+            d = x * x + y * y
+            t = step(-1.0, 1.0, (x * cosine + y * sine) / 1.4 * bend + 0.25 * d - 0.1)
+            shade = 1 - vignette * 0.35 * d
+            for c in range(3):
+                out[i, j, c] = (first[c] + (second[c] - first[c]) * t) * shade
+    return out
 
 
 def background(scene: Scene, size: int) -> np.ndarray:

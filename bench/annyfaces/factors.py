@@ -93,7 +93,7 @@ def sample_age(r: np.random.Generator, identity: dict) -> float:
 def sample_expression(r: np.random.Generator) -> dict:
     smile = between(r, 0.2, 1.0) if r.random() < 0.55 else between(r, 0.0, 0.15)
     opened = between(r, 0.1, 0.9) if r.random() < 0.22 else between(r, 0.0, 0.08)
-    closed = between(r, 0.85, 1.0) if r.random() < 0.05 else between(r, 0.0, 0.22)
+    closed = between(r, 0.85, 1.0) if r.random() < 0.05 else between(r, 0.0, 0.08)
     return {"smile": smile, "teeth": between(r, 0.3, 1.0) if r.random() < 0.6 else between(r, 0.0, 0.2),
             "mouth_open": opened, "eyes_closed": closed,
             "brow_raise": between(r, 0.2, 1.0) if r.random() < 0.2 else between(r, 0, 0.1),

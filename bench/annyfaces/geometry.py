@@ -137,7 +137,7 @@ def actions(e: dict) -> dict[str, float]:
             f"mouthStretch{side}": 0.15 * teeth, f"eyeSquint{side}": squint, f"eyeBlink{side}": closed,
             f"browDown{side}": 0.8 * e["frown"], f"browOuterUp{side}": 0.7 * e["brow_raise"],
             f"mouthFrown{side}": 0.5 * e["frown"], f"noseSneer{side}": 0.15 * e["frown"],
-            f"eyeWide{side}": 0.35 * e["brow_raise"] * (1 - closed),
+            f"eyeWide{side}": (0.38 + 0.35 * e["brow_raise"]) * (1 - closed),
             f"eyeLookIn{side}": max(inward, 0.0), f"eyeLookOut{side}": max(-inward, 0.0),
             f"eyeLookUp{side}": max(e["gaze_y"], 0.0), f"eyeLookDown{side}": max(-e["gaze_y"], 0.0),
         }

@@ -196,7 +196,7 @@ def grow(roots, normals, canon, grid, centre, comb, length, lift, gravity, thick
             tx, ty, tz = tx + 0.9 * tuft, ty, tz + 0.9 * tuft2
             inward = tx * nx + ty * ny + tz * nz
             tx, ty, tz = tx - inward * nx, ty - inward * ny, tz - inward * nz
-            up = lift * 2.2 * (1.0 - (k - 1) / steps) ** 2
+            up = lift * 1.5 * (1.0 - (k - 1) / steps) ** 2
             a = phase + k * (1.1 + 0.5 * wave)
             cx = 0.55 * cx + 0.6 * tx + up * nx + 0.45 * curl * np.sin(a)
             cy = 0.55 * cy + 0.6 * ty + up * ny - gravity * k / steps * 2.0 + 0.25 * curl * np.cos(a * 1.3)
@@ -207,8 +207,10 @@ def grow(roots, normals, canon, grid, centre, comb, length, lift, gravity, thick
             r = np.sqrt(px * px + py * py + pz * pz) + 1e-12
             if py > -0.10:
                 floor = radius_at(grid, px, py, pz) + layer * min(1.0, 1.6 * k / steps)
-                if r < floor:
-                    px, py, pz = px * floor / r, py * floor / r, pz * floor / r
+                wanted = max(r, floor)
+                if comb != OUT and r > floor:
+                    wanted = floor + (r - floor) * 0.3
+                px, py, pz = px * wanted / r, py * wanted / r, pz * wanted / r
             height, ahead, across = py + centre[1], pz + centre[2], px + centre[0]
             if front > -1.0 and ahead > -0.04 and abs(across) < 0.056 and height < front + 0.008 * own + 0.012 * tuft:
                 break

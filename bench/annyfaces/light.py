@@ -29,12 +29,13 @@ def shadow_frame(look):
 
 
 @njit(**JIT)
-def shadow_map(points, faces, count, strands, look):
-    """(S, S) nearest height above the picture's middle plane along the key light, metres; -9 where nothing is.
+def shadow_map(points, faces, ranges, strands, blobs, look):
+    """Two (2, S, S) nearest heights along the key light, metres, -9 where nothing is: solid things, then hair.
 
     Args:
-        points: (V, 3) camera space; faces[:count] cast shadows.
+        points: (V, 3) camera space; faces[a:b] of each row (a, b) of ``ranges`` cast shadows.
         strands: (n, k, 3) camera space, NaN-ended; they cast as 2 x 2 splats.
+        blobs: (m, 4) balls x, y, z, radius that cast as discs.
     """
     size, frame = SHADOW_SIZE, shadow_frame(look)
     scale = size / (2 * SHADOW_REACH)
@@ -44,52 +45,69 @@ def shadow_map(points, faces, count, strands, look):
         flat[i, 0] = (frame[0, 0] * x + frame[0, 1] * y + frame[0, 2] * z + SHADOW_REACH) * scale
         flat[i, 1] = (SHADOW_REACH - frame[1, 0] * x - frame[1, 1] * y - frame[1, 2] * z) * scale
         flat[i, 2] = frame[2, 0] * x + frame[2, 1] * y + frame[2, 2] * z
-    depth = np.full((size, size), -9.0)
-    draw_triangles(flat, faces, 0, count, True, depth, np.empty((size, size), np.int32),
-                   np.empty((size, size, 2), np.float32))
+    maps = np.full((2, size, size), -9.0)
+    spare, spare2 = np.empty((size, size), np.int32), np.empty((size, size, 2), np.float32)
+    for k in range(ranges.shape[0]):
+        draw_triangles(flat, faces, ranges[k, 0], ranges[k, 1], k == 0, maps[0], spare, spare2)
+    for n in range(blobs.shape[0]):
+        _splat(blobs[n, 0], blobs[n, 1], blobs[n, 2], blobs[n, 3], frame, scale, maps[0])
     for n in range(strands.shape[0]):
         for k in range(1, strands.shape[1]):
-            x, y, z = strands[n, k, 0], strands[n, k, 1] - SHADOW_CENTRE, strands[n, k, 2] + 0.05
-            if np.isnan(x):
+            if np.isnan(strands[n, k, 0]):
                 break
-            column = int(np.floor((frame[0, 0] * x + frame[0, 1] * y + frame[0, 2] * z + SHADOW_REACH) * scale))
-            row = int(np.floor((SHADOW_REACH - frame[1, 0] * x - frame[1, 1] * y - frame[1, 2] * z) * scale))
-            d = frame[2, 0] * x + frame[2, 1] * y + frame[2, 2] * z - 0.003
-            if row < 0 or column < 0 or row >= size - 1 or column >= size - 1:
-                continue
-            for i in range(2):
-                for j in range(2):
-                    if d > depth[row + i, column + j]:
-                        depth[row + i, column + j] = d
-    return depth
+            _splat(strands[n, k, 0], strands[n, k, 1], strands[n, k, 2], 0.0018, frame, scale, maps[1])
+    return maps
+
+
+@njit(**JIT)
+def _splat(x, y, z, radius, frame, scale, depth):
+    """Draw a disc that faces the light."""
+    size = depth.shape[0]
+    y, z = y - SHADOW_CENTRE, z + 0.05
+    column = (frame[0, 0] * x + frame[0, 1] * y + frame[0, 2] * z + SHADOW_REACH) * scale - 0.5
+    row = (SHADOW_REACH - frame[1, 0] * x - frame[1, 1] * y - frame[1, 2] * z) * scale - 0.5
+    d = frame[2, 0] * x + frame[2, 1] * y + frame[2, 2] * z - 0.003
+    r = radius * scale
+    for i in range(max(0, int(np.ceil(row - r))), min(size - 1, int(np.floor(row + r))) + 1):
+        for j in range(max(0, int(np.ceil(column - r))), min(size - 1, int(np.floor(column + r))) + 1):
+            if (i - row) ** 2 + (j - column) ** 2 <= r * r + 0.3 and d > depth[i, j]:
+                depth[i, j] = d
+
+
+@njit(inline="always", **JIT)
+def _sheltered(shadow, r0, c0, fr, fc, d, slack):
+    """Share of a 3 x 3 bilinear neighbourhood that lies above ``d``."""
+    hidden = 0.0
+    for i in range(-1, 2):
+        wr = 0.5 * (1 - fr) if i == -1 else (0.5 if i == 0 else 0.5 * fr)
+        for j in range(-1, 2):
+            gap = shadow[r0 + i, c0 + j] - d
+            if gap > 0.0:
+                w = 0.5 * (1 - fc) if j == -1 else (0.5 if j == 0 else 0.5 * fc)
+                hidden += wr * w * min(1.0, gap / slack)
+    return hidden
 
 
 @njit(**JIT)
 def key_light(px, py, pz, shadow, frame, look, bias):
-    """Share of the key light that reaches a camera-space point, 0..1: a 4 x 4 filtered shadow map and cast patterns."""
+    """Share of the key light that reaches a camera-space point, 0..1: filtered shadow maps and cast patterns.
+
+    Hair is thin: it takes at most 0.6 of the light.
+    """
     x, y, z = px, py - SHADOW_CENTRE, pz + 0.05
     u = frame[0, 0] * x + frame[0, 1] * y + frame[0, 2] * z
     v = frame[1, 0] * x + frame[1, 1] * y + frame[1, 2] * z
     d = frame[2, 0] * x + frame[2, 1] * y + frame[2, 2] * z + bias
-    size = shadow.shape[0]
+    size = shadow.shape[1]
     scale = size / (2 * SHADOW_REACH)
-    column, row = (u + SHADOW_REACH) * scale - 0.5, (SHADOW_REACH - v) * scale - 0.5
+    column, row = (u + SHADOW_REACH) * scale, (SHADOW_REACH - v) * scale
     c0, r0 = int(np.floor(column)), int(np.floor(row))
     if c0 < 2 or r0 < 2 or c0 >= size - 3 or r0 >= size - 3:
         return 1.0
     fc, fr = column - c0, row - r0
-    lit, total = 0.0, 0.0
-    for i in range(-1, 3):
-        wr = (1 - fr) if i == -1 else (fr if i == 2 else 1.0)
-        for j in range(-1, 3):
-            w = wr * ((1 - fc) if j == -1 else (fc if j == 2 else 1.0))
-            total += w
-            gap = shadow[r0 + i, c0 + j] - d
-            if gap <= 0.0:
-                lit += w
-            elif gap < 0.004:
-                lit += w * (1.0 - gap / 0.004)
-    lit /= total
+    lit = 1.0 - _sheltered(shadow[0], r0, c0, fr, fc, d, 0.004)
+    if lit > 0.0:
+        lit *= 1.0 - 0.6 * _sheltered(shadow[1], r0, c0, fr, fc, d + 0.002, 0.012)
     if look[K.PATTERN] > 0.5:
         lit *= cast_pattern(u, v, look)
     return lit

@@ -13,8 +13,8 @@ from bench.annyfaces.raster import JIT
 
 SKULL_Z = -0.085        # canonical depth of the skull's vertical axis
 # azimuth about that axis (0 front, pi back) against the height of the hairline
-_AZIMUTH = np.array([0.0, 0.35, 0.62, 0.85, 1.05, 1.22, 1.45, 1.70, 1.95, 2.25, 3.15])
-_HEIGHT = np.array([0.076, 0.074, 0.066, 0.054, 0.022, -0.012, -0.002, 0.000, -0.035, -0.058, -0.066])
+_AZIMUTH = np.array([0.0, 0.25, 0.45, 0.62, 0.78, 0.92, 1.05, 1.15, 1.25, 1.45, 1.70, 1.95, 2.25, 3.15])
+_HEIGHT = np.array([0.073, 0.072, 0.067, 0.058, 0.045, 0.030, 0.012, -0.006, -0.013, -0.002, 0.0, -0.035, -0.058, -0.066])
 
 
 @njit(**JIT)
@@ -83,11 +83,11 @@ def cloth_mask(x, y, z, look):
 
 
 @njit(**JIT)
-def paint_skin(x, y, z, lip, ear, look, out):
+def paint_skin(x, y, z, lip, ear, above, look, out):
     """Albedo of a skin sample.
 
     Args:
-        x, y, z: canonical coordinates. lip, ear: masks 0..1. look: :func:`look.pack`.
+        x, y, z: canonical coordinates. lip, ear: masks 0..1. above: :func:`hairline`. look: :func:`look.pack`.
         out: (5,) albedo r, g, b, gloss 0..1, wetness 0..1 (written).
     Returns:
         the part index.
@@ -169,10 +169,9 @@ def paint_skin(x, y, z, lip, ear, look, out):
             else:
                 r, g, b = _mix(r, g, b, look[K.PAINT0], look[K.PAINT1], look[K.PAINT2], 0.85 * m)
     # the scalp under the hair
-    if ear < 0.5 and (y > -0.07):
-        h = hairline(x, y, z, look)
-        edge = 0.006 * (smooth(x * 260, y * 260, z * 260, seed + 5) - 0.5)
-        m = step(-0.004, 0.005, h + edge)
+    if above > -0.010 and ear < 0.5 and y > -0.07:
+        edge = 0.008 * (smooth(x * 260, y * 260, z * 260, seed + 5) - 0.5)
+        m = step(-0.005, 0.006, above + edge)
         if m > 0.0:
             grain = smooth(x * 900, y * 900, z * 900, seed + 6)
             m *= look[K.COVERAGE] * (0.78 + 0.3 * grain) if look[K.BALD_TOP] < 0.5 else 0.45 * grain
@@ -239,3 +238,12 @@ def freckle(x, y, z, amount, seed):
                 d = np.sqrt((x - px) ** 2 + (y - py) ** 2)
                 best = max(best, step(radius, 0.4 * radius, d))
     return best
+
+
+@njit(**JIT)
+def hairlines(canon, look):
+    """(V,) :func:`hairline` at every vertex; samples interpolate it."""
+    out = np.empty(canon.shape[0])
+    for i in range(canon.shape[0]):
+        out[i] = hairline(canon[i, 0], canon[i, 1], canon[i, 2], look)
+    return out

@@ -96,3 +96,34 @@ def draw_strands(points, colours, widths, label, depth, triangle, parts, painted
                     parts[row, column] = label
                     for c in range(3):
                         painted[row, column, c] = colours[n, k, c] * (1 - t) + colours[n, k + 1, c] * t
+
+
+@njit(**JIT)
+def blend_glass(screen, faces, colour, alpha, depth, parts, label, painted):
+    """Lay tinted, see-through triangles over what is painted, where nothing is nearer. Depth is left alone.
+
+    Args:
+        screen (V, 3), faces (F, 3). colour (3,) linear, alpha 0..1; ``label`` 255 leaves the part index alone.
+    """
+    height, width = depth.shape
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
+        ux, uy, vx, vy = screen[b, 0] - ax, screen[b, 1] - ay, screen[c, 0] - ax, screen[c, 1] - ay
+        area = ux * vy - uy * vx
+        if area == 0.0:
+            continue
+        left, right = max(0, int(np.ceil(min(ax, ax + ux, ax + vx) - 0.5))), min(width - 1, int(np.floor(max(ax, ax + ux, ax + vx) - 0.5)))
+        top, bottom = max(0, int(np.ceil(min(ay, ay + uy, ay + vy) - 0.5))), min(height - 1, int(np.floor(max(ay, ay + uy, ay + vy) - 0.5)))
+        for row in range(top, bottom + 1):
+            for column in range(left, right + 1):
+                px, py = column + 0.5 - ax, row + 0.5 - ay
+                s, t = (px * vy - py * vx) / area, (ux * py - uy * px) / area
+                if s < 0.0 or t < 0.0 or s + t >= 1.0:
+                    continue
+                if az + s * (screen[b, 2] - az) + t * (screen[c, 2] - az) < depth[row, column]:
+                    continue
+                for k in range(3):
+                    painted[row, column, k] += (colour[k] - painted[row, column, k]) * alpha
+                if label != 255:
+                    parts[row, column] = label

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from bench.annyfaces import colours as C
 from bench.annyfaces import geometry as G
 from bench.annyfaces import labels as P
 from bench.annyfaces import look as K
@@ -15,6 +14,7 @@ from bench.annyfaces import model as M
 from bench.annyfaces.background import background
 from bench.annyfaces.hairdo import beard_strands, hair_strands
 from bench.annyfaces.light import shadow_map
+from bench.annyfaces.paint import hairlines
 from bench.annyfaces.raster import JIT, draw_strands, draw_triangles
 from bench.annyfaces.scene import Scene
 from bench.annyfaces.shade import shade_mesh, shade_strands
@@ -63,7 +63,7 @@ class Renderer:
         look, posed = K.pack(scene), G.pose(self.model, scene)
         hair, beard, centre = self._strands(scene, posed, look)
         screen = posed.project(posed.points, side)
-        shadow = shadow_map(posed.points, model.faces, self.solid, hair, look)
+        shadow = shadow_map(posed.points, model.faces, np.array([[0, self.solid]]), hair, np.zeros((0, 4)), look)
         depth = np.zeros((side, side))
         triangle = np.full((side, side), -1, np.int32)
         weights = np.zeros((side, side, 2), np.float32)
@@ -75,7 +75,7 @@ class Renderer:
                 colour = shade_strands(strands, centre, shadow, look, bearded, scene.identity["hair_seed"] % 65536)
                 flat = posed.project(strands.reshape(-1, 3), side).reshape(strands.shape)
                 draw_strands(flat, colour, np.full(len(strands), width * side / 256), label, depth, triangle, parts, painted)
-        shade_mesh(triangle, weights, posed.points, posed.normals, model.canon, model.lips, model.ears, model.occlusion,
+        shade_mesh(triangle, weights, posed.points, posed.normals, model.canon, model.lips, model.ears, model.occlusion, hairlines(model.canon, look),
                    model.faces, model.kind, posed.eyes, self._eye_canon(), shadow, look, np.zeros((1, 5)),
                    np.zeros(1, np.int64), scene.expression["mouth_open"], parts, painted)
         image = resolve(painted, self.samples)
@@ -101,26 +101,28 @@ def posed_strands(strands: np.ndarray, posed: G.Posed) -> np.ndarray:
     return np.round((strands @ posed.rotation.T) / G.QUANTUM) * G.QUANTUM
 
 
-def resolve(samples: np.ndarray, factor: int) -> np.ndarray:
-    """(H, W, 3) linear samples -> (H / factor, W / factor, 3) uint8 sRGB: soft shoulder, box filter, encode."""
-    x = shoulder(samples)
-    h, w = x.shape[0] // factor, x.shape[1] // factor
-    x = x.reshape(h, factor, w, factor, 3).astype(np.float64).mean(axis=(1, 3))
-    return np.floor(C.encode(x) * 255 + 0.5).astype(np.uint8)
-
-
 @njit(**JIT)
-def shoulder(samples):
-    """Identity up to 0.6, then a smooth roll-off that never reaches 1: no burnt-out skin."""
-    out = np.empty_like(samples)
-    for i in range(samples.shape[0]):
-        for j in range(samples.shape[1]):
+def resolve(samples, factor):
+    """(H, W, 3) linear samples -> (H / factor, W / factor, 3) uint8 sRGB: soft shoulder, box filter, encode.
+
+    The shoulder is the identity up to 0.6 and then rolls off without ever reaching 1: no burnt-out skin.
+    """
+    h, w = samples.shape[0] // factor, samples.shape[1] // factor
+    out = np.empty((h, w, 3), np.uint8)
+    for i in range(h):
+        for j in range(w):
             for c in range(3):
-                x = max(samples[i, j, c], np.float32(0.0))
-                if x > 0.6:
-                    t = (x - 0.6) / 0.4
-                    x = 0.6 + 0.4 * t / (1.0 + t)
-                out[i, j, c] = x
+                total = 0.0
+                for a in range(factor):
+                    for b in range(factor):
+                        x = max(np.float64(samples[i * factor + a, j * factor + b, c]), 0.0)
+                        if x > 0.6:
+                            t = (x - 0.6) / 0.4
+                            x = 0.6 + 0.4 * t / (1.0 + t)
+                        total += x
+                x = total / (factor * factor)
+                x = x * 12.92 if x <= 0.0031308 else 1.055 * x ** (1 / 2.4) - 0.055
+                out[i, j, c] = np.uint8(np.floor(x * 255 + 0.5))
     return out
 
 

@@ -10,7 +10,7 @@ from bench.annyfaces import look as K
 from bench.annyfaces import model as M
 from bench.annyfaces.light import illuminate, key_light, shadow_frame
 from bench.annyfaces.noise import cell, smooth, step
-from bench.annyfaces.paint import hairline, paint_skin
+from bench.annyfaces.paint import paint_skin
 from bench.annyfaces.raster import JIT
 
 EXTRA = 20              # face kinds from here on are things (hat, lenses...): kind - EXTRA is a row of `things`
@@ -18,13 +18,13 @@ IRIS, PUPIL = 0.0063, 0.0026
 
 
 @njit(**JIT)
-def shade_mesh(triangle, weights, points, normals, canon, lips, ears, occlusion, faces, kind, eyes, eye_canon, shadow,
+def shade_mesh(triangle, weights, points, normals, canon, lips, ears, occlusion, above, faces, kind, eyes, eye_canon, shadow,
                look, things, thing_parts, mouth_open, parts, painted):
     """Light every sample that shows a triangle.
 
     Args:
         triangle (H, W) int32, weights (H, W, 2): from the rasteriser; triangle < 0 is left alone.
-        points, normals (V, 3): camera space. canon (V, 3). lips, ears, occlusion (V,). faces (F, 3). kind (F,).
+        points, normals (V, 3): camera space. canon (V, 3). lips, ears, occlusion, above (V,; height over the hairline). faces (F, 3). kind (F,).
         eyes (2, 3): eye ball centres, camera space; eye_canon (2, 3) the same in canonical space.
         things (n, 5): albedo, gloss, texture of extra surfaces; thing_parts (n,) their part index.
         parts (H, W) uint8, painted (H, W, 3) float32: written.
@@ -54,12 +54,13 @@ def shade_mesh(triangle, weights, points, normals, canon, lips, ears, occlusion,
             if k == M.SKIN:
                 lip = u * lips[a] + v * lips[b] + w * lips[c]
                 ear = u * ears[a] + v * ears[b] + w * ears[c]
-                part = paint_skin(x, y, z, lip, ear, look, skin)
+                over = u * above[a] + v * above[b] + w * above[c]
+                part = paint_skin(x, y, z, lip, ear, over, look, skin)
                 if part == P.SKIN and ear > 0.5:
                     part = P.EAR
                 ambient = 0.25 + 0.75 * ambient
                 if part == P.SKIN and look[K.COVERAGE] > 0.9:
-                    ambient *= 1.0 - 0.25 * step(-0.022, 0.0, hairline(x, y, z, look))
+                    ambient *= 1.0 - 0.25 * step(-0.022, 0.0, over)
                 lit = key_light(px, py, pz, shadow, frame, look, 0.0035)
                 wrap = 1.0 if part != P.CLOTH and part != P.HAIR else 0.35
                 illuminate(nx, ny, nz, skin[0], skin[1], skin[2], skin[3], skin[4], lit, ambient, wrap, look, lit_colour)
@@ -89,7 +90,7 @@ def shade_mesh(triangle, weights, points, normals, canon, lips, ears, occlusion,
                 texture = 1.0
                 if things[t, 4] > 0.5:
                     texture = _texture(int(things[t, 4]), x, y)
-                if nz < 0:
+                if nz < 0.0:
                     nx, ny, nz = -nx, -ny, -nz
                 illuminate(nx, ny, nz, things[t, 0] * texture, things[t, 1] * texture, things[t, 2] * texture,
                            things[t, 3], 0.6 * things[t, 3] ** 2, lit, ambient, 0.3, look, lit_colour)

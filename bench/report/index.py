@@ -80,7 +80,7 @@ def provenance_lines(material: Material) -> list[str]:
         record = next(iter(material.timings.values()))
         load = record.get("load_average")
         lines.append(
-            f"- Timed on {machine_line(record['machine'])}; {record['device']}, {record['threads']} threads, "
+            f"- Timed on {machine_line(record['machine'])}; {record['device']}, torch threads: {record['threads']}, "
             f"{record['precision']}" + (f"; load average before: {load[0]:g}" if load else "") + "."
         )
     run = material.run_record(material.datasets[0], material.labels(material.datasets[0])[0])

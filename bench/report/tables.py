@@ -160,16 +160,22 @@ def time_cells(material: Material, dataset: str, label: str) -> list[Cell]:
     batches = {b["size"]: b for b in record["batches"]}
     one, best = batches[1], batches[record["best_batch"]]
     return [
-        Cell(f"{one['total_s']:.3g}", f"{one['repetitions']}×"),
-        Cell(f"{best['total_s']:.3g}", f"batch {best['size']}, {best['repetitions']}×"),
+        Cell(seconds(one["total_s"]), f"{one['repetitions']}×"),
+        Cell(seconds(best["total_s"]), f"batch {best['size']}, {best['repetitions']}×"),
     ]
+
+
+def seconds(value: float) -> str:
+    """Three significant digits; what is below a tenth of a millisecond is not worth more."""
+    return f"{value:.3g}" if value >= 1e-4 else "< 0.0001"
 
 
 def time_caption(material: Material) -> str:
     if not material.timings:
         return "Not timed (`bench time`)."
     record = next(iter(material.timings.values()))
-    threads = f", {record['threads']} threads" if record["device"] == "cpu" else ""
+    count = record["threads"]
+    threads = f", {count} thread{'s' * (count != 1)}" if record["device"] == "cpu" else ""
     return (
         f"Time: median seconds per image of {record['clock']}; {record['device_name']}{threads}, "
         f"{record['precision']}; k× is the number of repetitions."

@@ -99,7 +99,7 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def tiny(tmp_path: Path) -> Project:
     """copy_input exact and latent_avg poor on 12 images, optimize_w_plus in between on the first 5."""
     (tmp_path / "profiles").mkdir()
     (tmp_path / "datasets").mkdir()

@@ -38,20 +38,20 @@ TIMING = {
 
 
 @pytest.fixture
-def finished(project):
+def finished(tiny):
     """A project with a summary, published numbers and one timing."""
-    shutil.copytree(REFERENCE, project.root / "results" / "reference")
-    path = project.store.timing_path("toy", "a_cpu_2c_cpu_2t", "latent_avg-tiny_set")
+    shutil.copytree(REFERENCE, tiny.root / "results" / "reference")
+    path = tiny.store.timing_path("toy", "a_cpu_2c_cpu_2t", "latent_avg-tiny_set")
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(TIMING))
-    tables.aggregate(project.store, "toy", project.config)
-    return project
+    tables.aggregate(tiny.store, "toy", tiny.config)
+    return tiny
 
 
-def table_1(project) -> str:
+def table_1(tiny) -> str:
     """table1.md, written without the figures."""
-    folder = project.root / "reports" / "tables"
-    write_tables(gather(project.root, "toy"), folder, project.root / "results" / "reference")
+    folder = tiny.root / "reports" / "tables"
+    write_tables(gather(tiny.root, "toy"), folder, tiny.root / "results" / "reference")
     return (folder / "table1.md").read_text()
 
 
@@ -61,8 +61,8 @@ def cells(text: str, first: str, nth: int = 0) -> list[str]:
     return [cell.strip() for cell in rows[nth].strip("|").split("|")]
 
 
-def title_of(project, label: str) -> str:
-    return gather(project.root, "toy").method(label).title
+def title_of(tiny, label: str) -> str:
+    return gather(tiny.root, "toy").method(label).title
 
 
 def test_numbers_of_table_1_are_those_of_the_rows(finished):
@@ -206,9 +206,9 @@ def test_other_scopes_have_their_own_folder(finished):
     }
 
 
-def test_a_report_before_its_results_says_what_to_run(project):
+def test_a_report_before_its_results_says_what_to_run(tiny):
     with pytest.raises(DataError, match="run `bench aggregate`"):
-        report.build(project.root, "toy")
+        report.build(tiny.root, "toy")
 
 
 def test_latex_is_balanced_and_escaped():

@@ -17,9 +17,9 @@ from bench.statistics import bootstrap_means, statistics
 DATASET = "tiny_set"
 
 
-def summary_of(project) -> pd.DataFrame:
-    tables.aggregate(project.store, "toy", project.config)
-    return tables.read_summary(project.store.summary_path("toy"))
+def summary_of(tiny) -> pd.DataFrame:
+    tables.aggregate(tiny.store, "toy", tiny.config)
+    return tables.read_summary(tiny.store.summary_path("toy"))
 
 
 def line(summary: pd.DataFrame, method: str, metric: str, protocol: str = "strict32") -> pd.Series:
@@ -28,10 +28,10 @@ def line(summary: pd.DataFrame, method: str, metric: str, protocol: str = "stric
     return part.iloc[0]
 
 
-def test_numbers_equal_those_of_the_rows(project):
-    summary = summary_of(project)
+def test_numbers_equal_those_of_the_rows(tiny):
+    summary = summary_of(tiny)
     assert list(summary.columns) == tables.COLUMNS
-    for method, metrics in project.values.items():
+    for method, metrics in tiny.values.items():
         for metric, column in metrics.items():
             values = np.array(list(column.values()))
             got = line(summary, method, metric)
@@ -47,31 +47,31 @@ def test_numbers_equal_those_of_the_rows(project):
     assert not bool(line(summary, "copy_input", "mae").higher_is_better)
 
 
-def test_methods_on_fewer_images_get_lines_on_the_common_ones(project):
+def test_methods_on_fewer_images_get_lines_on_the_common_ones(tiny):
     """The means of 12 and of 5 images are not comparable, so all three appear on the five as well."""
-    summary = summary_of(project)
+    summary = summary_of(tiny)
     common = summary[summary.protocol == "strict32@common5"]
     assert set(common.method) == {"copy_input", "latent_avg", "optimize_w_plus"} and set(common.n) == {5}
-    first = [project.values["latent_avg"]["mae"][i] for i in project.ids[:5]]
+    first = [tiny.values["latent_avg"]["mae"][i] for i in tiny.ids[:5]]
     assert line(summary, "latent_avg", "mae", "strict32@common5")["mean"] == pytest.approx(np.mean(first), rel=1e-5)
 
 
-def test_no_common_lines_when_all_have_all_images(project):
-    project.add_run("optimize_w_plus", project.values["latent_avg"])
-    assert set(summary_of(project).protocol) == {"strict32"}
+def test_no_common_lines_when_all_have_all_images(tiny):
+    tiny.add_run("optimize_w_plus", tiny.values["latent_avg"])
+    assert set(summary_of(tiny).protocol) == {"strict32"}
 
 
-def test_failed_images_are_counted_and_named(project):
-    values = {m: dict(list(c.items())[:9]) for m, c in project.values["latent_avg"].items()}
+def test_failed_images_are_counted_and_named(tiny):
+    values = {m: dict(list(c.items())[:9]) for m, c in tiny.values["latent_avg"].items()}
     values["mae"]["000002"] = float("nan")
     values["psnr"]["000003"] = float("inf")
-    project.add_run("latent_avg", values, failures={"000011": "picture is damaged"})
-    summary = summary_of(project)
+    tiny.add_run("latent_avg", values, failures={"000011": "picture is damaged"})
+    summary = summary_of(tiny)
     assert (line(summary, "latent_avg", "mae").n, line(summary, "latent_avg", "mae").n_failed) == (8, 2)
     assert (line(summary, "latent_avg", "psnr").n, line(summary, "latent_avg", "psnr").n_failed) == (8, 2)
     assert (line(summary, "latent_avg", "rate").n, line(summary, "latent_avg", "rate").n_failed) == (9, 1)
     assert set(summary[summary.protocol.str.contains("@")].protocol) == {"strict32@common3"}  # ids 0, 1 and 4
-    named = read_scores(project.store, "toy").failed()
+    named = read_scores(tiny.store, "toy").failed()
     assert named == {
         "latent_avg-tiny_set": {
             "000002": "mae is not finite",
@@ -81,19 +81,19 @@ def test_failed_images_are_counted_and_named(project):
     }
 
 
-def test_methods_without_a_common_image_have_no_common_lines(project):
-    rest = {m: {i: 0.5 for i in project.ids[5:]} for m in project.values["latent_avg"]}
-    project.add_run("latent_avg", rest)
-    assert set(summary_of(project).protocol) == {"strict32"}
+def test_methods_without_a_common_image_have_no_common_lines(tiny):
+    rest = {m: {i: 0.5 for i in tiny.ids[5:]} for m in tiny.values["latent_avg"]}
+    tiny.add_run("latent_avg", rest)
+    assert set(summary_of(tiny).protocol) == {"strict32"}
 
 
-def test_files_are_the_same_twice_and_in_the_configured_order(project):
-    paths = tables.aggregate(project.store, "toy", project.config)
+def test_files_are_the_same_twice_and_in_the_configured_order(tiny):
+    paths = tables.aggregate(tiny.store, "toy", tiny.config)
     first = [p.read_bytes() for p in paths]
-    assert [p.read_bytes() for p in tables.aggregate(project.store, "toy", project.config)] == first
+    assert [p.read_bytes() for p in tables.aggregate(tiny.store, "toy", tiny.config)] == first
     summary = tables.read_summary(paths[0])
-    assert list(dict.fromkeys(summary.method)) == project.config.methods
-    assert list(dict.fromkeys(summary.metric)) == project.config.metrics
+    assert list(dict.fromkeys(summary.method)) == tiny.config.methods
+    assert list(dict.fromkeys(summary.metric)) == tiny.config.metrics
     longest = max(
         len(cell.replace("0.", "").replace(".", "").lstrip("-0"))
         for row in first[0].decode().splitlines()[1:]
@@ -102,24 +102,24 @@ def test_files_are_the_same_twice_and_in_the_configured_order(project):
     assert longest <= 6  # significant digits
 
 
-def test_metrics_json_holds_the_means_over_all_images(project):
-    summary = summary_of(project)
-    found = json.loads(project.store.metrics_path("toy").read_text())
+def test_metrics_json_holds_the_means_over_all_images(tiny):
+    summary = summary_of(tiny)
+    found = json.loads(tiny.store.metrics_path("toy").read_text())
     assert found[DATASET]["copy_input"] == {"mae": 0.0, "psnr": 100.0, "ssim_gauss": 1.0, "rate": 6144.0}
     assert found[DATASET]["optimize_w_plus"]["mae"] == line(summary, "optimize_w_plus", "mae")["mean"]
 
 
-def test_variants_and_other_scopes_are_kept_apart(project):
-    project.add_run("optimize_w_plus", project.values["latent_avg"], variant="steps_50", scope="local")
-    paths = tables.aggregate(project.store, "local", project.config)
-    assert paths[0] == project.root / "results" / "local" / "summary.csv"
+def test_variants_and_other_scopes_are_kept_apart(tiny):
+    tiny.add_run("optimize_w_plus", tiny.values["latent_avg"], variant="steps_50", scope="local")
+    paths = tables.aggregate(tiny.store, "local", tiny.config)
+    assert paths[0] == tiny.root / "results" / "local" / "summary.csv"
     assert set(tables.read_summary(paths[0]).variant) == {"steps_50"}
-    assert not project.store.summary_path("toy").exists()
+    assert not tiny.store.summary_path("toy").exists()
 
 
-def test_methods_no_longer_in_params_stay_out_of_the_profile(project):
-    project.add_run("old_method", project.values["latent_avg"])
-    assert "old_method" not in set(summary_of(project).method)
+def test_methods_no_longer_in_params_stay_out_of_the_profile(tiny):
+    tiny.add_run("old_method", tiny.values["latent_avg"])
+    assert "old_method" not in set(summary_of(tiny).method)
 
 
 def test_one_image_has_a_mean_and_no_spread():
@@ -154,13 +154,11 @@ def test_intervals_do_not_depend_on_who_else_is_there(monkeypatch):
     np.testing.assert_allclose(bootstrap_means(a[None], 100, 0), alone, rtol=0, atol=1e-15)
 
 
-def test_paired_difference_uses_the_ids_both_have(project):
-    tables.aggregate(project.store, "toy", project.config)
-    scores = read_scores(project.store, "toy")
+def test_paired_difference_uses_the_ids_both_have(tiny):
+    tables.aggregate(tiny.store, "toy", tiny.config)
+    scores = read_scores(tiny.store, "toy")
     found = paired_difference(scores, DATASET, "mae", "latent_avg", "optimize_w_plus", resamples=500, seed=0)
-    want = [
-        project.values["latent_avg"]["mae"][i] - project.values["optimize_w_plus"]["mae"][i] for i in project.ids[:5]
-    ]
+    want = [tiny.values["latent_avg"]["mae"][i] - tiny.values["optimize_w_plus"]["mae"][i] for i in tiny.ids[:5]]
     assert found.statistics.n == 5 and (found.only_a, found.only_b) == (7, 0)
     assert found.statistics.mean == pytest.approx(np.mean(want), abs=1e-15)
     assert 0 < found.statistics.ci_low < found.statistics.mean < found.statistics.ci_high
@@ -171,8 +169,8 @@ def test_paired_difference_uses_the_ids_both_have(project):
         paired_difference(scores, DATASET, "mae", "hfgi", "latent_avg", resamples=10, seed=0)
 
 
-def edit_scores(project, label: str, change) -> None:
-    path = project.store.scores_path("toy", label)
+def edit_scores(tiny, label: str, change) -> None:
+    path = tiny.store.scores_path("toy", label)
     change(pd.read_parquet(path)).to_parquet(path)
 
 
@@ -187,18 +185,18 @@ def edit_scores(project, label: str, change) -> None:
         (lambda r: r[r.metric == "mae"].assign(metric="no_such_metric"), "unknown metric 'no_such_metric'"),
     ],
 )
-def test_inconsistent_scores_are_refused_in_one_line(project, change, message):
-    edit_scores(project, "latent_avg", change)
+def test_inconsistent_scores_are_refused_in_one_line(tiny, change, message):
+    edit_scores(tiny, "latent_avg", change)
     with pytest.raises((DataError, UnknownName), match=message) as error:
-        tables.aggregate(project.store, "toy", project.config)
+        tables.aggregate(tiny.store, "toy", tiny.config)
     assert "\n" not in str(error.value)
 
 
-def test_missing_results_say_what_to_run(project):
+def test_missing_results_say_what_to_run(tiny):
     with pytest.raises(DataError, match="run `bench score` first"):
-        tables.aggregate(project.store, "other", project.config)
+        tables.aggregate(tiny.store, "other", tiny.config)
     with pytest.raises(DataError, match="run `bench aggregate`"):
-        tables.read_summary(project.store.summary_path("toy"))
-    project.store.run("toy", "latent_avg", DATASET).json.unlink()
+        tables.read_summary(tiny.store.summary_path("toy"))
+    tiny.store.run("toy", "latent_avg", DATASET).json.unlink()
     with pytest.raises(DataError, match="run latent_avg-tiny_set has no complete results"):
-        tables.aggregate(project.store, "toy", project.config)
+        tables.aggregate(tiny.store, "toy", tiny.config)

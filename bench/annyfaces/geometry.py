@@ -154,12 +154,12 @@ def rest_vertices(model: M.HeadModel, identity: dict, age_years: float, expressi
     picks = np.asarray([model.index[n] for n in shapes], np.int64)
     out = blend(model.template, model.dense, rows, weights, model.sparse_start, model.sparse_vertex,
                 model.sparse_delta, picks, np.asarray(list(shapes.values()), np.float64))
-    left, right = _eye_vertices(model)
+    left, right = eye_vertices(model)
     origin = (_centre(out[left]) + _centre(out[right])) / 2
     return np.round((out - origin) / QUANTUM) * QUANTUM
 
 
-def _eye_vertices(model: M.HeadModel) -> tuple[np.ndarray, np.ndarray]:
+def eye_vertices(model: M.HeadModel) -> tuple[np.ndarray, np.ndarray]:
     key = id(model)
     if key not in _EYES:
         _EYES[key] = tuple(np.unique(model.faces[model.kind == k]) for k in (M.EYE_LEFT, M.EYE_RIGHT))
@@ -219,6 +219,6 @@ def pose(model: M.HeadModel, scene) -> Posed:
     if scene.camera_expression is not None:
         camera = rest_vertices(model, scene.identity, scene.age_years, scene.camera_expression) @ turn.T
     similarity = ffhq_similarity(_turned_flat(camera[marks]))
-    eyes = np.stack([_centre(rest[v]) @ turn.T for v in _eye_vertices(model)])
+    eyes = np.stack([_centre(rest[v]) @ turn.T for v in eye_vertices(model)])
     return Posed(rest, points, vertex_normals(points, model.faces), turn, similarity, eyes,
                  project(points[marks], similarity, 1.0)[:, :2])

@@ -156,14 +156,22 @@ def radius_at(grid, x, y, z):
 
 
 @njit(**JIT)
+def radii(grid, directions):
+    """(n,) :func:`radius_at` of many directions."""
+    out = np.empty(directions.shape[0])
+    for n in range(directions.shape[0]):
+        out[n] = radius_at(grid, directions[n, 0], directions[n, 1], directions[n, 2])
+    return out
+
+
+@njit(**JIT)
 def grow(roots, normals, canon, grid, centre, comb, length, lift, gravity, thickness, curl, steps, front, part, wave,
-         covered, look, seed):
+         look, seed):
     """Strands in rest space.
 
     Args:
         roots, normals, canon: (n, 3). grid: (ELEVATIONS, AZIMUTHS) skull radii about ``centre``.
         length, thickness: metres. front: see :class:`Cut`. part: x of the parting, metres.
-        covered: height above the eyes from which a hat covers the hair (9: no hat).
     Returns:
         (n, steps + 1, 3), NaN after a strand's end.
     """
@@ -214,10 +222,6 @@ def grow(roots, normals, canon, grid, centre, comb, length, lift, gravity, thick
             height, ahead, across = py + centre[1], pz + centre[2], px + centre[0]
             if front > -1.0 and ahead > -0.04 and abs(across) < 0.056 and height < front + 0.008 * own + 0.012 * tuft:
                 break
-            if height > covered - 0.06 * max(0.0, -ahead - 0.05):
-                if k == 1:
-                    out[n, 0, 0] = np.nan
-                    break
             if ahead > -0.075 and height < 0.055:                     # keep the face free
                 guard = 0.060 + 0.012 * min(1.0, max(0.0, (0.055 - height) / 0.05)) + 0.010 * own
                 if abs(across) < guard:
@@ -244,3 +248,26 @@ def _comb(comb, nx, ny, nz, side, x, y):
     if comb == UP:
         return -nx * 0.6, 0.75 - ny, -0.55 - nz * 0.3
     return -ny * nx, -1.0, -ny * nz
+
+
+@njit(**JIT)
+def beard_hairs(roots, normals, canon, lip, style, size, seed):
+    """(n, 3, 3) short hairs in rest space that bend down; only where the style grows and off the lips.
+
+    Args:
+        roots, normals, canon: (m, 3). lip: (m,) lip mask. size: metres.
+    """
+    out, n = np.empty((roots.shape[0], 3, 3)), 0
+    for i in range(roots.shape[0]):
+        if lip[i] > 0.1 or beard_mask(canon[i, 0], canon[i, 1], canon[i, 2], style) < 0.25 + 0.5 * cell(i, 4, 0, seed):
+            continue
+        a, b = cell(i, 11, 0, seed) - 0.5, cell(i, 12, 0, seed) - 0.5
+        reach = size * (0.7 + 0.6 * a)
+        for c in range(3):
+            spread = a if c == 0 else (b if c == 2 else 0.0)
+            down = -1.0 if c == 1 else 0.0
+            out[n, 0, c] = roots[i, c]
+            out[n, 1, c] = roots[i, c] + reach * (0.45 * normals[i, c] + 0.5 * down + 0.5 * spread)
+            out[n, 2, c] = out[n, 1, c] + reach * (0.15 * normals[i, c] + 0.8 * down + 0.7 * spread)
+        n += 1
+    return out[:n]

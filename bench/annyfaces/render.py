@@ -7,18 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from bench.annyfaces import details, headwear
 from bench.annyfaces import geometry as G
 from bench.annyfaces import labels as P
 from bench.annyfaces import look as K
 from bench.annyfaces import model as M
+from bench.annyfaces.backdrop import reflect
 from bench.annyfaces.background import background
-from bench.annyfaces.hairdo import beard_strands, hair_strands
+from bench.annyfaces.hairdo import beard_strands, hair_strands, hair_width
 from bench.annyfaces.light import shadow_map
 from bench.annyfaces.paint import hairlines
-from bench.annyfaces.raster import JIT, draw_strands, draw_triangles
+from bench.annyfaces.raster import JIT, blend_glass, draw_strands, draw_triangles
 from bench.annyfaces.scene import Scene
-from bench.annyfaces.shade import shade_mesh, shade_strands
+from bench.annyfaces.shade import EXTRA, shade_mesh, shade_strands
 from bench.annyfaces.truth import flat_factors
+from bench.annyfaces.tubes import draw_tubes
 from bench.errors import BenchError
 
 RENDERER_VERSION = "1"
@@ -52,51 +55,108 @@ class Renderer:
         self.samples = RESOLUTIONS[resolution]
         self.side = resolution * self.samples
         self.model = M.load_model()
-        self.solid = int(np.argmax(self.model.kind >= M.LASH_UPPER))     # faces before the lashes
+        m = self.model
+        self.solid = int(np.argmax(m.kind >= M.LASH_UPPER))              # faces before the lashes
+        self.lashes = {k: np.ascontiguousarray(m.faces[m.kind == k]) for k in (M.LASH_UPPER, M.LASH_LOWER)}
+        self.eye_canon = np.stack([(m.canon[v].min(axis=0) + m.canon[v].max(axis=0)) / 2 for v in G.eye_vertices(m)])
 
     def render(self, scenes: list[Scene]) -> list[Rendered]:
         """One :class:`Rendered` per scene; each depends on its own scene alone."""
         return [self.render_one(scene) for scene in scenes]
 
     def render_one(self, scene: Scene) -> Rendered:
-        model, side = self.model, self.side
+        """Geometry, then the buffers from back to front of the pipeline; nothing is shared between scenes."""
         look, posed = K.pack(scene), G.pose(self.model, scene)
-        hair, beard, centre = self._strands(scene, posed, look)
-        screen = posed.project(posed.points, side)
-        shadow = shadow_map(posed.points, model.faces, np.array([[0, self.solid]]), hair, np.zeros((0, 4)), look)
-        depth = np.zeros((side, side))
-        triangle = np.full((side, side), -1, np.int32)
-        weights = np.zeros((side, side, 2), np.float32)
-        parts = np.zeros((side, side), np.uint8)
-        painted = background(scene, side)
-        draw_triangles(screen, model.faces, 0, self.solid, True, depth, triangle, weights)
-        for strands, label, width, bearded in ((hair, P.HAIR, self._hair_width(scene), False), (beard, P.BEARD, 0.55, True)):
-            if len(strands):
-                colour = shade_strands(strands, centre, shadow, look, bearded, scene.identity["hair_seed"] % 65536)
-                flat = posed.project(strands.reshape(-1, 3), side).reshape(strands.shape)
-                draw_strands(flat, colour, np.full(len(strands), width * side / 256), label, depth, triangle, parts, painted)
-        shade_mesh(triangle, weights, posed.points, posed.normals, model.canon, model.lips, model.ears, model.occlusion, hairlines(model.canon, look),
-                   model.faces, model.kind, posed.eyes, self._eye_canon(), shadow, look, np.zeros((1, 5)),
-                   np.zeros(1, np.int64), scene.expression["mouth_open"], parts, painted)
-        image = resolve(painted, self.samples)
-        return Rendered(image, majority(parts, self.samples, len(P.PARTS)),
+        hair, grid, centre = hair_strands(self.model, scene, posed, look)
+        beard = beard_strands(self.model, scene, posed, look)
+        extras = details.build(self.model, scene, posed)
+        mesh = self._mesh(scene, posed, look, headwear.build(scene, posed, grid, centre))
+        buffers = Buffers(self.side, background(scene, self.side))
+        hair, beard, centre = to_camera(hair, posed), to_camera(beard, posed), centre @ posed.rotation.T
+        shadow = shadow_map(mesh.points, mesh.faces, mesh.casters, hair, extras.blobs(), look)
+        screen = posed.project(mesh.points, self.side)
+        for first, last in mesh.casters:
+            draw_triangles(screen, mesh.faces, first, last, bool(first == 0), buffers.depth, buffers.triangle, buffers.weights)
+        seed, width = scene.identity["hair_seed"] % 65536, hair_width(scene)
+        self._strands(posed, hair, P.HAIR, width, False, centre, shadow, look, seed, buffers)
+        self._strands(posed, beard, P.BEARD, 0.9, True, centre, shadow, look, seed, buffers)
+        self._strands(posed, extras.stray, P.HAIR, 1.0, False, centre, shadow, look, seed, buffers)
+        draw_tubes(extras.all_tubes(), posed.similarity, G.DISTANCE, float(self.side), shadow, look, buffers.depth,
+                   buffers.triangle, buffers.parts, buffers.painted)
+        shade_mesh(buffers.triangle, buffers.weights, mesh.points, mesh.normals, mesh.canon, mesh.lips, mesh.ears,
+                   mesh.occlusion, mesh.above, mesh.faces, mesh.kind, posed.eyes, self.eye_canon, shadow, look, mesh.things,
+                   np.full(len(mesh.things), P.HAT), buffers.parts, buffers.painted)
+        self._overlays(scene, posed, screen, extras, look, buffers)
+        return Rendered(resolve(buffers.painted, self.samples), majority(buffers.parts, self.samples, len(P.PARTS)),
                         (posed.landmarks * self.resolution).astype(np.float32), flat_factors(scene, posed.similarity))
 
-    def _eye_canon(self) -> np.ndarray:
+    def _mesh(self, scene: Scene, posed: G.Posed, look: np.ndarray, hat) -> Mesh:
         m = self.model
-        return np.stack([(m.canon[v].min(axis=0) + m.canon[v].max(axis=0)) / 2 for v in G._eye_vertices(m)])
+        mesh = Mesh(posed.points, posed.normals, m.canon, m.lips, m.ears, m.occlusion, hairlines(m.canon, look), m.faces,
+                    m.kind, np.array([[0, self.solid]]), np.zeros((1, 5)))
+        return mesh if hat is None else mesh.join(hat)
 
-    def _hair_width(self, scene: Scene) -> float:
-        from bench.annyfaces.hair import CUTS
-        cut = CUTS.get(scene.identity["cut"])
-        return cut.width if cut else 1.0
+    def _strands(self, posed, strands, label, width, bearded, centre, shadow, look, seed, buffers) -> None:
+        if len(strands):
+            colour = shade_strands(strands, centre, shadow, look, bearded, seed)
+            flat = posed.project(strands.reshape(-1, 3), self.side).reshape(strands.shape)
+            draw_strands(flat, colour, np.full(len(strands), width * self.side / 256), label, buffers.depth, buffers.triangle,
+                         buffers.parts, buffers.painted)
 
-    def _strands(self, scene: Scene, posed: G.Posed, look: np.ndarray):
-        hair, centre = hair_strands(self.model, scene, posed, look)
-        return posed_strands(hair, posed), posed_strands(beard_strands(self.model, scene, posed, look), posed), centre @ posed.rotation.T
+    def _overlays(self, scene, posed, screen, extras, look, buffers) -> None:
+        """Eyelashes, lenses, reflections: see-through things, over the finished picture."""
+        lash = np.full(3, 0.012)
+        for kind, alpha in ((M.LASH_UPPER, 0.45 + 0.5 * look[K.LASHES]), (M.LASH_LOWER, 0.30 * look[K.LASHES])):
+            blend_glass(screen, self.lashes[kind], lash, alpha, buffers.depth, buffers.parts, 255, buffers.painted)
+        for points, faces, colour, alpha in extras.glass:
+            blend_glass(posed.project(points, self.side), faces.astype(np.int32), np.asarray(colour, np.float64), alpha,
+                        buffers.depth, buffers.parts, P.GLASSES if alpha > 0.5 else 255, buffers.painted)
+        mirrored = K.detail(scene, "reflection")
+        if mirrored:
+            reflect(buffers.painted, *mirrored["u"][:4])
 
 
-def posed_strands(strands: np.ndarray, posed: G.Posed) -> np.ndarray:
+@dataclass
+class Mesh:
+    """Triangles to rasterise, head first; arrays as in :func:`shade.shade_mesh`. ``casters`` are face ranges."""
+
+    points: np.ndarray
+    normals: np.ndarray
+    canon: np.ndarray
+    lips: np.ndarray
+    ears: np.ndarray
+    occlusion: np.ndarray
+    above: np.ndarray
+    faces: np.ndarray
+    kind: np.ndarray
+    casters: np.ndarray
+    things: np.ndarray
+
+    def join(self, hat) -> Mesh:
+        """This mesh with headwear behind its faces."""
+        points, normals, own, faces, row, things = hat
+        n, none = len(self.points), np.zeros(len(points))
+        return Mesh(
+            np.concatenate([self.points, points]), np.concatenate([self.normals, normals]), np.concatenate([self.canon, own]),
+            np.concatenate([self.lips, none]), np.concatenate([self.ears, none]),
+            np.concatenate([self.occlusion, none + 0.9]), np.concatenate([self.above, none]),
+            np.concatenate([self.faces, faces + n]).astype(np.int32),
+            np.concatenate([self.kind, (row + EXTRA).astype(np.uint8)]),
+            np.concatenate([self.casters, [[len(self.faces), len(self.faces) + len(faces)]]]), things)
+
+
+class Buffers:
+    """Per-sample records of one picture."""
+
+    def __init__(self, side: int, painted: np.ndarray):
+        self.depth = np.zeros((side, side))
+        self.triangle = np.full((side, side), -1, np.int32)
+        self.weights = np.zeros((side, side, 2), np.float32)
+        self.parts = np.zeros((side, side), np.uint8)
+        self.painted = painted
+
+
+def to_camera(strands: np.ndarray, posed: G.Posed) -> np.ndarray:
     """Rest space to camera space, rounded like the vertices."""
     return np.round((strands @ posed.rotation.T) / G.QUANTUM) * G.QUANTUM
 

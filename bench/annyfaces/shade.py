@@ -19,7 +19,7 @@ IRIS, PUPIL = 0.0063, 0.0026
 
 @njit(**JIT)
 def shade_mesh(triangle, weights, points, normals, canon, lips, ears, occlusion, above, faces, kind, eyes, eye_canon, shadow,
-               look, things, thing_parts, mouth_open, parts, painted):
+               look, things, thing_parts, parts, painted):
     """Light every sample that shows a triangle.
 
     Args:
@@ -65,7 +65,7 @@ def shade_mesh(triangle, weights, points, normals, canon, lips, ears, occlusion,
                 wrap = 1.0 if part != P.CLOTH and part != P.HAIR else 0.35
                 illuminate(nx, ny, nz, skin[0], skin[1], skin[2], skin[3], skin[4], lit, ambient, wrap, look, lit_colour)
             elif k == M.CAVITY:
-                part = _cavity(x, y, z, nx, ny, nz, px, py, pz, mouth_open, shadow, frame, look, lit_colour)
+                part = _cavity(x, y, z, nx, ny, nz, px, py, pz, shadow, frame, look, lit_colour)
             elif k == M.EYE_LEFT or k == M.EYE_RIGHT:
                 side = 0 if k == M.EYE_LEFT else 1
                 _eye(x - eye_canon[side, 0], y - eye_canon[side, 1], z - eye_canon[side, 2], px, py, pz, eyes[side],
@@ -104,7 +104,7 @@ def shade_mesh(triangle, weights, points, normals, canon, lips, ears, occlusion,
 
 
 @njit(**JIT)
-def _cavity(x, y, z, nx, ny, nz, px, py, pz, mouth_open, shadow, frame, look, out):
+def _cavity(x, y, z, nx, ny, nz, px, py, pz, shadow, frame, look, out):
     """Inner lids (wet pink) and the mouth's inside (dark red, darker with depth)."""
     if y > -0.035:
         illuminate(nx, ny, nz, 0.55 * look[K.SKIN0] + 0.10, 0.45 * look[K.SKIN1] + 0.03, 0.45 * look[K.SKIN2] + 0.03, 0.3,

@@ -8,7 +8,7 @@ import numpy as np
 
 # sRGB swatches, light to dark, spaced so that equal steps look equal
 SKIN = ((0.955, 0.835, 0.765), (0.905, 0.735, 0.630), (0.820, 0.625, 0.500), (0.700, 0.500, 0.375),
-        (0.540, 0.365, 0.265), (0.390, 0.255, 0.185), (0.270, 0.175, 0.135))
+        (0.540, 0.365, 0.265), (0.410, 0.272, 0.198), (0.300, 0.198, 0.152))
 HAIR = ((0.90, 0.80, 0.60), (0.78, 0.62, 0.40), (0.58, 0.42, 0.26), (0.40, 0.27, 0.17), (0.25, 0.17, 0.12),
         (0.14, 0.10, 0.085), (0.075, 0.065, 0.065))
 GINGER = (0.62, 0.28, 0.11)
@@ -48,7 +48,7 @@ def hair_colour(darkness: float, redness: float, grey: float, dye: float) -> np.
     rgb = rgb * (1 - redness) + np.asarray(GINGER) * (1.25 - 0.75 * darkness) * redness
     if dye >= 0:
         rgb = 0.25 * rgb + 0.75 * np.asarray(colorsys.hsv_to_rgb(dye, 0.62, 0.62))
-    return np.clip(rgb * (1 - grey) + np.asarray(GREY) * grey, 0, 1)
+    return np.clip(rgb * (1 - grey) + np.asarray(GREY) * (1.18 - 0.42 * darkness) * grey, 0, 1)
 
 
 def hsv(h: float, s: float, v: float) -> np.ndarray:

@@ -49,17 +49,17 @@ def sample_identity(r: np.random.Generator, name: str) -> dict:
            "caucasian": float(race[2]), "muscle": 0.5 + normal(r, 0.15), "weight": 0.5 + normal(r, 0.16),
            "local": local, "skin_tone": float(tone), "undertone": normal(r, 0.5), "ruddy": between(r, 0.3, 1.0),
            "base_age": base_age}
-    out |= _eyes_and_brows(r, tone, gender)
+    out |= _eyes_and_brows(r, tone)
     out |= _hair(r, tone, gender, base_age)
     return out
 
 
-def _eyes_and_brows(r, tone: float, gender: float) -> dict:
+def _eyes_and_brows(r, tone: float) -> dict:
     names = ("dark", "brown", "hazel", "green", "blue", "grey")
     light = max(0.0, 1 - 1.7 * tone)
     colour = pick(r, names, (0.35 + tone, 0.8, 0.5 * light + 0.05, 0.45 * light, 0.9 * light, 0.35 * light))
     return {"eye_colour": colour, "eye_shade": between(r, 0.75, 1.25),
-            "brow_thick": between(r, 0.75, 1.25) * (1.25 - 0.5 * gender), "brow_arch": normal(r, 0.5) + 0.5 * gender,
+            "brow_thick": between(r, 0.75, 1.25), "brow_arch": normal(r, 0.5),
             "brow_angle": normal(r, 0.5), "brow_density": between(r, 0.55, 1.0), "brow_length": between(r, 0.85, 1.1)}
 
 
@@ -72,7 +72,7 @@ def _hair(r, tone: float, gender: float, age: float) -> dict:
         weights = (0.012, 0.02, 0.07, 0.06, 0.06, 0.08, 0.11, 0.03 + 0.09 * tone, 0.17, 0.22, 0.2, 0.11)
     cut = pick(r, CUTS, weights)
     receding = between(r, 0, 1) * min(1.0, max(0.0, (age - 25) / 40)) if male else 0.0
-    darkness = min(1.0, max(0.0, 0.62 + 0.3 * tone + normal(r, 0.28 * (1.1 - tone))))
+    darkness = min(1.0, max(0.0, 0.52 + 0.42 * tone + normal(r, 0.32 * (1.1 - tone))))
     redness = between(r, 0.3, 0.9) if r.random() < 0.11 * (1 - tone) else between(r, 0, 0.12)
     beard = 0.0
     if male and r.random() < 0.5:
@@ -80,7 +80,7 @@ def _hair(r, tone: float, gender: float, age: float) -> dict:
     return {"cut": cut, "hair_length": between(r, 0.0, 1.0), "hair_volume": between(r, 0.2, 1.0),
             "parting": float(pick(r, (-1.0, 1.0))) * between(r, 0.3, 1.0), "hair_wave": between(r, 0, 1.0),
             "hairline": normal(r, 0.5), "receding": receding, "hair_darkness": darkness, "hair_redness": redness,
-            "grey_start": between(r, 35, 75), "dye": r.random() if r.random() < 0.035 else -1.0,
+            "grey_start": between(r, 42, 78) + (40.0 if r.random() < 0.12 + 0.4 * gender else 0.0), "dye": r.random() if r.random() < 0.035 else -1.0,
             "hair_gloss": between(r, 0.3, 1.0), "hair_seed": int(r.integers(1 << 30)),
             "beard": beard, "beard_style": pick(r, ("full", "goatee", "moustache", "stubble"), (0.45, 0.2, 0.12, 0.23))}
 
@@ -118,7 +118,7 @@ def sample_pose(r: np.random.Generator) -> dict:
 def sample_light(r: np.random.Generator) -> dict:
     """Key light from the front half, warm to cool; hemisphere ambient; sometimes a rim light from behind."""
     return {"azimuth": normal(r, 0.65, 2.0), "elevation": between(r, 0.15, 1.0), "strength": between(r, 0.75, 1.15),
-            "warmth": normal(r, 0.5), "ambient": between(r, 0.35, 0.75), "ambient_warmth": normal(r, 0.4),
+            "warmth": normal(r, 0.5), "ambient": between(r, 0.42, 0.80), "ambient_warmth": normal(r, 0.4),
             "fill": between(r, 0.1, 0.45), "rim": between(r, 0.3, 1.0) if r.random() < 0.4 else 0.0,
             "rim_side": float(pick(r, (-1.0, 1.0))), "softness": between(r, 0.0, 1.0), "exposure": between(r, 0.92, 1.12)}
 

@@ -14,6 +14,11 @@ from bench.annyfaces.raster import JIT
 
 DISTANCE = 1.35         # metres from the camera to the point midway between the eyes: a portrait lens
 QUANTUM = 1e-7          # vertices are rounded to this, so that last-bit differences between machines vanish
+# local changes that follow gender, beyond the phenotype's own: full amount at 1, its opposite at 0
+DIMORPHISM = {"chin-bones-incr": -0.35, "chin-width-incr": -0.25, "eye-scale-incr": 0.16, "nose-scale-horiz-incr": -0.22,
+              "nose-scale-vert-incr": -0.18, "mouth-upperlip-volume-incr": 0.28, "mouth-lowerlip-volume-incr": 0.28,
+              "neck-scale-horiz-incr": -0.30, "cheek-bones-incr": 0.20, "eyebrows-trans-up": 0.18,
+              "eyebrows-trans-forward": -0.25}
 
 
 @dataclass
@@ -148,7 +153,10 @@ def rest_vertices(model: M.HeadModel, identity: dict, age_years: float, expressi
     """(V, 3) the person's head with its expression, not yet turned, origin midway between the eye balls."""
     rows, weights = phenotype_weights(identity, age_years)
     shapes = actions(expression)
-    for name, value in identity["local"].items():
+    local = dict(identity["local"])
+    for name, slope in DIMORPHISM.items():
+        local[name] = local.get(name, 0.0) + slope * (2 * identity["gender"] - 1)
+    for name, value in local.items():
         if value != 0.0:
             shapes[name + ("+" if value > 0 else "-")] = abs(value)
     picks = np.asarray([model.index[n] for n in shapes], np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.annyfaces import model as M
+from bench.annyfaces.raster import draw_triangles
 
 _CACHE: dict[int, np.ndarray] = {}
 GROUPS = {"jaw": range(0, 17), "brow_right": range(17, 22), "brow_left": range(22, 27), "bridge": range(27, 31),
@@ -22,9 +23,13 @@ def landmark_vertices(model: M.HeadModel) -> np.ndarray:
 def _choose(model: M.HeadModel) -> np.ndarray:
     p = model.canon
     skin = np.unique(model.faces[model.kind == M.SKIN])
-    cavity = np.unique(model.faces[model.kind == M.CAVITY])
-    rim = np.intersect1d(skin, cavity)
     front = skin[p[skin, 2] > -0.02]
+    lids = _visible_rim(model, p, (M.EYE_LEFT, M.EYE_RIGHT))
+    opened = p.copy()                                       # the lips part only when the jaw drops
+    shape = slice(*model.sparse_start[[model.index["jawOpen"], model.index["jawOpen"] + 1]])
+    np.add.at(opened, model.sparse_vertex[shape], 0.5 * model.sparse_delta[shape])
+    mouth = _visible_rim(model, opened, (M.CAVITY, M.TEETH, M.TONGUE))
+    mouth = mouth[p[mouth, 1] < -0.035]
 
     def nearest(x: float, y: float, among: np.ndarray = front) -> int:
         return int(among[np.argmin((p[among, 0] - x) ** 2 + (p[among, 1] - y) ** 2)])
@@ -38,11 +43,11 @@ def _choose(model: M.HeadModel) -> np.ndarray:
     base = p[tip, 1] - 0.011
     marks += [nearest(x, base + lift) for x, lift in
               ((-0.0125, 0.002), (-0.006, 0.0), (0.0, -0.001), (0.006, 0.0), (0.0125, 0.002))]
-    marks += _eye(p, rim[(p[rim, 1] > -0.03) & (p[rim, 0] < 0)], -1)
-    marks += _eye(p, rim[(p[rim, 1] > -0.03) & (p[rim, 0] > 0)], 1)
+    marks += _eye(p, lids[p[lids, 0] < 0])
+    marks += _eye(p, lids[p[lids, 0] > 0])
     lips = skin[model.lips[skin] > 0.5]
     marks += _ring(p, lips, np.arange(12) * -30.0 + 180.0)
-    marks += _ring(p, rim[p[rim, 1] < -0.03], np.arange(8) * -45.0 + 180.0)
+    marks += _ring(opened, mouth, np.arange(8) * -45.0 + 180.0)
     return np.asarray(marks, np.int64)
 
 
@@ -50,7 +55,7 @@ def _jaw(p: np.ndarray, skin: np.ndarray) -> list[int]:
     """Seventeen points of the face's outline below the eyes: outermost skin vertices along rays from the mouth's top."""
     centre = np.array([0.0, -0.02])
     face = skin[(p[skin, 2] > -0.075) & (p[skin, 1] > -0.125) & (np.abs(p[skin, 0]) < 0.071)]
-    face = face[p[face, 2] > -0.075 + 0.35 * np.maximum(0.0, -0.04 - p[face, 1])]
+    face = face[p[face, 2] > -0.075 + 1.0 * np.maximum(0.0, -0.04 - p[face, 1])]       # not the neck
     out = []
     for k in range(17):
         angle = np.pi * (1.0 + k / 16.0)
@@ -61,7 +66,25 @@ def _jaw(p: np.ndarray, skin: np.ndarray) -> list[int]:
     return out
 
 
-def _eye(p: np.ndarray, rim: np.ndarray, side: int) -> list[int]:
+def _visible_rim(model: M.HeadModel, p: np.ndarray, kinds: tuple[int, ...]) -> np.ndarray:
+    """Skin or cavity vertices that border, seen from the front, what shows of the given kinds."""
+    size, scale, middle = 900, 900 / 0.2, np.array([0.0, -0.04])
+    screen = np.stack([(p[:, 0] - middle[0]) * scale + size / 2, (middle[1] - p[:, 1]) * scale + size / 2, p[:, 2] + 1.0], axis=1)
+    triangle = np.full((size, size), -1, np.int32)
+    solid = np.ascontiguousarray(model.faces[model.kind < M.LASH_UPPER])
+    kind = model.kind[model.kind < M.LASH_UPPER]
+    draw_triangles(screen, solid, 0, len(solid), True, np.zeros((size, size)), triangle, np.zeros((size, size, 2), np.float32))
+    shown = np.isin(np.where(triangle >= 0, kind[triangle], 255), kinds)
+    inner = shown[1:-1, 1:-1] & shown[:-2, 1:-1] & shown[2:, 1:-1] & shown[1:-1, :-2] & shown[1:-1, 2:]
+    edge = np.argwhere(shown[1:-1, 1:-1] & ~inner) + 1.5
+    skin = np.unique(model.faces[model.kind == M.SKIN])
+    ahead = skin[p[skin, 2] > -0.02]
+    points = screen[ahead][:, 1::-1]
+    near = {int(ahead[np.argmin(((points - e) ** 2).sum(axis=1))]) for e in edge}
+    return np.asarray(sorted(near), np.int64)
+
+
+def _eye(p: np.ndarray, rim: np.ndarray) -> list[int]:
     """Six points of one eye: from the picture's left corner over the upper lid, back under the lower lid."""
     low, high = p[rim, 0].min(), p[rim, 0].max()
     centre = p[rim].mean(axis=0)

@@ -57,9 +57,11 @@ def pack(scene: Scene) -> np.ndarray:
     colour("cloth", C.hsv(cloth["hue"], cloth["saturation"], cloth["value"]))
     out |= {k: identity[k] for k in ("ruddy", "brow_thick", "brow_arch", "brow_angle", "brow_density", "brow_length",
                                      "beard", "hairline", "receding")}
+    out["brow_thick"] *= 1.25 - 0.5 * identity["gender"]
+    out["brow_arch"] += 0.6 * identity["gender"]
     freckled = detail(scene, "freckles")
     out |= {"age": min(max((scene.age_years - 28) / 48.0, 0.0), 1.15), "lip_strength": makeup["lip_strength"],
-            "natural_lip": makeup["natural_lip"], "shadow": makeup["shadow"], "blush": makeup["blush"],
+            "natural_lip": makeup["natural_lip"] * (0.8 + 0.4 * identity["gender"]), "shadow": makeup["shadow"], "blush": makeup["blush"],
             "beard_style": STYLES.index(identity["beard_style"]), "lashes": makeup["lashes"],
             "coverage": SCALP_COVER.get(identity["cut"], 1.0), "neckline": F.NECKLINES.index(cloth["neckline"]),
             "neck_height": cloth["height"], "freckles": 0.35 + 0.6 * freckled["u"][0] if freckled else 0.0,

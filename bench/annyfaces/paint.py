@@ -37,7 +37,7 @@ def beard_mask(x, y, z, style):
     """Where a beard of a style grows, 0..1."""
     ax = abs(x)
     line = -0.062 + max(0.0, ax - 0.026) * 1.15
-    jaw = step(0.004, -0.006, y - line) * step(-0.128, -0.112, y) * step(-0.085, -0.07, z)
+    jaw = step(0.007, -0.010, y - line) * step(-0.128, -0.112, y) * step(-0.085, -0.07, z)
     chin = step(0.027, 0.020, ax) * step(-0.066, -0.074, y) * step(-0.122, -0.108, y) * step(-0.03, -0.01, z)
     lip = step(0.034, 0.026, ax) * step(-0.040, -0.0435, y + 0.10 * max(0.0, ax - 0.012)) * step(-0.066, -0.058, y)
     sides = step(0.031, 0.027, ax) * step(0.020, 0.024, ax) * step(-0.085, -0.075, y) * step(-0.048, -0.054, y)
@@ -72,13 +72,13 @@ def cloth_mask(x, y, z, look):
     ax, kind, rise = abs(x), int(look[K.NECKLINE]), 0.006 * look[K.NECK_HEIGHT]
     behind = 0.22 * max(0.0, -0.06 - z)
     if kind == 2:
-        return -0.112 + rise + behind - y
+        return -0.118 + 0.5 * rise + behind - 0.25 * max(0.0, z + 0.05) - y
     if kind == 1:
         return -0.178 + 0.75 * ax + rise + behind - y
     if kind == 3:
         return -0.165 + 0.30 * ax + rise + behind - y
     if kind == 4:
-        return min(-0.119 + rise + 0.9 * behind - y, max(ax - 0.012 - 0.35 * (-0.10 - y), -0.155 - y))
+        return min(-0.121 + 0.5 * rise + 0.9 * behind - 0.15 * max(0.0, z + 0.05) - y, max(ax - 0.012 - 0.35 * (-0.10 - y), -0.155 - y))
     return -0.146 + 0.22 * ax + rise + behind - y
 
 
@@ -113,13 +113,10 @@ def paint_skin(x, y, z, lip, ear, above, look, out):
     shade *= 1.0 - 0.20 * under - 0.12 * lid
     b *= 1.0 + 0.05 * under
     shade *= 1.0 - wrinkles(x, y, z, look[K.AGE], seed)
-    if y > 0.02 and ax < 0.045:
-        gloss = 0.7
-    if ax < 0.012 and y < 0.0 and y > -0.04:
-        gloss = 0.85
+    gloss += 0.25 * bump(x, y, 0.0, 0.045, 0.032, 0.020) + 0.4 * bump(x, y, 0.0, -0.022, 0.009, 0.018)
     if look[K.AGE] > 0.3:
-        spot = smooth(x * 160, y * 160, z * 160, seed + 7)
-        shade *= 1.0 - 0.30 * (look[K.AGE] - 0.3) * step(0.74, 0.84, spot)
+        spot = smooth(x * 230, y * 230, z * 230, seed + 7)
+        shade *= 1.0 - 0.16 * (look[K.AGE] - 0.3) * step(0.78, 0.90, spot)
     if look[K.FRECKLES] > 0.0:
         f = freckle(x, y, z, look[K.FRECKLES], seed)
         r *= 1.0 - 0.38 * f

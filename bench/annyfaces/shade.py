@@ -61,7 +61,9 @@ def shade_mesh(triangle, weights, points, normals, canon, lips, ears, occlusion,
                 ambient = 0.25 + 0.75 * ambient
                 if part == P.SKIN and look[K.COVERAGE] > 0.9:
                     ambient *= 1.0 - 0.25 * step(-0.022, 0.0, over)
-                lit = key_light(px, py, pz, shadow, frame, look, 0.0035)
+                facing = nx * look[K.KEY_X] + ny * look[K.KEY_Y] + nz * look[K.KEY_Z]
+                slope = 0.0035 + 0.008 * (1.0 - max(0.0, facing))
+                lit = key_light(px + 0.002 * nx, py + 0.002 * ny, pz + 0.002 * nz, shadow, frame, look, slope)
                 wrap = 1.0 if part != P.CLOTH and part != P.HAIR else 0.35
                 illuminate(nx, ny, nz, skin[0], skin[1], skin[2], skin[3], skin[4], lit, ambient, wrap, look, lit_colour)
             elif k == M.CAVITY:
@@ -112,9 +114,10 @@ def _cavity(x, y, z, nx, ny, nz, px, py, pz, shadow, frame, look, out):
         return P.EYE
     deep = step(-0.01, 0.024, z)
     lit = key_light(px, py, pz, shadow, frame, look, 0.004)
-    r = look[K.SKIN0] * 0.55 * deep + 0.06
-    g = look[K.SKIN1] * 0.26 * deep + 0.012
-    b = look[K.SKIN2] * 0.26 * deep + 0.012
+    deep = deep * deep
+    r = look[K.SKIN0] * 0.50 * deep + 0.035
+    g = look[K.SKIN1] * 0.24 * deep + 0.008
+    b = look[K.SKIN2] * 0.24 * deep + 0.008
     illuminate(nx, ny, nz, r, g, b, 0.2 * deep, 0.2 * deep, lit * deep, 0.12 + 0.35 * deep, 0.4, look, out)
     return P.MOUTH
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -75,7 +75,7 @@ def metric_info(metric: str, root: Path | None = None) -> MetricInfo:
     )
 
 
-def vars_of(cls: type) -> dict[str, object]:
+def vars_of(cls: type) -> dict[str, Any]:
     """The public class attributes, inherited ones included."""
     return {name: getattr(cls, name) for name in dir(cls) if not name.startswith("_")}
 

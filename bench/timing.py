@@ -209,7 +209,8 @@ def time_batch(
         return _timed_call(method, x[chosen], [seeds[i] for i in chosen], precision, watch)
 
     gc.collect()  # before the clock starts: a large heap takes a tenth of a second
-    begin, recent = watch.read(), []
+    begin = watch.read()
+    recent: list[float] = []
     while not timing.stable and timing.warmup < MAX_WARMUP:
         recent = [*recent[-2:], sum(call())]
         timing.warmup += 1

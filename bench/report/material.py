@@ -116,6 +116,14 @@ class Material:
                 reasons[metric] = f"needs: {missing or '`bench score`'}"
         return reasons
 
+    def unscored(self, dataset: str) -> list[str]:
+        """Methods that params.yaml names and that have no row, in the profile's own scope."""
+        return (
+            [m for m in self.config.methods if m not in self.labels(dataset)]
+            if self.scope == self.config.profile
+            else []
+        )
+
     def run_record(self, dataset: str, label: str) -> dict[str, Any]:
         """run.json of one row."""
         method, variant = parse_label(label)

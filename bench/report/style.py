@@ -7,7 +7,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.images import atomic_write
@@ -15,7 +15,7 @@ from bench.images import atomic_write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RC = {
+RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: equal figures on every machine
     "font.size": 9,
     "axes.spines.top": False,

@@ -77,6 +77,8 @@ def main_table(material: Material, dataset: str) -> Table:
     table = Table(f"Inversion on {manifest.title or dataset}", caption, heads, groups, label=f"tab:{dataset}")
     if subset:
         table.notes.append("† Another set of images: compare these rows in the next table, not here.")
+    if absent := material.unscored(dataset):
+        table.notes.append(f"Without scores, so without a row: {', '.join(f'`{m}`' for m in absent)}.")
     table.notes += [
         *cap_notes(material, dataset),
         *failure_notes(material, dataset),

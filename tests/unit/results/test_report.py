@@ -137,6 +137,12 @@ def test_failures_are_named_in_the_table(finished):
     assert "3 failed in `latent_avg-tiny_set`: 000009: bad | picture; 000010" in text
 
 
+def test_methods_without_scores_are_named(finished):
+    params = finished.root / "params.yaml"
+    params.write_text(params.read_text().replace("methods:\n", "methods:\n- not_run_yet\n"))
+    assert "Without scores, so without a row: `not_run_yet`." in table_1(finished)
+
+
 def test_a_metric_without_its_weights_says_what_it_needs(finished, monkeypatch):
     profile = finished.root / "profiles" / "toy.yaml"
     profile.write_text(profile.read_text().replace("- mae\n", "- mae\n- perc_efflite0\n"))

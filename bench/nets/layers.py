@@ -158,9 +158,13 @@ class ConvLayer(nn.Sequential):
         if impl == "ref":
             return self._ref(x, conv, gain)
         total = gain * (ops.GAIN if self.activate else 1.0)  # leaky ReLU is positively homogeneous: the gain goes before it
-        weight, bias = conv.weight * (conv.scale * total), self[-1].bias * total if self.activate else None
-        y = ops.down_conv_fast(x, weight, self[0].kernel, self.pad, bias) if self.down else F.conv2d(x, weight, bias, padding=self.pad)
-        return F.leaky_relu(y, ops.SLOPE) if self.activate else y
+        weight = (conv.weight * (conv.scale * total)).contiguous(memory_format=torch.channels_last)
+        bias = self[-1].bias * total if self.activate else None
+        if self.down:
+            y = ops.down_conv_fast(x, weight, self[0].kernel, self.pad, bias)
+        else:
+            y = F.conv2d(x, weight, bias, padding=self.pad)
+        return F.leaky_relu_(y, ops.SLOPE) if self.activate else y
 
     def _ref(self, x: Tensor, conv: EqualConv2d, gain: float) -> Tensor:
         weight = conv.weight * conv.scale

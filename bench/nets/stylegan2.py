@@ -133,7 +133,7 @@ class Generator(nn.Module):
         wanted = {k: self.layer_index(k) for k in return_features or ()}
         kept: dict[int, Tensor] = {}
         w = w_plus.unbind(1)
-        x = self.input.input.expand(len(w_plus), -1, -1, -1)
+        x = self.input.input.expand(len(w_plus), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         skip = None
         for layer, conv in enumerate([self.conv1, *self.convs]):
             x = conv(x, w[layer], maps[layer], self.impl)
@@ -218,6 +218,7 @@ class Discriminator(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """(B, 3, R, R) pictures in [-1, 1] -> (B, C, 4, 4), each picture on its own."""
         check_shape("pictures", x, (None, 3, self.size, self.size))
+        x = x.contiguous(memory_format=torch.channels_last)
         for block in self.convs:
             x = block(x, self.impl)
         return x

@@ -164,14 +164,14 @@ class _Worker:
             pass  # it has died; its sentinel says so
 
     def stop(self) -> None:
-        self.connection.close()  # the worker sees the end of the pipe and leaves
-        self.process.join(timeout=2)
-        if self.process.is_alive():
-            self.process.terminate()
+        """End an idle worker by closing its pipe; stop a busy one at once (shards are atomic)."""
+        self.connection.close()
+        if self.shard is None:
             self.process.join(timeout=2)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        for end in (self.process.terminate, self.process.kill):
+            if self.process.is_alive():
+                end()
+                self.process.join(timeout=2)
 
 
 class _Pool:

@@ -77,13 +77,15 @@ def prepare_folder(
     """
     check_id("dataset", dataset_id)
     exists = manifest_path(root, dataset_id).is_file()
-    old = load_manifest(root, dataset_id) if exists else None
+    old = load_manifest(root, dataset_id, allow_empty=True) if exists else None
     if old is not None and old.kind != "folder":
         raise BenchError(
             f"dataset {dataset_id!r} is of kind {old.kind!r}",
             expected="kind 'folder' for --images",
             fix="choose another --dataset id",
         )
+    if old is not None and not update:
+        old = load_manifest(root, dataset_id)  # now with its images, checked
     draft = _draft(root, dataset_id, asked, defaults, old)
     if old is not None and not update:
         _same_settings(old, draft)

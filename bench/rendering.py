@@ -121,6 +121,7 @@ def render_shard(shard: Shard, job: RenderJob) -> None:
             rows[image_id] = _store(job, image_id, picture)
         tick(len(chunk))
     table = pd.DataFrame([rows[i] for i in shard.ids])
+    table = table.astype({name: np.float32 for name in table if name.startswith("lm_")})
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     atomic_write(_part(job.paths, shard), buffer.getvalue())

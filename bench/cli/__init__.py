@@ -17,6 +17,8 @@ from bench.cli import aggregate, check, ls, prepare, report, repro, run, score, 
 from bench.errors import BenchError, suggest
 from bench.images import write_error
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="bench",
     help="Measure, reproduce and extend GAN inversion. Every verb's --help ends with commands to copy.",
@@ -52,11 +54,15 @@ def run_cli(args: Sequence[str]) -> int:
     debug = "--debug" in args or bool(os.environ.get("HFGI_BENCH_DEBUG"))
     try:
         result = app(args=[a for a in args if a != "--debug"], prog_name="bench", standalone_mode=False)
+        if result == INTERRUPTED:  # some versions of the parser turn Ctrl-C into this code without a word
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except BenchError as error:
         return _complain(error, str(error), debug, error.exit_code)
     except KeyboardInterrupt:
-        return _complain(None, "interrupted; finished work is kept, the same command goes on from there", False, 130)
+        return _complain(
+            None, "interrupted; finished work is kept, the same command goes on from there", False, INTERRUPTED
+        )
     except BrokenPipeError:  # `bench ls | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  nothing more can be printed
         return 0
@@ -66,7 +72,7 @@ def run_cli(args: Sequence[str]) -> int:
         return _complain(error, str(write_error(error.filename or "a file", error)), debug, 2)
     except Exception as error:
         if type(error).__name__ == "Abort":
-            return _complain(None, "interrupted", False, 130)
+            return _complain(None, "interrupted", False, INTERRUPTED)
         if not hasattr(error, "format_message"):  # not one of the parser's
             raise
         return _complain(error, _usage(error, args), debug, 2)
@@ -83,9 +89,10 @@ def _usage(error: Exception, args: Sequence[str]) -> str:
     """A parser error in one line, with the nearest verb for a mistyped one."""
     verbs = [command.name for command in app.registered_commands if command.name]
     verb = next((a for a in args if not a.startswith("-")), "")
-    message = error.format_message().rstrip(".?")  # type: ignore[attr-defined]
-    if verb in verbs:
-        return f"{message}. Fix: `bench {verb} --help` shows options and examples."
-    close = suggest(verb, verbs, 1)
-    hint = f"did you mean {close[0]!r}? " if close and close[0] not in message else ""
-    return f"{message}; expected one of: {', '.join(verbs)}. Fix: {hint}`bench --help` shows what each does."
+    if verb and verb not in verbs:
+        close = suggest(verb, verbs, 1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        known = ", ".join(verbs)
+        return f"unknown verb {verb!r}; expected one of: {known}. Fix: {hint}`bench --help` says what each does."
+    message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+    return f"{message}. Fix: `{' '.join(['bench', verb]).strip()} --help` shows options and examples."

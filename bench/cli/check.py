@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project
+from bench.cli.common import examples, open_project, wide_console
 
 
 def register(app: typer.Typer) -> None:
@@ -23,13 +23,12 @@ def command(
     root: common.Root = None,
 ) -> None:
     config, _ = open_project(root)
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from bench.checks import checks_of, run_checks
 
-    console = Console(highlight=False)
+    console = wide_console()
     failed = 0
     for name in names:
         for subject in checks_of(config.root, name):

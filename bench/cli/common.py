@@ -6,13 +6,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.config import DEVICES, ENGINES, LOCAL, PRECISIONS, Config, find_root, load_config
 from bench.errors import BenchError, UnknownName
 from bench.store import RunStore
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Root = Annotated[
     Path | None, typer.Option("--root", help="Project folder. Default: the nearest one upward with params.yaml.")
@@ -104,6 +107,14 @@ def show(paths: Sequence[Path], root: Path) -> None:
     """Written files on stdout, relative to the project."""
     for path in paths:
         print(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def wide_console() -> Console:
+    """A console that wraps lines at a terminal's edge, and hardly ever in a pipe."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=240)
 
 
 @contextmanager

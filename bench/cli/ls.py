@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bench import registry, weights
-from bench.cli.common import ProfileName, Root, examples, open_project
+from bench.cli.common import ProfileName, Root, examples, open_project, wide_console
 from bench.config import Config
 from bench.errors import BenchError, UnknownName
 from bench.manifest import PreparedPaths, dataset_ids, load_manifest
@@ -119,13 +119,10 @@ _SHOWN = {
 
 
 def _print(listing: dict[str, list[dict[str, Any]]]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=200)
+    console = wide_console()
     for kind, entries in listing.items():
         console.print(Text(f"{kind} ({len(entries)})", style="bold"))
         table = Table(box=None, pad_edge=False)

@@ -1,0 +1,34 @@
+"""One contract, every plug-in: found, not listed here. The checks are those of `bench check`."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import registry
+from bench.checks import MethodChecks, MetricChecks, run_checks
+
+ROOT = Path(__file__).parents[2]
+
+
+def failures(subject):
+    return [f"{o.check}: {o.reason}" for o in run_checks(subject) if not o.passed]
+
+
+def test_something_is_found():
+    """An empty registry would pass everything below."""
+    assert registry.metrics(ROOT).names()
+
+
+def test_no_file_is_broken():
+    for found in (registry.methods(ROOT), registry.metrics(ROOT)):
+        assert not {name: entry.error for name, entry in found.entries().items() if entry.error}
+
+
+@pytest.mark.parametrize("method_id", registry.methods(ROOT).names())
+def test_method(method_id):
+    assert not failures(MethodChecks(ROOT, method_id))
+
+
+@pytest.mark.parametrize("metric_id", registry.metrics(ROOT).names())
+def test_metric(metric_id):
+    assert not failures(MetricChecks(ROOT, metric_id))

@@ -1,0 +1,144 @@
+"""Scores: exactly the run's images, one row a metric; values by hand; no dependence on engine."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bench import api, registry
+from bench.config import load_config
+from bench.errors import BenchError, DataError, UnknownName
+from bench.images import read_rgb, write_png
+from bench.loading import PreparedDataset
+from bench.plan import Overrides, plan_run
+from bench.runner import image_seed, run
+from bench.scoring import COLUMNS, score_batch, score_run, to_metric
+from bench.store import RunStore
+
+
+def scored(project, method="toy_codes", variant="", scope="toy", **more):
+    config = load_config(project)
+    result = score_run(config, RunStore(project, "toy"), scope, method, variant, "toy", device="cpu", **more)
+    return result, pd.read_parquet(result.path)
+
+
+def invert(project, method="toy_codes", **asked):
+    return run(plan_run(load_config(project), method, "toy", Overrides(**asked)))
+
+
+def test_rows(project):
+    invert(project)
+    result, rows = scored(project)
+    assert list(rows.columns) == COLUMNS and len(rows) == result.rows == 8 * 3 and result.missing == {}
+    assert set(rows["metric"]) == {"mae", "psnr", "rate"} and set(rows["task"]) == {"inversion"}
+    assert rows["run_id"].unique() == ["toy_codes-toy"] and set(rows["variant"]) == {""}
+    assert (rows.groupby("metric")["image_id"].nunique() == 8).all()
+    assert rows[rows["metric"] == "mae"]["signature"].unique() == ["mae|v1|native|none|0..1|rgb"]
+    assert (rows[rows["metric"] == "rate"]["value"] == 128).all()
+
+
+def test_values_by_hand(project):
+    invert(project)
+    _, rows = scored(project, metrics=["mae"])
+    dataset, store = PreparedDataset.open(project, "toy"), RunStore(project, "toy")
+    for row in rows.itertuples():
+        x_hat = read_rgb(store.run("toy", "toy_codes", "toy").image(row.image_id)) / 255
+        assert row.value == pytest.approx(np.abs(dataset.read(row.image_id) / 255 - x_hat).mean(), abs=1e-12)
+
+
+def test_engines_agree(project):
+    invert(project)
+    _, serial = scored(project)
+    _, spawned = scored(project, engine="processes", workers=2)
+    pd.testing.assert_frame_equal(serial, spawned)
+
+
+def test_failed_images_have_no_rows(project):
+    options = {"raise_for": image_seed(0, "toy", "head_2"), "nan_for": image_seed(0, "toy", "head_5")}
+    invert(project, "toy_fussy", options=options)
+    _, rows = scored(project, "toy_fussy", scope="local")
+    assert set(rows["image_id"]) == {f"head_{n}" for n in (0, 1, 3, 4, 6, 7)} and len(rows) == 18
+
+
+def test_scoring_again_replaces_rows(project):
+    invert(project)
+    scored(project)
+    _, rows = scored(project, metrics=["mae"])
+    assert len(rows) == 8
+
+
+def test_variant_has_its_own_file(project):
+    invert(project)
+    invert(project, ablation="quiet")
+    first, _ = scored(project)
+    second, rows = scored(project, variant="quiet")
+    assert first.path.name == "toy_codes.parquet" and second.path.name == "toy_codes.quiet.parquet"
+    assert set(rows["run_id"]) == {"toy_codes.quiet-toy"}
+
+
+def test_missing_picture_stops(project):
+    invert(project)
+    picture = RunStore(project, "toy").run("toy", "toy_codes", "toy").image("head_1")
+    picture.unlink()
+    with pytest.raises(DataError, match="does not hold exactly its 8 images; got missing head_1"):
+        scored(project)
+    write_png(picture, np.zeros((16, 16, 3), np.uint8))
+    with pytest.raises(DataError, match="head_1.png has the wrong size"):
+        scored(project)
+
+
+def test_run_of_another_manifest_stops(project):
+    invert(project)
+    manifest = project / "datasets" / "toy.yaml"
+    manifest.write_text(manifest.read_text().replace("bytes: ", "bytes: 1"))
+    prepared = project / "datasets" / "prepared" / "toy" / "prepared.json"
+    from bench.manifest import load_manifest
+
+    old = prepared.read_text()
+    assert load_manifest(project, "toy").sha256 not in old
+    import json
+
+    prepared.write_text(json.dumps({"manifest_sha256": load_manifest(project, "toy").sha256}))
+    with pytest.raises(DataError, match="made from another state of dataset 'toy'.*--overwrite"):
+        scored(project)
+
+
+def test_absent_run_and_unknown_metric(project):
+    with pytest.raises(DataError, match="no complete results"):
+        scored(project)
+    invert(project)
+    with pytest.raises(UnknownName, match="did you mean 'mae'"):
+        scored(project, metrics=["maee"])
+
+
+def test_metric_that_lacks_something_is_left_out(project, monkeypatch):
+    invert(project)
+    cls = registry.metrics(project).load("psnr")
+    monkeypatch.setattr(cls, "missing", classmethod(lambda cls: "pip install x"))
+    result, rows = scored(project)
+    assert result.missing == {"psnr": "pip install x"} and set(rows["metric"]) == {"mae", "rate"}
+
+
+class Probe(api.PairMetric):
+    value_range, size, resize = (-1.0, 1.0), 8, "bicubic_aa"
+
+    def __call__(self, x, x_hat):
+        return x.flatten(1).amax(1)
+
+
+def test_pictures_reach_the_metric_as_it_asks():
+    array = np.zeros((2, 16, 16, 3), np.uint8)
+    array[:, :8] = 255
+    x = to_metric(Probe(), array)
+    assert x.shape == (2, 3, 8, 8) and x.dtype == torch.float64
+    assert float(x.min()) == -1 and float(x.max()) == 1  # bicubic overshoots, the range is kept
+    assert score_batch(Probe(), "probe", array, array) == [1.0, 1.0]
+
+
+def test_wrong_number_of_values_is_named():
+    class Short(Probe):
+        def __call__(self, x, x_hat):
+            return x.mean()
+
+    with pytest.raises(BenchError, match="metric 'short' returned the wrong shape"):
+        score_batch(Short(), "short", np.zeros((2, 16, 16, 3), np.uint8), np.zeros((2, 16, 16, 3), np.uint8))

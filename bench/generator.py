@@ -35,8 +35,11 @@ class SharedGenerator:
         self.resolution, self.n_latent, self.style_dim = net.size, net.n_latent, net.style_dim
         rows = latent_avg.detach().to(self.device, torch.float32).reshape(-1, latent_avg.shape[-1])
         if rows.shape not in ((1, self.style_dim), (self.n_latent, self.style_dim)):
-            raise ShapeError("latent_avg does not fit the generator", got=tuple(latent_avg.shape),
-                             expected=f"({self.style_dim},) or ({self.n_latent}, {self.style_dim})")
+            raise ShapeError(
+                "latent_avg does not fit the generator",
+                got=tuple(latent_avg.shape),
+                expected=f"({self.style_dim},) or ({self.n_latent}, {self.style_dim})",
+            )
         self.latent_avg = rows.expand(self.n_latent, -1).contiguous()
 
     @classmethod
@@ -51,8 +54,12 @@ class SharedGenerator:
         state, meta = weights.load_with_meta(root, chosen.generator)
         shared = _from_state(state, meta, f"weights {chosen.generator!r}", domain, device)
         if shared.resolution != chosen.resolution:
-            raise WeightsError(f"generator {chosen.generator!r} of domain {domain!r} has the wrong size", got=shared.resolution,
-                               expected=chosen.resolution, fix="correct `resolution` in weights/manifest.yaml")
+            raise WeightsError(
+                f"generator {chosen.generator!r} of domain {domain!r} has the wrong size",
+                got=shared.resolution,
+                expected=chosen.resolution,
+                fix="correct `resolution` in weights/manifest.yaml",
+            )
         return shared
 
     @classmethod
@@ -69,8 +76,12 @@ class SharedGenerator:
             latent_avg = net.mapping(torch.randn(1000, style_dim)).mean(0)
         return cls(net, latent_avg, domain="toy")
 
-    def synthesize(self, w_plus: Tensor, consult: Mapping[int | str, Consult] | None = None,
-                   noise: str | Sequence[Tensor] = "stored") -> Tensor:
+    def synthesize(
+        self,
+        w_plus: Tensor,
+        consult: Mapping[int | str, Consult] | None = None,
+        noise: str | Sequence[Tensor] = "stored",
+    ) -> Tensor:
         """(B, L, D) codes -> (B, 3, R, R) float32, unclamped. Deterministic: the checkpoint's own noise maps.
 
         Args:
@@ -93,7 +104,7 @@ class SharedGenerator:
 
 
 def save_generator(path: str | Path, net: Generator, latent_avg: Tensor, meta: Mapping[str, Any] | None = None) -> str:
-    """Write a generator as float16 safetensors: all parameters and buffers (noise maps too), the mean code, the architecture.
+    """Write a generator as float16 safetensors: parameters, buffers (noise maps too), mean code and architecture.
 
     Args:
         latent_avg: (D,) or (L, D).
@@ -107,20 +118,28 @@ def save_generator(path: str | Path, net: Generator, latent_avg: Tensor, meta: M
     return weights.save(path, tensors, {**(meta or {}), "architecture": architecture})
 
 
-def _from_state(state: dict[str, Tensor], meta: Mapping[str, Any], what: str, domain: str,
-                device: torch.device | str) -> SharedGenerator:
+def _from_state(
+    state: dict[str, Tensor], meta: Mapping[str, Any], what: str, domain: str, device: torch.device | str
+) -> SharedGenerator:
     """Build the network a file describes and fill it; nothing may be missing or left over."""
     described = meta.get("architecture", {})
     absent = [name for name in ARCHITECTURE if name not in described]
     if absent or AVERAGE not in state:
-        raise WeightsError(f"{what} does not describe a generator", got=f"no {', '.join(absent) or AVERAGE}",
-                           expected="a file written by save_generator", fix="export it again with `bench train generator`")
+        raise WeightsError(
+            f"{what} does not describe a generator",
+            got=f"no {', '.join(absent) or AVERAGE}",
+            expected="a file written by save_generator",
+            fix="export it again with `bench train generator`",
+        )
     channels = {int(side): int(width) for side, width in described["channels"].items()}
     net = Generator(int(described["size"]), int(described["style_dim"]), int(described["n_mlp"]), channels=channels)
     latent_avg = state.pop(AVERAGE)
     try:
         net.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        raise WeightsError(f"{what} does not fit the architecture it describes", got=" ".join(str(error).split())[:300],
-                           fix="export it again with `bench train generator`") from None
+        raise WeightsError(
+            f"{what} does not fit the architecture it describes",
+            got=" ".join(str(error).split())[:300],
+            fix="export it again with `bench train generator`",
+        ) from None
     return SharedGenerator(net, latent_avg, domain, device)

@@ -100,8 +100,11 @@ class WeightManifest(BaseModel):
     def domain(self, name: str) -> Domain:
         """The domain's generator and resolution, or an error that lists the domains there are."""
         if name not in self.domains:
-            raise WeightsError(f"no generator for domain {name!r}", expected=f"one of: {', '.join(sorted(self.domains)) or '(none)'}",
-                               fix="add it to the domains section of weights/manifest.yaml, or train it with `bench train generator`")
+            raise WeightsError(
+                f"no generator for domain {name!r}",
+                expected=f"one of: {', '.join(sorted(self.domains)) or '(none)'}",
+                fix="add it to the domains section of weights/manifest.yaml, or train it with `bench train generator`",
+            )
         return self.domains[name]
 
 
@@ -124,7 +127,9 @@ def read_manifest(root: str | Path) -> WeightManifest:
     except ValidationError as error:
         raise WeightsError(f"weight manifest {path} is not valid", got=one_line(error), fix="mend the file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise WeightsError(f"weight manifest {path} cannot be read", got=" ".join(str(error).split()), expected="YAML") from None
+        raise WeightsError(
+            f"weight manifest {path} cannot be read", got=" ".join(str(error).split()), expected="YAML"
+        ) from None
 
 
 def needed(root: str | Path, domain: str, method_weights: Mapping[str, str]) -> dict[str, str]:
@@ -147,18 +152,28 @@ def verified_bytes(root: str | Path, entry: Entry) -> bytes:
         WeightsError: missing, unreadable, wrong size (truncated), wrong hash.
     """
     path = Path(root) / FOLDER / entry.file
-    fix = f"restore it (`git checkout -- {FOLDER}/{entry.file}` or `dvc pull`), or update its entry if it was trained anew"
+    fix = f"restore it (`git checkout -- {FOLDER}/{entry.file}`), or update its entry if it was trained anew"
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"weights {entry.id!r}: cannot read {path}", got=error.strerror or str(error), fix=fix) from None
+        raise WeightsError(
+            f"weights {entry.id!r}: cannot read {path}", got=error.strerror or str(error), fix=fix
+        ) from None
     if len(data) != entry.size_bytes:
-        raise WeightsError(f"weights {entry.id!r}: {path} has the wrong size", got=f"{len(data)} bytes",
-                           expected=f"{entry.size_bytes} bytes", fix=fix)
+        raise WeightsError(
+            f"weights {entry.id!r}: {path} has the wrong size",
+            got=f"{len(data)} bytes",
+            expected=f"{entry.size_bytes} bytes",
+            fix=fix,
+        )
     digest = hashlib.sha256(data).hexdigest()
     if digest != entry.sha256:
-        raise WeightsError(f"weights {entry.id!r}: {path} is not the file the manifest names", got=f"sha256 {digest}",
-                           expected=entry.sha256, fix=fix)
+        raise WeightsError(
+            f"weights {entry.id!r}: {path} is not the file the manifest names",
+            got=f"sha256 {digest}",
+            expected=entry.sha256,
+            fix=fix,
+        )
     return data
 
 
@@ -204,8 +219,11 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any
         if half and value.is_floating_point():
             value = value.to(torch.float16)
         if value.is_floating_point() and not torch.isfinite(value).all():
-            raise BenchError(f"tensor {key!r} cannot be stored", got="values that are not finite"
-                             + (" in float16" if half else ""), fix="store it with half=False" if half else None)
+            raise BenchError(
+                f"tensor {key!r} cannot be stored",
+                got="values that are not finite" + (" in float16" if half else ""),
+                fix="store it with half=False" if half else None,
+            )
         ready[key] = value.contiguous().clone()
     data = safetensors.torch.save(ready, metadata={FORMAT_KEY: json.dumps(meta, sort_keys=True)})
     atomic_write(path, data)

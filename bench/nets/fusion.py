@@ -1,4 +1,4 @@
-"""Consultation fusion: how image-specific detail enters a synthesis layer. Paper and release differ, so both are here."""
+"""Consultation fusion: how image-specific detail enters a synthesis layer. Paper and release differ: both are here."""
 
 from __future__ import annotations
 
@@ -36,5 +36,9 @@ def fuse_release(features: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 def _check(features: Tensor, **maps: Tensor) -> None:
     for name, value in maps.items():
         if value.shape != features.shape:
-            raise ShapeError(f"fusion map {name!r} does not fit the layer", got=tuple(value.shape),
-                             expected=tuple(features.shape), fix="consult the layer the map was made for")
+            raise ShapeError(
+                f"fusion map {name!r} does not fit the layer",
+                got=tuple(value.shape),
+                expected=tuple(features.shape),
+                fix="consult the layer the map was made for",
+            )

@@ -17,7 +17,9 @@ class EqualLinear(nn.Module):
     W starts as N(0, 1) / lr_mul, so that every layer has the same effective step size.
     """
 
-    def __init__(self, features_in: int, features_out: int, bias_init: float = 0.0, lr_mul: float = 1.0, activate: bool = False):
+    def __init__(
+        self, features_in: int, features_out: int, bias_init: float = 0.0, lr_mul: float = 1.0, activate: bool = False
+    ):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(features_out, features_in) / lr_mul)
         self.bias = nn.Parameter(torch.full((features_out,), float(bias_init)))
@@ -142,7 +144,9 @@ class ConvLayer(nn.Sequential):
         activate: bias and leaky ReLU; without it there is no bias either.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, kernel_size: int, down: bool = False, activate: bool = True):
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel_size: int, down: bool = False, activate: bool = True
+    ):
         parts: list[nn.Module] = [Blur()] if down else []
         parts.append(EqualConv2d(channels_in, channels_out, kernel_size))
         if activate:
@@ -157,7 +161,9 @@ class ConvLayer(nn.Sequential):
         conv: EqualConv2d = self[int(self.down)]
         if impl == "ref":
             return self._ref(x, conv, gain)
-        total = gain * (ops.GAIN if self.activate else 1.0)  # leaky ReLU is positively homogeneous: the gain goes before it
+        total = gain * (
+            ops.GAIN if self.activate else 1.0
+        )  # leaky ReLU is positively homogeneous: the gain goes before it
         weight = (conv.weight * (conv.scale * total)).contiguous(memory_format=torch.channels_last)
         bias = self[-1].bias * total if self.activate else None
         if self.down:
@@ -168,7 +174,11 @@ class ConvLayer(nn.Sequential):
 
     def _ref(self, x: Tensor, conv: EqualConv2d, gain: float) -> Tensor:
         weight = conv.weight * conv.scale
-        y = ops.down_conv_ref(x, weight, self[0].kernel, self.pad) if self.down else F.conv2d(x, weight, padding=self.pad)
+        y = (
+            ops.down_conv_ref(x, weight, self[0].kernel, self.pad)
+            if self.down
+            else F.conv2d(x, weight, padding=self.pad)
+        )
         return (ops.bias_leaky(y, self[-1].bias) if self.activate else y) * gain
 
 

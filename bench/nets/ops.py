@@ -23,12 +23,15 @@ GAIN = math.sqrt(2.0)
 def check_shape(what: str, x: Tensor, expected: tuple[int | None, ...]) -> None:
     """Raise ShapeError unless ``x.shape`` matches; None stands for any size."""
     if x.ndim != len(expected) or any(e is not None and s != e for s, e in zip(x.shape, expected, strict=True)):
-        raise ShapeError(f"{what} has the wrong shape", got=tuple(x.shape),
-                         expected="(" + ", ".join("any" if e is None else str(e) for e in expected) + ")")
+        raise ShapeError(
+            f"{what} has the wrong shape",
+            got=tuple(x.shape),
+            expected="(" + ", ".join("any" if e is None else str(e) for e in expected) + ")",
+        )
 
 
 def binomial_kernel(gain: float = 1.0) -> Tensor:
-    """(4, 4) float32 low-pass kernel: outer product of [1, 3, 3, 1] / 8, times ``gain`` (4 where it follows zero insertion)."""
+    """(4, 4) low-pass kernel: outer product of [1, 3, 3, 1] / 8, times ``gain`` (4 where it follows zero insertion)."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
     return torch.outer(taps, taps) / 64.0 * gain
 
@@ -56,17 +59,11 @@ def upfirdn2d_ref(x: Tensor, kernel: Tensor, up: int = 1, down: int = 1, pad: tu
     return y.reshape(b, c, *y.shape[2:])
 
 
-def upsample_fast(x: Tensor, kernel: Tensor) -> Tensor:
-    """``upfirdn2d_ref(x, kernel, up=2, pad=(2, 1))`` for a 4x4 kernel as one depthwise transposed convolution."""
-    c = x.shape[1]
-    return F.conv_transpose2d(x, kernel.to(x.dtype).expand(c, 1, -1, -1), stride=2, padding=1, groups=c)
-
-
 class _Depthwise(torch.autograd.Function):
     """Depthwise convolution (or its adjoint) with a fixed kernel.
 
-    Autograd's own second derivative of a depthwise convolution also forms the gradient of the kernel, group by group; as
-    the kernel is constant that is wasted. Here each derivative is just the adjoint operator again (Karras et al. do so).
+    Autograd's own second derivative of a depthwise convolution also forms the gradient of the kernel, group by group;
+    the kernel is constant, so that is wasted. Here each derivative is just the adjoint operator (as in Karras et al.).
     """
 
     @staticmethod
@@ -97,11 +94,18 @@ def depthwise_fast(x: Tensor, kernel: Tensor, pad: int, stride: int = 1) -> Tens
     return _Depthwise.apply(wide, kernel.to(wide.dtype).flip(0, 1), stride, pad, False, (0, 0)).to(x.dtype)
 
 
+def upsample_fast(x: Tensor, kernel: Tensor) -> Tensor:
+    """``upfirdn2d_ref(x, kernel, up=2, pad=(2, 1))`` for a 4x4 kernel as one depthwise transposed convolution."""
+    size = 2 * x.shape[-2], 2 * x.shape[-1]
+    return _Depthwise.apply(x, kernel.to(x.dtype), 2, 1, True, size)
+
+
 # --- modulated convolution --------------------------------------------------------------------------------------------
 
 
-def modulated_conv2d_ref(x: Tensor, weight: Tensor, style: Tensor, demodulate: bool = True,
-                         blur: Tensor | None = None) -> Tensor:
+def modulated_conv2d_ref(
+    x: Tensor, weight: Tensor, style: Tensor, demodulate: bool = True, blur: Tensor | None = None
+) -> Tensor:
     """Convolution whose weights are scaled per image, by the definition: one group per image.
 
     Args:
@@ -109,7 +113,7 @@ def modulated_conv2d_ref(x: Tensor, weight: Tensor, style: Tensor, demodulate: b
         weight: (O, I, k, k), already scaled by 1/sqrt(I k^2).
         style: (B, I) scale of each input channel.
         demodulate: bring each output filter of each image to unit norm.
-        blur: None, or the (4, 4) kernel (gain 4) of an up-sampling layer: transposed convolution of stride 2, then blur.
+        blur: None, or the (4, 4) kernel (gain 4) of an up-sampling layer: transposed convolution, stride 2, then blur.
     Returns:
         (B, O, H, W), or (B, O, 2H, 2W) with ``blur``.
     """
@@ -136,7 +140,7 @@ def demodulation(weight: Tensor, style: Tensor) -> Tensor:
 
 
 def convolve_up(x: Tensor, weight: Tensor, blur: Tensor) -> Tensor:
-    """Transposed convolution of stride 2, then depthwise blur: (B, I, H, W) -> (B, O, 2H, 2W), shared (O, I, 3, 3) weights.
+    """Transposed convolution of stride 2, then blur: (B, I, H, W) -> (B, O, 2H, 2W), shared (O, I, 3, 3) weights.
 
     Folding the blur into 6x6 filters needs four times the products: measured slower at all widths in float32 and, below
     64 px, in bfloat16.
@@ -144,7 +148,9 @@ def convolve_up(x: Tensor, weight: Tensor, blur: Tensor) -> Tensor:
     return depthwise_fast(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), blur, pad=1)
 
 
-def styled_conv_ref(x: Tensor, weight: Tensor, style: Tensor, noise: Tensor, bias: Tensor, blur: Tensor | None = None) -> Tensor:
+def styled_conv_ref(
+    x: Tensor, weight: Tensor, style: Tensor, noise: Tensor, bias: Tensor, blur: Tensor | None = None
+) -> Tensor:
     """Modulated convolution, noise, bias, leaky ReLU of slope 0.2 times sqrt(2), in that order.
 
     Args:
@@ -192,7 +198,7 @@ def to_rgb_ref(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor) -> Tensor
 
 
 def to_rgb_fast(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor) -> Tensor:
-    """:func:`to_rgb_ref` as one batched matrix product of (B, 3, I) filters; in the type of ``bias`` even under autocast."""
+    """:func:`to_rgb_ref` as one batched matrix product; in the type of ``bias`` even under autocast."""
     b, i, h, w = x.shape
     filters = weight[:, :, 0, 0] * style[:, None, :]
     pixels = x.permute(0, 2, 3, 1).reshape(b, h * w, i)  # a view of channels-last features

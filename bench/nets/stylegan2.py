@@ -1,8 +1,8 @@
 """StyleGAN2 generator and discriminator: "Analyzing and Improving the Image Quality of StyleGAN" (Karras et al. 2020).
 
-One class for every size and width. State dicts have the layout of rosinality/stylegan2-pytorch bef283a, so published files
-load with ``strict=True``; outputs equal the official network's (tests/golden). ``impl="ref"`` uses the operators as defined,
-``impl="fast"`` (default) equal but cheaper ones.
+One class for every size and width. State dicts have the layout of rosinality/stylegan2-pytorch bef283a, so published
+files load with ``strict=True``; outputs equal the official network's (tests/golden). ``impl="ref"`` uses the operators
+as defined, ``impl="fast"`` (default) equal but cheaper ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def _sides(size: int, channels: Mapping[int, int]) -> list[int]:
         raise BenchError("StyleGAN2 cannot have this size", got=size, expected="a power of two from 8 up")
     missing = [r for r in sides if r not in channels]
     if missing:
-        raise BenchError(f"no channel count for sides {missing}", got=dict(channels), expected=f"one entry for each of {sides}")
+        raise BenchError(
+            f"no channel count for sides {missing}", got=dict(channels), expected=f"one entry for each of {sides}"
+        )
     return sides
 
 
@@ -49,20 +51,28 @@ class Generator(nn.Module):
         channels: side -> feature channels, instead of the published widths.
         impl: "fast" or "ref".
 
-    Layers are counted by the index of the style that feeds them: 0 is ``conv1``, i is ``convs[i - 1]``. The two layers of
-    side r have indices 2 log2(r) - 5 and 2 log2(r) - 4 (64: 7 and 8). ``n_latent`` = 2 log2(size) - 2 codes feed them and
-    the colour layers, which share: ``to_rgb1`` takes code 1, ``to_rgbs[b]`` code 2b + 3.
+    Layers are counted by the index of the style that feeds them: 0 is ``conv1``, i is ``convs[i - 1]``. The two layers
+    of side r have indices 2 log2(r) - 5 and 2 log2(r) - 4 (64: 7 and 8). ``n_latent`` = 2 log2(size) - 2 codes feed
+    them and the colour layers, which share: ``to_rgb1`` takes code 1, ``to_rgbs[b]`` code 2b + 3.
     """
 
-    def __init__(self, size: int = 1024, style_dim: int = 512, n_mlp: int = 8, channel_multiplier: int = 2,
-                 channels: Mapping[int, int] | None = None, impl: str = "fast"):
+    def __init__(
+        self,
+        size: int = 1024,
+        style_dim: int = 512,
+        n_mlp: int = 8,
+        channel_multiplier: int = 2,
+        channels: Mapping[int, int] | None = None,
+        impl: str = "fast",
+    ):
         super().__init__()
         self.channels = dict(channels or default_channels(channel_multiplier))
         sides = _sides(size, self.channels)
         self.size, self.style_dim, self.n_mlp, self.impl = size, style_dim, n_mlp, impl
         self.n_latent, self.n_layers = 2 * len(sides), 2 * len(sides) - 1
-        self.style = nn.Sequential(PixelNorm(), *[EqualLinear(style_dim, style_dim, lr_mul=0.01, activate=True)
-                                                  for _ in range(n_mlp)])
+        self.style = nn.Sequential(
+            PixelNorm(), *[EqualLinear(style_dim, style_dim, lr_mul=0.01, activate=True) for _ in range(n_mlp)]
+        )
         width = self.channels[4]
         self.input = _Constant(width)
         self.conv1 = StyledConv(width, width, style_dim)
@@ -103,16 +113,20 @@ class Generator(nn.Module):
 
     @staticmethod
     def truncate(w: Tensor, psi: float, latent_avg: Tensor) -> Tensor:
-        """Pull codes towards the mean: ``latent_avg + psi (w - latent_avg)``; shapes (B, D) and (D,), or (B, L, D) and (L, D)."""
+        """``latent_avg + psi (w - latent_avg)``: (B, D) towards (D,), or (B, L, D) towards (L, D)."""
         return latent_avg + psi * (w - latent_avg)
 
     def stored_noise(self) -> list[Tensor]:
         """The noise maps of the checkpoint, (1, 1, r, r) for each layer."""
         return [getattr(self.noises, f"noise_{i}") for i in range(self.n_layers)]
 
-    def synthesize(self, w_plus: Tensor, noise: str | Sequence[Tensor] = "stored",
-                   consult: Mapping[int | str, Consult] | None = None,
-                   return_features: Iterable[int | str] | None = None) -> Tensor | tuple[Tensor, dict[int | str, Tensor]]:
+    def synthesize(
+        self,
+        w_plus: Tensor,
+        noise: str | Sequence[Tensor] = "stored",
+        consult: Mapping[int | str, Consult] | None = None,
+        return_features: Iterable[int | str] | None = None,
+    ) -> Tensor | tuple[Tensor, dict[int | str, Tensor]]:
         """Codes to pictures.
 
         Args:
@@ -120,10 +134,10 @@ class Generator(nn.Module):
             noise: "stored" (the checkpoint's maps), "random" (fresh for every call and image), "zero", or one
                 (1 or B, 1, r, r) map for each of ``n_layers`` layers.
             consult: layer -> what is done to that layer's output: a callable (B, C, r, r) -> same shape, or a pair
-                (gate, detail) for :func:`bench.nets.fusion.fuse`. A layer is a style index or a name ("conv1", "convs.6").
+                (gate, detail) for :func:`bench.nets.fusion.fuse`. A layer is a style index or a name ("convs.6").
             return_features: layers whose outputs (after consultation) are wanted too.
         Returns:
-            (B, 3, R, R) unbounded, float32 under autocast; with ``return_features`` also {layer as given: (B, C, r, r)}.
+            (B, 3, R, R) unbounded, float32 under autocast; with ``return_features`` also {layer: (B, C, r, r)}.
         Raises:
             ShapeError, BenchError: codes, noise, fused maps or layer names that do not fit.
         """
@@ -153,7 +167,10 @@ class Generator(nn.Module):
         names = ["conv1", *(f"convs.{i}" for i in range(self.n_layers - 1))]
         index = names.index(layer) if layer in names else layer
         if not isinstance(index, int) or not 0 <= index < self.n_layers:
-            raise BenchError(f"no synthesis layer {layer!r}", expected=f"0 to {self.n_layers - 1}, or a name from conv1 to {names[-1]}")
+            raise BenchError(
+                f"no synthesis layer {layer!r}",
+                expected=f"0 to {self.n_layers - 1}, or a name from conv1 to {names[-1]}",
+            )
         return index
 
     def _noise(self, noise: str | Sequence[Tensor], batch: int, like: Tensor) -> Sequence[Tensor]:
@@ -166,8 +183,11 @@ class Generator(nn.Module):
         if noise == "zero":
             return [torch.zeros(1, 1, r, r, device=like.device, dtype=dtype) for r in sides]
         if isinstance(noise, str) or len(noise) != self.n_layers:
-            raise BenchError("unknown noise for the generator", got=repr(noise) if isinstance(noise, str) else f"{len(noise)} maps",
-                             expected=f"'stored', 'random', 'zero' or {self.n_layers} maps")
+            raise BenchError(
+                "unknown noise for the generator",
+                got=repr(noise) if isinstance(noise, str) else f"{len(noise)} maps",
+                expected=f"'stored', 'random', 'zero' or {self.n_layers} maps",
+            )
         for i, (given, r) in enumerate(zip(noise, sides, strict=True)):
             check_shape(f"noise map {i}", given, (1 if given.shape[0] == 1 else batch, 1, r, r))
         return noise
@@ -184,7 +204,9 @@ class _Constant(nn.Module):
 def _consulted(x: Tensor, hook: Consult, layer: int) -> Tensor:
     y = hook(x) if callable(hook) else fuse(x, *hook)
     if y.shape != x.shape:
-        raise ShapeError(f"consultation of layer {layer} changed the shape", got=tuple(y.shape), expected=tuple(x.shape))
+        raise ShapeError(
+            f"consultation of layer {layer} changed the shape", got=tuple(y.shape), expected=tuple(x.shape)
+        )
     return y
 
 
@@ -203,7 +225,9 @@ class Discriminator(nn.Module):
 
     group, std_channels = 4, 1
 
-    def __init__(self, size: int, channel_multiplier: int = 2, channels: Mapping[int, int] | None = None, impl: str = "fast"):
+    def __init__(
+        self, size: int, channel_multiplier: int = 2, channels: Mapping[int, int] | None = None, impl: str = "fast"
+    ):
         super().__init__()
         self.channels = dict(channels or default_channels(channel_multiplier))
         sides = _sides(size, self.channels)[::-1]
@@ -226,7 +250,7 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, R, R) pictures in [-1, 1] -> (B, 1) logits.
 
-        The batch is cut in groups of min(B, 4) pictures that see each other's spread: image i is grouped with the images
+        The batch is cut in groups of min(B, 4) pictures that see each other's spread: image i is grouped with those
         whose index differs by multiples of B / group.
 
         Raises:
@@ -240,9 +264,13 @@ class Discriminator(nn.Module):
         b, c, h, w = x.shape
         group = min(b, self.group)
         if b % group:
-            raise ShapeError("discriminator batch cannot be grouped", got=b, expected=f"up to {self.group} or a multiple of it")
+            raise ShapeError(
+                "discriminator batch cannot be grouped", got=b, expected=f"up to {self.group} or a multiple of it"
+            )
         with torch.autocast(x.device.type, enabled=False):
-            y = x.to(self.final_linear[1].weight.dtype).reshape(group, b // group, self.std_channels, c // self.std_channels, h, w)
+            y = x.to(self.final_linear[1].weight.dtype).reshape(
+                group, b // group, self.std_channels, c // self.std_channels, h, w
+            )
             spread = torch.sqrt(y.var(0, unbiased=False) + 1e-8).mean((2, 3, 4))
         spread = spread.repeat(group, 1)[:, :, None, None].expand(-1, -1, h, w)
         return torch.cat([x, spread.to(x.dtype)], 1)

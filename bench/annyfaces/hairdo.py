@@ -30,14 +30,29 @@ def hair_strands(model: M.HeadModel, scene: Scene, posed: Posed, look: np.ndarra
     length = cut.short + (cut.long - cut.short) * identity["hair_length"]
     thick = cut.thickness[0] + (cut.thickness[1] - cut.thickness[0]) * identity["hair_volume"]
     lift, front = cut.lift, cut.front
-    if detail(scene, "hat"):                                # pressed flat, and no fringe under the brim
+    if detail(scene, "hat"):  # pressed flat, and no fringe under the brim
         thick, lift = min(thick, 0.007), min(lift, 0.2)
     elif detail(scene, "headband"):
         lift *= 0.7
     strands = H.grow(
-        _at(posed.rest, s.corners[:n], s.weights[:n]), _at(rest_normals, s.corners[:n], s.weights[:n]), s.canon[:n], grid,
-        centre, cut.comb, length, lift, cut.gravity, thick, cut.curl * (0.6 + 0.7 * identity["hair_wave"]), cut.steps, front,
-        0.030 * identity["parting"], identity["hair_wave"], look, identity["hair_seed"] % 65536)
+        _at(posed.rest, s.corners[:n], s.weights[:n]),
+        _at(rest_normals, s.corners[:n], s.weights[:n]),
+        s.canon[:n],
+        grid,
+        centre,
+        cut.comb,
+        length,
+        lift,
+        cut.gravity,
+        thick,
+        cut.curl * (0.6 + 0.7 * identity["hair_wave"]),
+        cut.steps,
+        front,
+        0.030 * identity["parting"],
+        identity["hair_wave"],
+        look,
+        identity["hair_seed"] % 65536,
+    )
     return strands[~np.isnan(strands[:, 0, 0])], grid, centre
 
 
@@ -54,6 +69,11 @@ def beard_strands(model: M.HeadModel, scene: Scene, posed: Posed, look: np.ndarr
         return NONE
     s, style, seed = H.scalp(model), K.STYLES.index(identity["beard_style"]), identity["hair_seed"] % 65536
     return H.beard_hairs(
-        _at(posed.rest, s.beard_corners, s.beard_weights), _at(posed.normals @ posed.rotation, s.beard_corners, s.beard_weights),
-        s.beard_canon, _at(model.lips[:, None], s.beard_corners, s.beard_weights)[:, 0], style,
-        0.002 + 0.011 * (identity["beard"] - 0.25), seed)
+        _at(posed.rest, s.beard_corners, s.beard_weights),
+        _at(posed.normals @ posed.rotation, s.beard_corners, s.beard_weights),
+        s.beard_canon,
+        _at(model.lips[:, None], s.beard_corners, s.beard_weights)[:, 0],
+        style,
+        0.002 + 0.011 * (identity["beard"] - 0.25),
+        seed,
+    )

@@ -48,17 +48,30 @@ def build(scene: Scene, posed: Posed, grid: np.ndarray, centre: np.ndarray):
     u = d["u"]
     colour = C.hsv(u[0], 0.15 + 0.7 * u[1], 0.15 + 0.75 * u[2])
     thick = 0.011 + 0.004 * u[3]
-    pieces = []                                             # (points, own coordinates, faces, thing)
+    pieces = []  # (points, own coordinates, faces, thing)
     if d["kind"] == "headband":
         middle, half = 0.36 + 0.10 * u[4], 0.05 + 0.06 * u[5]
-        p = _shell(posed, grid, centre, lambda a: middle - half + 0.25 * np.cos(a) - 0.1,
-                   lambda a: middle + half + 0.25 * np.cos(a) - 0.1, thick + 0.002, 4)
+        p = _shell(
+            posed,
+            grid,
+            centre,
+            lambda a: middle - half + 0.25 * np.cos(a) - 0.1,
+            lambda a: middle + half + 0.25 * np.cos(a) - 0.1,
+            thick + 0.002,
+            4,
+        )
         pieces.append((p, _own(4, 40, 4), _lattice(4, ROUND, True), (*colour, 0.2, 2.0 if u[6] > 0.6 else 3.0)))
     else:
-        kind = int(u[7] * 3) % 3                            # beanie, cap, brimmed hat
+        kind = int(u[7] * 3) % 3  # beanie, cap, brimmed hat
         front = (0.30, 0.42, 0.38)[kind] + 0.06 * u[4]
-        edge = lambda a: front - 0.30 + 0.30 * np.cos(a)    # noqa: E731
-        crown = lambda t: thick + (0.006, 0.004, 0.022 + 0.012 * u[5])[kind] * np.sin(np.pi * np.minimum(1.0, 0.5 * t + 0.3))  # noqa: E731
+        bulge = (0.006, 0.004, 0.022 + 0.012 * u[5])[kind]
+
+        def edge(a, front=front):
+            return front - 0.30 + 0.30 * np.cos(a)
+
+        def crown(t, bulge=bulge):
+            return thick + bulge * np.sin(np.pi * np.minimum(1.0, 0.5 * t + 0.3))
+
         p = _shell(posed, grid, centre, edge, lambda a: np.pi / 2 + 0 * a, crown, ROWS)
         texture = 1.0 if kind == 0 else 3.0
         pieces.append((p, _own(ROWS, 30, 8), _lattice(ROWS, ROUND, True), (*colour, 0.1, texture)))
@@ -79,7 +92,9 @@ def _brim(edge: np.ndarray, centre: np.ndarray, all_round: bool, u: list, colour
     """A peak in front, or a brim all round, from the hat's lowest row."""
     azimuth = 2 * np.pi * np.arange(ROUND) / ROUND
     signed = (azimuth + np.pi) % (2 * np.pi) - np.pi
-    reach = np.full(ROUND, 0.035 + 0.025 * u[5]) if all_round else 0.062 * np.cos(signed / 1.15 * np.pi / 2).clip(0) ** 0.6
+    reach = (
+        np.full(ROUND, 0.035 + 0.025 * u[5]) if all_round else 0.062 * np.cos(signed / 1.15 * np.pi / 2).clip(0) ** 0.6
+    )
     out = edge - centre
     out[:, 1] = 0
     out /= np.linalg.norm(out, axis=1, keepdims=True)
@@ -104,7 +119,14 @@ def _gather(pieces, posed: Posed):
         base += len(p)
     rest = np.round(np.concatenate(points) @ posed.rotation.T, 7)
     faces = np.concatenate(faces).astype(np.int32)
-    return rest, vertex_normals(rest, faces), np.concatenate(own), faces, np.concatenate(row), np.asarray(things, np.float64)
+    return (
+        rest,
+        vertex_normals(rest, faces),
+        np.concatenate(own),
+        faces,
+        np.concatenate(row),
+        np.asarray(things, np.float64),
+    )
 
 
 LABEL = P.HAT

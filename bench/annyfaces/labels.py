@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 PARTS: tuple[str, ...] = (
-    "background", "skin", "neck", "ear", "brow", "eye", "lip", "mouth", "hair", "beard", "cloth",
-    "glasses", "hat", "earring", "occluder",
+    "background",
+    "skin",
+    "neck",
+    "ear",
+    "brow",
+    "eye",
+    "lip",
+    "mouth",
+    "hair",
+    "beard",
+    "cloth",
+    "glasses",
+    "hat",
+    "earring",
+    "occluder",
 )
-(BACKGROUND, SKIN, NECK, EAR, BROW, EYE, LIP, MOUTH, HAIR, BEARD, CLOTH,
- GLASSES, HAT, EARRING, OCCLUDER) = range(len(PARTS))
+(BACKGROUND, SKIN, NECK, EAR, BROW, EYE, LIP, MOUTH, HAIR, BEARD, CLOTH, GLASSES, HAT, EARRING, OCCLUDER) = range(
+    len(PARTS)
+)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from bench.annyfaces import look as K
+from bench.annyfaces.compiled import jit, jit_inline
 from bench.annyfaces.marks import cast_pattern
-from bench.annyfaces.raster import JIT, draw_triangles
+from bench.annyfaces.raster import draw_triangles
 
 SHADOW_SIZE = 176
-SHADOW_REACH = 0.26     # half side of the square of the shadow map, metres
-SHADOW_CENTRE = -0.05   # its centre, metres above the eyes
+SHADOW_REACH = 0.26  # half side of the square of the shadow map, metres
+SHADOW_CENTRE = -0.05  # its centre, metres above the eyes
 
 
-@njit(**JIT)
+@jit
 def shadow_frame(look):
     """(3, 3) rows: across, up, towards the key light."""
     frame = np.empty((3, 3))
@@ -28,7 +28,7 @@ def shadow_frame(look):
     return frame
 
 
-@njit(**JIT)
+@jit
 def shadow_map(points, faces, ranges, strands, blobs, look):
     """Two (2, S, S) nearest heights along the key light, metres, -9 where nothing is: solid things, then hair.
 
@@ -59,7 +59,7 @@ def shadow_map(points, faces, ranges, strands, blobs, look):
     return maps
 
 
-@njit(**JIT)
+@jit
 def _splat(x, y, z, radius, frame, scale, depth):
     """Draw a disc that faces the light."""
     size = depth.shape[0]
@@ -74,7 +74,7 @@ def _splat(x, y, z, radius, frame, scale, depth):
                 depth[i, j] = d
 
 
-@njit(inline="always", **JIT)
+@jit_inline
 def _sheltered(shadow, r0, c0, fr, fc, d, slack):
     """Share of a 3 x 3 bilinear neighbourhood that lies above ``d``."""
     hidden = 0.0
@@ -88,7 +88,7 @@ def _sheltered(shadow, r0, c0, fr, fc, d, slack):
     return hidden
 
 
-@njit(**JIT)
+@jit
 def key_light(px, py, pz, shadow, frame, look, bias):
     """Share of the key light that reaches a camera-space point, 0..1: filtered shadow maps and cast patterns.
 
@@ -113,7 +113,7 @@ def key_light(px, py, pz, shadow, frame, look, bias):
     return lit
 
 
-@njit(**JIT)
+@jit
 def illuminate(nx, ny, nz, red, green, blue, gloss, wet, lit, ambient, wrap, look, out):
     """Outgoing light of a surface seen from the front.
 
@@ -134,8 +134,8 @@ def illuminate(nx, ny, nz, red, green, blue, gloss, wet, lit, ambient, wrap, loo
     hn = 1.0 / np.sqrt(hx * hx + hy * hy + hz * hz)
     nh = max(0.0, (nx * hx + ny * hy + nz * hz) * hn)
     fresnel = 0.03 + 0.25 * (1.0 - min(1.0, max(0.0, nz))) ** 4
-    broad = gloss * (0.13 * nh ** 14 + 0.9 * fresnel * max(0.0, key) * nh ** 6)
-    sharp = wet * 0.5 * nh ** 60
+    broad = gloss * (0.13 * nh**14 + 0.9 * fresnel * max(0.0, key) * nh**6)
+    sharp = wet * 0.5 * nh**60
     spec = (broad + sharp) * lit * (key > 0.0)
     for c in range(3):
         w = soft * (0.42 if c == 0 else (0.20 if c == 1 else 0.13))
@@ -145,5 +145,8 @@ def illuminate(nx, ny, nz, red, green, blue, gloss, wet, lit, ambient, wrap, loo
         hemisphere = look[K.SKY0 + c] * sky + look[K.GROUND0 + c] * (1.0 - sky)
         open_ = ambient + (1.0 - ambient) * 0.35 * albedo
         total = look[K.KEY0 + c] * diffuse * bleed + look[K.FILL0 + c] * fill * open_ + hemisphere * open_
-        out[c] = albedo * (total + look[K.RIM0 + c] * rim) + look[K.KEY0 + c] * spec \
+        out[c] = (
+            albedo * (total + look[K.RIM0 + c] * rim)
+            + look[K.KEY0 + c] * spec
             + gloss * 0.10 * fresnel * hemisphere * open_
+        )

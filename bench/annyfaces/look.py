@@ -55,18 +55,39 @@ def pack(scene: Scene) -> np.ndarray:
     colour("eye", C.linear(np.clip(np.asarray(C.EYES[identity["eye_colour"]]) * identity["eye_shade"], 0, 1)))
     cloth = scene.cloth
     colour("cloth", C.hsv(cloth["hue"], cloth["saturation"], cloth["value"]))
-    out |= {k: identity[k] for k in ("ruddy", "brow_thick", "brow_arch", "brow_angle", "brow_density", "brow_length",
-                                     "beard", "hairline", "receding")}
+    out |= {
+        k: identity[k]
+        for k in (
+            "ruddy",
+            "brow_thick",
+            "brow_arch",
+            "brow_angle",
+            "brow_density",
+            "brow_length",
+            "beard",
+            "hairline",
+            "receding",
+        )
+    }
     out["brow_thick"] *= 1.25 - 0.5 * identity["gender"]
     out["brow_arch"] += 0.6 * identity["gender"]
     freckled = detail(scene, "freckles")
-    out |= {"age": min(max((scene.age_years - 28) / 48.0, 0.0), 1.15), "lip_strength": makeup["lip_strength"],
-            "natural_lip": makeup["natural_lip"] * (0.8 + 0.4 * identity["gender"]), "shadow": makeup["shadow"], "blush": makeup["blush"],
-            "beard_style": STYLES.index(identity["beard_style"]), "lashes": makeup["lashes"],
-            "coverage": SCALP_COVER.get(identity["cut"], 1.0), "neckline": F.NECKLINES.index(cloth["neckline"]),
-            "neck_height": cloth["height"], "freckles": 0.35 + 0.6 * freckled["u"][0] if freckled else 0.0,
-            "seed": identity["hair_seed"] % 65536, "gloss": identity["hair_gloss"],
-            "bald_top": 1.0 if identity["cut"] == "bald" else 0.0}
+    out |= {
+        "age": min(max((scene.age_years - 28) / 48.0, 0.0), 1.15),
+        "lip_strength": makeup["lip_strength"],
+        "natural_lip": makeup["natural_lip"] * (0.8 + 0.4 * identity["gender"]),
+        "shadow": makeup["shadow"],
+        "blush": makeup["blush"],
+        "beard_style": STYLES.index(identity["beard_style"]),
+        "lashes": makeup["lashes"],
+        "coverage": SCALP_COVER.get(identity["cut"], 1.0),
+        "neckline": F.NECKLINES.index(cloth["neckline"]),
+        "neck_height": cloth["height"],
+        "freckles": 0.35 + 0.6 * freckled["u"][0] if freckled else 0.0,
+        "seed": identity["hair_seed"] % 65536,
+        "gloss": identity["hair_gloss"],
+        "bald_top": 1.0 if identity["cut"] == "bald" else 0.0,
+    }
     _light(scene.light, out, colour)
     _marks(scene, out, colour)
     vector = np.zeros(COUNT)
@@ -81,8 +102,13 @@ def _tint(warmth: float) -> np.ndarray:
 
 def _light(light: dict, out: dict, colour) -> None:
     def direction(name: str, azimuth: float, elevation: float) -> None:
-        out.update({f"{name}_x": np.sin(azimuth) * np.cos(elevation), f"{name}_y": np.sin(elevation),
-                    f"{name}_z": np.cos(azimuth) * np.cos(elevation)})
+        out.update(
+            {
+                f"{name}_x": np.sin(azimuth) * np.cos(elevation),
+                f"{name}_y": np.sin(elevation),
+                f"{name}_z": np.cos(azimuth) * np.cos(elevation),
+            }
+        )
 
     direction("key", light["azimuth"], light["elevation"])
     direction("fill", -np.sign(light["azimuth"] + 1e-9) * 0.9, 0.1)

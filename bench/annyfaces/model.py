@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.annyfaces.compiled import cache_folder
+
 MODEL_VERSION = "1"
-FLOOR = -0.215          # canonical height below which no vertex is kept (metres below the eyes)
+FLOOR = -0.215  # canonical height below which no vertex is kept (metres below the eyes)
 GENDERS, AGES = ("male", "female"), ("young", "old")
 LEVELS = ("min", "average", "max")
 RACES = ("african", "asian", "caucasian")
@@ -35,18 +37,18 @@ class HeadModel:
     the eye balls' centres. ``V`` vertices, ``F`` triangles.
     """
 
-    template: np.ndarray          # (V, 3) float64
-    dense: np.ndarray             # (48, V, 3): universal (gender, age, muscle, weight) then race (race, gender, age)
-    sparse_start: np.ndarray      # (S + 1,) int64 offsets into the two next
-    sparse_vertex: np.ndarray     # (n,) int32
-    sparse_delta: np.ndarray      # (n, 3) float64
-    names: np.ndarray             # (S,) names of the sparse shapes: actions, then local changes as name+ and name-
-    canon: np.ndarray             # (V, 3) float64
-    faces: np.ndarray             # (F, 3) int32, counter-clockwise seen from outside
-    kind: np.ndarray              # (F,) uint8, SKIN...
-    lips: np.ndarray              # (V,) 0..1
-    ears: np.ndarray              # (V,) 0..1
-    occlusion: np.ndarray         # (V,) 0 (hidden) .. 1 (open)
+    template: np.ndarray  # (V, 3) float64
+    dense: np.ndarray  # (48, V, 3): universal (gender, age, muscle, weight) then race (race, gender, age)
+    sparse_start: np.ndarray  # (S + 1,) int64 offsets into the two next
+    sparse_vertex: np.ndarray  # (n,) int32
+    sparse_delta: np.ndarray  # (n, 3) float64
+    names: np.ndarray  # (S,) names of the sparse shapes: actions, then local changes as name+ and name-
+    canon: np.ndarray  # (V, 3) float64
+    faces: np.ndarray  # (F, 3) int32, counter-clockwise seen from outside
+    kind: np.ndarray  # (F,) uint8, SKIN...
+    lips: np.ndarray  # (V,) 0..1
+    ears: np.ndarray  # (V,) 0..1
+    occlusion: np.ndarray  # (V,) 0 (hidden) .. 1 (open)
 
     @functools.cached_property
     def index(self) -> dict[str, int]:
@@ -84,9 +86,10 @@ def load_model() -> HeadModel:
             with np.load(path, allow_pickle=False) as store:
                 return HeadModel(**{n: store[n] for n in names})
         except (OSError, ValueError, KeyError):
-            pass                                            # a damaged cache is simply written again
+            pass  # a damaged cache is simply written again
     with silenced():
         from bench.annyfaces.extract import extract
+
         model = extract()
     _save(path, {n: getattr(model, n) for n in names})
     return model
@@ -96,8 +99,7 @@ def cache_path() -> Path:
     """Where the arrays are kept: named after the versions they depend on."""
     from importlib.metadata import version
 
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "hfgi-bench" / f"annyfaces-{MODEL_VERSION}-anny-{version('anny')}.npz"
+    return cache_folder() / f"annyfaces-{MODEL_VERSION}-anny-{version('anny')}.npz"
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:

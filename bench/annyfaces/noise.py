@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from bench.annyfaces.raster import JIT
+from bench.annyfaces.compiled import jit, jit_inline
 
 
-@njit(inline="always", **JIT)
+@jit_inline
 def cell(i, j, k, seed):
     """A number in 0..1 for an integer cell."""
-    h = (np.uint32(i) * np.uint32(374761393) + np.uint32(j) * np.uint32(668265263)
-         + np.uint32(k) * np.uint32(2147483647) + np.uint32(seed) * np.uint32(1274126177))
+    h = (
+        np.uint32(i) * np.uint32(374761393)
+        + np.uint32(j) * np.uint32(668265263)
+        + np.uint32(k) * np.uint32(2147483647)
+        + np.uint32(seed) * np.uint32(1274126177)
+    )
     h = np.uint32(h)
     h = np.uint32((h ^ (h >> np.uint32(13))) * np.uint32(1103515245))
     h = np.uint32((h ^ (h >> np.uint32(16))) * np.uint32(2246822519))
@@ -20,7 +23,7 @@ def cell(i, j, k, seed):
     return np.float64(h) / 4294967295.0
 
 
-@njit(**JIT)
+@jit
 def smooth(x, y, z, seed):
     """Trilinear value noise, 0..1, one cell per unit."""
     i, j, k = np.floor(x), np.floor(y), np.floor(z)
@@ -34,7 +37,7 @@ def smooth(x, y, z, seed):
     return (x00 * (1 - v) + x10 * v) * (1 - w) + (x01 * (1 - v) + x11 * v) * w
 
 
-@njit(inline="always", **JIT)
+@jit_inline
 def step(low, high, x):
     """Smoothstep: 0 below ``low``, 1 above ``high`` (``low`` > ``high`` falls)."""
     t = (x - low) / (high - low)
@@ -42,7 +45,7 @@ def step(low, high, x):
     return t * t * (3.0 - 2.0 * t)
 
 
-@njit(inline="always", **JIT)
+@jit_inline
 def bump(x, y, cx, cy, rx, ry):
     """A soft elliptic spot, 1 in the middle, 0 at twice the radius."""
     d = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2

@@ -9,7 +9,7 @@ from bench.annyfaces.raster import draw_triangles
 
 DIRECTIONS = 96
 SIZE = 320
-BIAS = 0.0025           # metres a point may lie behind the nearest surface and still count as seen
+BIAS = 0.0025  # metres a point may lie behind the nearest surface and still count as seen
 
 
 def bake_occlusion(canon: np.ndarray, faces: np.ndarray, kind: np.ndarray) -> np.ndarray:
@@ -25,11 +25,20 @@ def bake_occlusion(canon: np.ndarray, faces: np.ndarray, kind: np.ndarray) -> np
         points = np.stack([canon @ right, canon @ up, canon @ axis], axis=1)
         low, high = points.min(axis=0), points.max(axis=0)
         scale = (SIZE - 2) / (high - low)[:2].max()
-        screen = np.stack([(points[:, 0] - low[0]) * scale + 1, (points[:, 1] - low[1]) * scale + 1,
-                           points[:, 2] + 10.0], axis=1)
+        screen = np.stack(
+            [(points[:, 0] - low[0]) * scale + 1, (points[:, 1] - low[1]) * scale + 1, points[:, 2] + 10.0], axis=1
+        )
         depth = np.zeros((SIZE, SIZE))
-        draw_triangles(screen, solid, 0, len(solid), False, depth, np.zeros((SIZE, SIZE), np.int32),
-                       np.zeros((SIZE, SIZE, 2), np.float32))
+        draw_triangles(
+            screen,
+            solid,
+            0,
+            len(solid),
+            False,
+            depth,
+            np.zeros((SIZE, SIZE), np.int32),
+            np.zeros((SIZE, SIZE, 2), np.float32),
+        )
         cell = np.clip(screen[:, :2].astype(int), 0, SIZE - 1)
         facing = np.maximum(normals @ axis, 0.0) * (1.0 + 0.4 * axis[1])
         seen += facing * (screen[:, 2] + BIAS >= depth[cell[:, 1], cell[:, 0]])
@@ -50,7 +59,7 @@ def vertex_normals_slow(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
 def _sphere(count: int) -> np.ndarray:
     """Evenly spread unit directions, rounded so that every machine looks from the same ones."""
     k = np.arange(count) + 0.5
-    y, angle = 1 - 2 * k / count, np.pi * (1 + 5 ** 0.5) * k
+    y, angle = 1 - 2 * k / count, np.pi * (1 + 5**0.5) * k
     r = np.sqrt(1 - y * y)
     return np.round(np.stack([r * np.cos(angle), y, r * np.sin(angle)], axis=1), 6)
 

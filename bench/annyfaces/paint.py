@@ -1,23 +1,22 @@
-"""What colour the skin has where: computed per sample in canonical coordinates (metres from between the eyes)."""
+"""Where things are on the skin, in canonical coordinates (metres from between the eyes): masks and marks of age."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from bench.annyfaces import labels as P
 from bench.annyfaces import look as K
-from bench.annyfaces.marks import face_paint
+from bench.annyfaces.compiled import jit
 from bench.annyfaces.noise import bump, cell, smooth, step
-from bench.annyfaces.raster import JIT
 
-SKULL_Z = -0.085        # canonical depth of the skull's vertical axis
+SKULL_Z = -0.085  # canonical depth of the skull's vertical axis
 # azimuth about that axis (0 front, pi back) against the height of the hairline
 _AZIMUTH = np.array([0.0, 0.25, 0.45, 0.62, 0.78, 0.92, 1.05, 1.15, 1.25, 1.45, 1.70, 1.95, 2.25, 3.15])
-_HEIGHT = np.array([0.073, 0.072, 0.067, 0.058, 0.045, 0.030, 0.012, -0.006, -0.013, -0.002, 0.0, -0.035, -0.058, -0.066])
+_HEIGHT = np.array(
+    [0.073, 0.072, 0.067, 0.058, 0.045, 0.030, 0.012, -0.006, -0.013, -0.002, 0.0, -0.035, -0.058, -0.066]
+)
 
 
-@njit(**JIT)
+@jit
 def hairline(x, y, z, look):
     """Signed height above the hairline, metres: positive where hair grows."""
     azimuth = np.arctan2(abs(x), z - SKULL_Z)
@@ -32,7 +31,7 @@ def hairline(x, y, z, look):
     return height
 
 
-@njit(**JIT)
+@jit
 def beard_mask(x, y, z, style):
     """Where a beard of a style grows, 0..1."""
     ax = abs(x)
@@ -48,7 +47,7 @@ def beard_mask(x, y, z, style):
     return max(max(jaw, chin), max(lip, sides))
 
 
-@njit(**JIT)
+@jit
 def brow_mask(x, y, look):
     """How much brow covers a point, 0..1, with hairs along the brow."""
     ax = abs(x)
@@ -66,7 +65,7 @@ def brow_mask(x, y, look):
     return min(1.0, body * hairs) * look[K.BROW_DENSITY]
 
 
-@njit(**JIT)
+@jit
 def cloth_mask(x, y, z, look):
     """Signed depth under the neckline, metres: positive where the garment covers the skin."""
     ax, kind, rise = abs(x), int(look[K.NECKLINE]), 0.006 * look[K.NECK_HEIGHT]
@@ -78,122 +77,14 @@ def cloth_mask(x, y, z, look):
     if kind == 3:
         return -0.165 + 0.30 * ax + rise + behind - y
     if kind == 4:
-        return min(-0.121 + 0.5 * rise + 0.9 * behind - 0.15 * max(0.0, z + 0.05) - y, max(ax - 0.012 - 0.35 * (-0.10 - y), -0.155 - y))
+        return min(
+            -0.121 + 0.5 * rise + 0.9 * behind - 0.15 * max(0.0, z + 0.05) - y,
+            max(ax - 0.012 - 0.35 * (-0.10 - y), -0.155 - y),
+        )
     return -0.146 + 0.22 * ax + rise + behind - y
 
 
-@njit(**JIT)
-def paint_skin(x, y, z, lip, ear, above, look, out):
-    """Albedo of a skin sample.
-
-    Args:
-        x, y, z: canonical coordinates. lip, ear: masks 0..1. above: :func:`hairline`. look: :func:`look.pack`.
-        out: (5,) albedo r, g, b, gloss 0..1, wetness 0..1 (written).
-    Returns:
-        the part index.
-    """
-    seed = int(look[K.SEED])
-    r, g, b = look[K.SKIN0], look[K.SKIN1], look[K.SKIN2]
-    part = P.NECK if y < -0.106 - 0.25 * (z + 0.0) and y < -0.075 else P.SKIN
-    gloss, wet = 0.45, 0.0
-    ax = abs(x)
-    # blood under the skin: cheeks, nose, ears, chin, knuckle-like mottling
-    red = (0.75 * bump(ax, y, 0.036, -0.034, 0.015, 0.013) + 0.7 * bump(x, y, 0.0, -0.033, 0.010, 0.010)
-           + 0.35 * bump(x, y, 0.0, -0.092, 0.015, 0.010) + 0.6 * ear + 0.25 * bump(ax, y, 0.031, 0.0, 0.014, 0.008))
-    red = red * look[K.RUDDY] + 0.9 * look[K.BLUSH] * bump(ax, y, 0.041, -0.030, 0.014, 0.010)
-    mottle = smooth(x * 70, y * 70, z * 70, seed) - 0.5 + 0.6 * (smooth(x * 210, y * 210, z * 210, seed + 1) - 0.5)
-    red += 0.35 * mottle * look[K.RUDDY]
-    g *= 1.0 - 0.22 * red
-    b *= 1.0 - 0.24 * red
-    r *= 1.0 - 0.03 * red
-    shade = 1.0 + 0.10 * mottle
-    # eye sockets, age
-    under = bump(ax, y, 0.030, -0.015, 0.012, 0.0055) * (0.35 + 0.65 * look[K.AGE])
-    lid = bump(ax, y, 0.0315, 0.008, 0.013, 0.006)
-    shade *= 1.0 - 0.20 * under - 0.12 * lid
-    b *= 1.0 + 0.05 * under
-    shade *= 1.0 - wrinkles(x, y, z, look[K.AGE], seed)
-    gloss += 0.25 * bump(x, y, 0.0, 0.045, 0.032, 0.020) + 0.4 * bump(x, y, 0.0, -0.022, 0.009, 0.018)
-    if look[K.AGE] > 0.3:
-        spot = smooth(x * 230, y * 230, z * 230, seed + 7)
-        shade *= 1.0 - 0.16 * (look[K.AGE] - 0.3) * step(0.78, 0.90, spot)
-    if look[K.FRECKLES] > 0.0:
-        f = freckle(x, y, z, look[K.FRECKLES], seed)
-        r *= 1.0 - 0.38 * f
-        g *= 1.0 - 0.55 * f
-        b *= 1.0 - 0.62 * f
-    r, g, b = r * shade, g * shade, b * shade
-    # eye shadow
-    if look[K.SHADOW] > 0.0:
-        m = look[K.SHADOW] * bump(ax, y, 0.033, 0.009, 0.015, 0.0055)
-        r, g, b = _mix(r, g, b, look[K.SHADOW0], look[K.SHADOW1], look[K.SHADOW2], m)
-    # lips
-    if lip > 0.02:
-        m = step(0.25, 0.7, lip)
-        s = look[K.NATURAL_LIP]
-        lr, lg, lb = r * (1.0 - 0.12 * s), g * (1.0 - 0.38 * s), b * (1.0 - 0.30 * s)
-        lr, lg, lb = _mix(lr, lg, lb, look[K.LIP0], look[K.LIP1], look[K.LIP2], 0.8 * look[K.LIP_STRENGTH])
-        lines = 0.92 + 0.16 * smooth(x * 700, y * 60, 1.0, seed)
-        r, g, b = _mix(r, g, b, lr * lines, lg * lines, lb * lines, m)
-        if m > 0.5:
-            part, gloss, wet = P.LIP, 0.7, 0.35 + 0.4 * look[K.LIP_STRENGTH]
-    # beard shade under the hairs
-    if look[K.BEARD] > 0.0 and y < -0.01:
-        m = beard_mask(x, y, z, int(look[K.BEARD_STYLE])) * (1.0 - step(0.15, 0.5, lip)) * (1.0 - ear)
-        if m > 0.01:
-            grain = smooth(x * 1100, y * 700, z * 700, seed + 3)
-            amount = 0.30 + 0.65 * look[K.BEARD]
-            if look[K.BEARD_STYLE] == 3:
-                amount = 0.25 + 0.25 * look[K.BEARD]
-            m *= amount * (0.70 + 0.5 * grain)
-            r, g, b = _mix(r, g, b, look[K.BROW0], look[K.BROW1], look[K.BROW2], min(m, 0.97))
-            gloss *= 1.0 - 0.7 * m
-            if m > 0.45:
-                part = P.BEARD
-    # brows
-    if y > 0.005 and y < 0.035 and ax < 0.06:
-        m = brow_mask(x, y, look)
-        if m > 0.01:
-            r, g, b = _mix(r, g, b, look[K.BROW0], look[K.BROW1], look[K.BROW2], 0.92 * m)
-            gloss *= 1.0 - 0.6 * m
-            if m > 0.4:
-                part = P.BROW
-    if look[K.PAINT] > 0.5:
-        m, second = face_paint(x, y, z, look)
-        if m > 0.0 and part != P.EYE:
-            if second > 0.5:
-                r, g, b = _mix(r, g, b, look[K.PAINT_B0], look[K.PAINT_B1], look[K.PAINT_B2], 0.85 * m)
-            else:
-                r, g, b = _mix(r, g, b, look[K.PAINT0], look[K.PAINT1], look[K.PAINT2], 0.85 * m)
-    # the scalp under the hair
-    if above > -0.010 and ear < 0.5 and y > -0.07:
-        edge = 0.008 * (smooth(x * 260, y * 260, z * 260, seed + 5) - 0.5)
-        m = step(-0.005, 0.006, above + edge)
-        if m > 0.0:
-            grain = smooth(x * 900, y * 900, z * 900, seed + 6)
-            m *= look[K.COVERAGE] * (0.78 + 0.3 * grain) if look[K.BALD_TOP] < 0.5 else 0.45 * grain
-            r, g, b = _mix(r, g, b, look[K.HAIR0] * 0.75, look[K.HAIR1] * 0.75, look[K.HAIR2] * 0.75, min(m, 1.0))
-            gloss *= 1.0 - 0.8 * min(m, 1.0)
-            if m > 0.5:
-                part = P.HAIR
-    if y < -0.085:
-        c = cloth_mask(x, y, z, look)
-        if c > 0.0:
-            weave = 0.94 + 0.12 * cell(int(np.floor(x * 900)), int(np.floor(y * 900)), 0, seed)
-            hem = 1.0 - 0.35 * step(0.004, 0.0015, abs(c - 0.004)) if int(look[K.NECKLINE]) != 2 else 1.0
-            weave *= hem * (0.8 + 0.2 * step(0.0, 0.002, c))
-            r, g, b = look[K.CLOTH0] * weave, look[K.CLOTH1] * weave, look[K.CLOTH2] * weave
-            part, gloss, wet = P.CLOTH, 0.0, 0.0
-    out[0], out[1], out[2], out[3], out[4] = r, g, b, gloss, wet
-    return part
-
-
-@njit(inline="always", **JIT)
-def _mix(r, g, b, r2, g2, b2, m):
-    return r + (r2 - r) * m, g + (g2 - g) * m, b + (b2 - b) * m
-
-
-@njit(**JIT)
+@jit
 def wrinkles(x, y, z, age, seed):
     """Darkening of forehead lines, crow's feet, frown line and nasolabial folds, 0..0.4."""
     if age <= 0.02 or y < -0.09 or y > 0.075:
@@ -202,7 +93,7 @@ def wrinkles(x, y, z, age, seed):
     if y > 0.026 and ax < 0.05:
         drift = 0.004 * (smooth(x * 60, 0.5, 0.5, seed) - 0.5) - 0.9 * x * x
         wave = 0.5 + 0.5 * np.cos((y - drift) * 2 * np.pi / 0.0105)
-        total += 0.30 * wave ** 4 * step(0.026, 0.034, y) * step(0.066, 0.052, y) * step(0.05, 0.03, ax)
+        total += 0.30 * wave**4 * step(0.026, 0.034, y) * step(0.066, 0.052, y) * step(0.05, 0.03, ax)
     if ax > 0.046 and ax < 0.066 and abs(y) < 0.018:
         fan = (y - 0.001) / (ax - 0.034)
         total += 0.28 * (0.5 + 0.5 * np.cos(fan * 20.0)) ** 3 * step(0.046, 0.052, ax) * step(0.066, 0.058, ax)
@@ -217,7 +108,7 @@ def wrinkles(x, y, z, age, seed):
     return min(total * age, 0.42)
 
 
-@njit(**JIT)
+@jit
 def freckle(x, y, z, amount, seed):
     """Freckle cover 0..1: jittered dots on nose and cheeks."""
     zone = max(bump(x, y, 0.0, -0.020, 0.030, 0.015), 0.8 * bump(abs(x), y, 0.035, -0.022, 0.018, 0.014))
@@ -237,7 +128,7 @@ def freckle(x, y, z, amount, seed):
     return best
 
 
-@njit(**JIT)
+@jit
 def hairlines(canon, look):
     """(V,) :func:`hairline` at every vertex; samples interpolate it."""
     out = np.empty(canon.shape[0])

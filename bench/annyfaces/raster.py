@@ -7,12 +7,11 @@ is nearer, because that interpolates linearly on the screen.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-JIT = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy"}
+from bench.annyfaces.compiled import jit
 
 
-@njit(**JIT)
+@jit
 def draw_triangles(screen, faces, first, last, cull, depth, triangle, weights):
     """Draw ``faces[first:last]``.
 
@@ -55,7 +54,7 @@ def draw_triangles(screen, faces, first, last, cull, depth, triangle, weights):
                     weights[row, column, 1] = t
 
 
-@njit(**JIT)
+@jit
 def draw_strands(points, colours, widths, label, depth, triangle, parts, painted):
     """Draw polylines as flat ribbons that face the viewer and taper to the tip.
 
@@ -98,7 +97,7 @@ def draw_strands(points, colours, widths, label, depth, triangle, parts, painted
                         painted[row, column, c] = colours[n, k, c] * (1 - t) + colours[n, k + 1, c] * t
 
 
-@njit(**JIT)
+@jit
 def blend_glass(screen, faces, colour, alpha, depth, parts, label, painted):
     """Lay tinted, see-through triangles over what is painted, where nothing is nearer. Depth is left alone.
 
@@ -113,8 +112,14 @@ def blend_glass(screen, faces, colour, alpha, depth, parts, label, painted):
         area = ux * vy - uy * vx
         if area == 0.0:
             continue
-        left, right = max(0, int(np.ceil(min(ax, ax + ux, ax + vx) - 0.5))), min(width - 1, int(np.floor(max(ax, ax + ux, ax + vx) - 0.5)))
-        top, bottom = max(0, int(np.ceil(min(ay, ay + uy, ay + vy) - 0.5))), min(height - 1, int(np.floor(max(ay, ay + uy, ay + vy) - 0.5)))
+        left, right = (
+            max(0, int(np.ceil(min(ax, ax + ux, ax + vx) - 0.5))),
+            min(width - 1, int(np.floor(max(ax, ax + ux, ax + vx) - 0.5))),
+        )
+        top, bottom = (
+            max(0, int(np.ceil(min(ay, ay + uy, ay + vy) - 0.5))),
+            min(height - 1, int(np.floor(max(ay, ay + uy, ay + vy) - 0.5))),
+        )
         for row in range(top, bottom + 1):
             for column in range(left, right + 1):
                 px, py = column + 0.5 - ax, row + 0.5 - ay

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from bench.annyfaces import details, headwear
 from bench.annyfaces import geometry as G
@@ -14,18 +13,20 @@ from bench.annyfaces import look as K
 from bench.annyfaces import model as M
 from bench.annyfaces.backdrop import reflect
 from bench.annyfaces.background import background
+from bench.annyfaces.compiled import jit
 from bench.annyfaces.hairdo import beard_strands, hair_strands, hair_width
 from bench.annyfaces.light import shadow_map
 from bench.annyfaces.paint import hairlines
-from bench.annyfaces.raster import JIT, blend_glass, draw_strands, draw_triangles
+from bench.annyfaces.raster import blend_glass, draw_strands, draw_triangles
 from bench.annyfaces.scene import Scene
-from bench.annyfaces.shade import EXTRA, shade_mesh, shade_strands
+from bench.annyfaces.shade import EXTRA, shade_mesh
+from bench.annyfaces.strands import shade_strands
 from bench.annyfaces.truth import flat_factors
 from bench.annyfaces.tubes import draw_tubes
 from bench.errors import BenchError
 
 RENDERER_VERSION = "1"
-RESOLUTIONS = {64: 4, 128: 2, 256: 2}          # picture side -> samples per pixel side
+RESOLUTIONS = {64: 4, 128: 2, 256: 2}  # picture side -> samples per pixel side
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Renderer:
         self.side = resolution * self.samples
         self.model = M.load_model()
         m = self.model
-        self.solid = int(np.argmax(m.kind >= M.LASH_UPPER))              # faces before the lashes
+        self.solid = int(np.argmax(m.kind >= M.LASH_UPPER))  # faces before the lashes
         self.lashes = {k: np.ascontiguousarray(m.faces[m.kind == k]) for k in (M.LASH_UPPER, M.LASH_LOWER)}
         self.eye_canon = np.stack([(m.canon[v].min(axis=0) + m.canon[v].max(axis=0)) / 2 for v in G.eye_vertices(m)])
 
@@ -76,41 +77,94 @@ class Renderer:
         shadow = shadow_map(mesh.points, mesh.faces, mesh.casters, hair, extras.blobs(), look)
         screen = posed.project(mesh.points, self.side)
         for first, last in mesh.casters:
-            draw_triangles(screen, mesh.faces, first, last, bool(first == 0), buffers.depth, buffers.triangle, buffers.weights)
+            draw_triangles(
+                screen, mesh.faces, first, last, bool(first == 0), buffers.depth, buffers.triangle, buffers.weights
+            )
         seed, width = scene.identity["hair_seed"] % 65536, hair_width(scene)
         self._strands(posed, hair, P.HAIR, width, False, centre, shadow, look, seed, buffers)
         self._strands(posed, beard, P.BEARD, 0.9, True, centre, shadow, look, seed, buffers)
         self._strands(posed, extras.stray, P.HAIR, 1.0, False, centre, shadow, look, seed, buffers)
-        draw_tubes(extras.all_tubes(), posed.similarity, G.DISTANCE, float(self.side), shadow, look, buffers.depth,
-                   buffers.triangle, buffers.parts, buffers.painted)
-        shade_mesh(buffers.triangle, buffers.weights, mesh.points, mesh.normals, mesh.canon, mesh.lips, mesh.ears,
-                   mesh.occlusion, mesh.above, mesh.faces, mesh.kind, posed.eyes, self.eye_canon, shadow, look, mesh.things,
-                   np.full(len(mesh.things), P.HAT), buffers.parts, buffers.painted)
+        draw_tubes(
+            extras.all_tubes(),
+            posed.similarity,
+            G.DISTANCE,
+            float(self.side),
+            shadow,
+            look,
+            buffers.depth,
+            buffers.triangle,
+            buffers.parts,
+            buffers.painted,
+        )
+        shade_mesh(
+            buffers.triangle,
+            buffers.weights,
+            mesh.points,
+            mesh.normals,
+            mesh.canon,
+            mesh.lips,
+            mesh.ears,
+            mesh.occlusion,
+            mesh.above,
+            mesh.faces,
+            mesh.kind,
+            posed.eyes,
+            self.eye_canon,
+            shadow,
+            look,
+            mesh.things,
+            np.full(len(mesh.things), P.HAT),
+            buffers.parts,
+            buffers.painted,
+        )
         self._overlays(scene, posed, screen, extras, look, buffers)
-        return Rendered(resolve(buffers.painted, self.samples), majority(buffers.parts, self.samples, len(P.PARTS)),
-                        (posed.landmarks * self.resolution).astype(np.float32), flat_factors(scene, posed.similarity))
+        return Rendered(
+            resolve(buffers.painted, self.samples),
+            majority(buffers.parts, self.samples, len(P.PARTS)),
+            (posed.landmarks * self.resolution).astype(np.float32),
+            flat_factors(scene, posed.similarity),
+        )
 
     def _mesh(self, scene: Scene, posed: G.Posed, look: np.ndarray, hat) -> Mesh:
         m = self.model
-        mesh = Mesh(posed.points, posed.normals, m.canon, m.lips, m.ears, m.occlusion, hairlines(m.canon, look), m.faces,
-                    m.kind, np.array([[0, self.solid]]), np.zeros((1, 5)))
+        mesh = Mesh(
+            posed.points,
+            posed.normals,
+            m.canon,
+            m.lips,
+            m.ears,
+            m.occlusion,
+            hairlines(m.canon, look),
+            m.faces,
+            m.kind,
+            np.array([[0, self.solid]]),
+            np.zeros((1, 5)),
+        )
         return mesh if hat is None else mesh.join(hat)
 
     def _strands(self, posed, strands, label, width, bearded, centre, shadow, look, seed, buffers) -> None:
         if len(strands):
             colour = shade_strands(strands, centre, shadow, look, bearded, seed)
             flat = posed.project(strands.reshape(-1, 3), self.side).reshape(strands.shape)
-            draw_strands(flat, colour, np.full(len(strands), width * self.side / 256), label, buffers.depth, buffers.triangle,
-                         buffers.parts, buffers.painted)
+            draw_strands(
+                flat,
+                colour,
+                np.full(len(strands), width * self.side / 256),
+                label,
+                buffers.depth,
+                buffers.triangle,
+                buffers.parts,
+                buffers.painted,
+            )
 
     def _overlays(self, scene, posed, screen, extras, look, buffers) -> None:
         """Eyelashes, lenses, reflections: see-through things, over the finished picture."""
         lash = np.full(3, 0.012)
         for kind, alpha in ((M.LASH_UPPER, 0.45 + 0.5 * look[K.LASHES]), (M.LASH_LOWER, 0.30 * look[K.LASHES])):
             blend_glass(screen, self.lashes[kind], lash, alpha, buffers.depth, buffers.parts, 255, buffers.painted)
-        for points, faces, colour, alpha in extras.glass:
-            blend_glass(posed.project(points, self.side), faces.astype(np.int32), np.asarray(colour, np.float64), alpha,
-                        buffers.depth, buffers.parts, P.GLASSES if alpha > 0.5 else 255, buffers.painted)
+        for points, faces, colour, alpha, part in extras.glass:
+            flat, rgb = posed.project(points, self.side), np.asarray(colour, np.float64)
+            blend_glass(flat, faces.astype(np.int32), rgb, alpha, buffers.depth, buffers.parts, part, buffers.painted)
         mirrored = K.detail(scene, "reflection")
         if mirrored:
             reflect(buffers.painted, *mirrored["u"][:4])
@@ -137,12 +191,18 @@ class Mesh:
         points, normals, own, faces, row, things = hat
         n, none = len(self.points), np.zeros(len(points))
         return Mesh(
-            np.concatenate([self.points, points]), np.concatenate([self.normals, normals]), np.concatenate([self.canon, own]),
-            np.concatenate([self.lips, none]), np.concatenate([self.ears, none]),
-            np.concatenate([self.occlusion, none + 0.9]), np.concatenate([self.above, none]),
+            np.concatenate([self.points, points]),
+            np.concatenate([self.normals, normals]),
+            np.concatenate([self.canon, own]),
+            np.concatenate([self.lips, none]),
+            np.concatenate([self.ears, none]),
+            np.concatenate([self.occlusion, none + 0.9]),
+            np.concatenate([self.above, none]),
             np.concatenate([self.faces, faces + n]).astype(np.int32),
             np.concatenate([self.kind, (row + EXTRA).astype(np.uint8)]),
-            np.concatenate([self.casters, [[len(self.faces), len(self.faces) + len(faces)]]]), things)
+            np.concatenate([self.casters, [[len(self.faces), len(self.faces) + len(faces)]]]),
+            things,
+        )
 
 
 class Buffers:
@@ -161,7 +221,7 @@ def to_camera(strands: np.ndarray, posed: G.Posed) -> np.ndarray:
     return np.round((strands @ posed.rotation.T) / G.QUANTUM) * G.QUANTUM
 
 
-@njit(**JIT)
+@jit
 def resolve(samples, factor):
     """(H, W, 3) linear samples -> (H / factor, W / factor, 3) uint8 sRGB: soft shoulder, box filter, encode.
 
@@ -186,7 +246,7 @@ def resolve(samples, factor):
     return out
 
 
-@njit(**JIT)
+@jit
 def majority(parts, factor, count):
     """(H / factor, W / factor) the most frequent part of each pixel's samples; the lower index wins a tie."""
     h, w = parts.shape[0] // factor, parts.shape[1] // factor

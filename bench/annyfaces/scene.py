@@ -12,7 +12,7 @@ from bench.seeds import seed_for
 SPLITS = ("train", "test", "video")
 TRAIN_IDENTITIES = 12500
 CLIPS, CLIP_FRAMES = 8, 48
-DETAIL_SHARE = 0.3      # share of training pictures that hold image-specific details
+DETAIL_SHARE = 0.3  # share of training pictures that hold image-specific details
 
 
 @dataclass
@@ -72,21 +72,30 @@ def sample_scene(split: str, index: int, seed: int) -> Scene:
     if split not in SPLITS:
         raise UnknownName.of("split", split, SPLITS)
     if index < 0 or (split == "video" and index >= CLIPS * CLIP_FRAMES):
-        raise BenchError(f"no picture {index} in split {split!r}",
-                         expected=f"0 to {CLIPS * CLIP_FRAMES - 1}" if split == "video" else "0 or more")
+        raise BenchError(
+            f"no picture {index} in split {split!r}",
+            expected=f"0 to {CLIPS * CLIP_FRAMES - 1}" if split == "video" else "0 or more",
+        )
     group = {"train": index % TRAIN_IDENTITIES, "test": index, "video": index // CLIP_FRAMES}[split]
-    unit = group if split == "video" else index          # what one picture (or one clip) shares
+    unit = group if split == "video" else index  # what one picture (or one clip) shares
 
     def rng(purpose: str, key: int):
         return F.generator(seed_for(seed, split, key, purpose))
 
     identity = F.sample_identity(rng("identity", group), f"{split}-{group:06d}")
     scene = Scene(
-        split=split, index=index, seed=seed, identity=identity,
+        split=split,
+        index=index,
+        seed=seed,
+        identity=identity,
         age_years=F.sample_age(rng("age", unit), identity),
-        expression=F.sample_expression(rng("expression", unit)), makeup=F.sample_makeup(rng("makeup", unit), identity),
-        pose=F.sample_pose(rng("pose", unit)), light=F.sample_light(rng("light", unit)),
-        background=F.sample_background(rng("background", unit)), cloth=F.sample_cloth(rng("cloth", unit)))
+        expression=F.sample_expression(rng("expression", unit)),
+        makeup=F.sample_makeup(rng("makeup", unit), identity),
+        pose=F.sample_pose(rng("pose", unit)),
+        light=F.sample_light(rng("light", unit)),
+        background=F.sample_background(rng("background", unit)),
+        cloth=F.sample_cloth(rng("cloth", unit)),
+    )
     random = rng("details", unit)
     if split == "test":
         scene.details = F.sample_details(random, identity, 2 + int(random.integers(3)))

@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from bench.annyfaces import labels as P
 from bench.annyfaces import look as K
 from bench.annyfaces import model as M
+from bench.annyfaces.compiled import jit
 from bench.annyfaces.light import illuminate, key_light, shadow_frame
 from bench.annyfaces.noise import cell, smooth, step
-from bench.annyfaces.paint import paint_skin
-from bench.annyfaces.raster import JIT
+from bench.annyfaces.surface import paint_skin
 
-EXTRA = 20              # face kinds from here on are things (hat, lenses...): kind - EXTRA is a row of `things`
+EXTRA = 20  # face kinds from here on are things (hat, lenses...): kind - EXTRA is a row of `things`
 IRIS, PUPIL = 0.0063, 0.0026
 
 
-@njit(**JIT)
-def shade_mesh(triangle, weights, points, normals, canon, lips, ears, occlusion, above, faces, kind, eyes, eye_canon, shadow,
-               look, things, thing_parts, parts, painted):
+@jit
+def shade_mesh(
+    triangle,
+    weights,
+    points,
+    normals,
+    canon,
+    lips,
+    ears,
+    occlusion,
+    above,
+    faces,
+    kind,
+    eyes,
+    eye_canon,
+    shadow,
+    look,
+    things,
+    thing_parts,
+    parts,
+    painted,
+):
     """Light every sample that shows a triangle.
 
     Args:
         triangle (H, W) int32, weights (H, W, 2): from the rasteriser; triangle < 0 is left alone.
-        points, normals (V, 3): camera space. canon (V, 3). lips, ears, occlusion, above (V,; height over the hairline). faces (F, 3). kind (F,).
+        points, normals (V, 3): camera space. canon (V, 3). faces (F, 3). kind (F,).
+        lips, ears, occlusion, above: (V,); above is the height over the hairline.
         eyes (2, 3): eye ball centres, camera space; eye_canon (2, 3) the same in canonical space.
         things (n, 5): albedo, gloss, texture of extra surfaces; thing_parts (n,) their part index.
         parts (H, W) uint8, painted (H, W, 3) float32: written.
@@ -65,13 +84,26 @@ def shade_mesh(triangle, weights, points, normals, canon, lips, ears, occlusion,
                 slope = 0.0035 + 0.008 * (1.0 - max(0.0, facing))
                 lit = key_light(px + 0.002 * nx, py + 0.002 * ny, pz + 0.002 * nz, shadow, frame, look, slope)
                 wrap = 1.0 if part != P.CLOTH and part != P.HAIR else 0.35
-                illuminate(nx, ny, nz, skin[0], skin[1], skin[2], skin[3], skin[4], lit, ambient, wrap, look, lit_colour)
+                illuminate(
+                    nx, ny, nz, skin[0], skin[1], skin[2], skin[3], skin[4], lit, ambient, wrap, look, lit_colour
+                )
             elif k == M.CAVITY:
                 part = _cavity(x, y, z, nx, ny, nz, px, py, pz, shadow, frame, look, lit_colour)
             elif k == M.EYE_LEFT or k == M.EYE_RIGHT:
                 side = 0 if k == M.EYE_LEFT else 1
-                _eye(x - eye_canon[side, 0], y - eye_canon[side, 1], z - eye_canon[side, 2], px, py, pz, eyes[side],
-                     shadow, frame, look, lit_colour)
+                _eye(
+                    x - eye_canon[side, 0],
+                    y - eye_canon[side, 1],
+                    z - eye_canon[side, 2],
+                    px,
+                    py,
+                    pz,
+                    eyes[side],
+                    shadow,
+                    frame,
+                    look,
+                    lit_colour,
+                )
                 part = P.EYE
             elif k == M.TEETH or k == M.TONGUE:
                 part = P.MOUTH
@@ -81,8 +113,21 @@ def shade_mesh(triangle, weights, points, normals, canon, lips, ears, occlusion,
                     gap = 0.86 + 0.14 * step(0.0, 0.16, abs((abs(x) / 0.0075) % 1.0 - 0.5) * 2 - 0.0)
                     rim = step(0.0245, 0.016, abs(x))
                     e = (0.30 + 0.70 * rim) * gap * (0.5 + 0.5 * deep) * (1.0 - 0.22 * look[K.AGE])
-                    illuminate(0.6 * nx, 0.25, 0.85, 0.74 * e, (0.70 - 0.05 * look[K.AGE]) * e, (0.61 - 0.12 * look[K.AGE]) * e,
-                               0.3, 0.25, lit, 0.62, 0.2, look, lit_colour)
+                    illuminate(
+                        0.6 * nx,
+                        0.25,
+                        0.85,
+                        0.74 * e,
+                        (0.70 - 0.05 * look[K.AGE]) * e,
+                        (0.61 - 0.12 * look[K.AGE]) * e,
+                        0.3,
+                        0.25,
+                        lit,
+                        0.62,
+                        0.2,
+                        look,
+                        lit_colour,
+                    )
                 else:
                     illuminate(nx, ny, nz, 0.46, 0.17, 0.16, 0.4, 0.25, lit, 0.35, 0.5, look, lit_colour)
             elif k >= EXTRA:
@@ -94,8 +139,21 @@ def shade_mesh(triangle, weights, points, normals, canon, lips, ears, occlusion,
                     texture = _texture(int(things[t, 4]), x, y)
                 if nz < 0.0:
                     nx, ny, nz = -nx, -ny, -nz
-                illuminate(nx, ny, nz, things[t, 0] * texture, things[t, 1] * texture, things[t, 2] * texture,
-                           things[t, 3], 0.6 * things[t, 3] ** 2, lit, ambient, 0.3, look, lit_colour)
+                illuminate(
+                    nx,
+                    ny,
+                    nz,
+                    things[t, 0] * texture,
+                    things[t, 1] * texture,
+                    things[t, 2] * texture,
+                    things[t, 3],
+                    0.6 * things[t, 3] ** 2,
+                    lit,
+                    ambient,
+                    0.3,
+                    look,
+                    lit_colour,
+                )
             else:
                 part = P.EYE
                 for i in range(3):
@@ -105,12 +163,25 @@ def shade_mesh(triangle, weights, points, normals, canon, lips, ears, occlusion,
                 painted[row, column, i] = lit_colour[i]
 
 
-@njit(**JIT)
+@jit
 def _cavity(x, y, z, nx, ny, nz, px, py, pz, shadow, frame, look, out):
     """Inner lids (wet pink) and the mouth's inside (dark red, darker with depth)."""
     if y > -0.035:
-        illuminate(nx, ny, nz, 0.55 * look[K.SKIN0] + 0.10, 0.45 * look[K.SKIN1] + 0.03, 0.45 * look[K.SKIN2] + 0.03, 0.3,
-                   0.3, 0.4, 0.35, 0.5, look, out)
+        illuminate(
+            nx,
+            ny,
+            nz,
+            0.55 * look[K.SKIN0] + 0.10,
+            0.45 * look[K.SKIN1] + 0.03,
+            0.45 * look[K.SKIN2] + 0.03,
+            0.3,
+            0.3,
+            0.4,
+            0.35,
+            0.5,
+            look,
+            out,
+        )
         return P.EYE
     deep = step(-0.01, 0.024, z)
     lit = key_light(px, py, pz, shadow, frame, look, 0.004)
@@ -122,7 +193,7 @@ def _cavity(x, y, z, nx, ny, nz, px, py, pz, shadow, frame, look, out):
     return P.MOUTH
 
 
-@njit(**JIT)
+@jit
 def _eye(x, y, z, px, py, pz, centre, shadow, frame, look, out):
     """Sclera, limbal ring, iris, pupil, catch-light and the lid's shade of one eye ball.
 
@@ -140,17 +211,38 @@ def _eye(x, y, z, px, py, pz, centre, shadow, frame, look, out):
         m = step(IRIS, IRIS - 0.0010, radius)
         if m > 0.0:
             rays = 0.80 + 0.45 * smooth(np.arctan2(y, x) * 7.0, radius * 500, 0.5, 9)
-            tone = rays * (0.70 + 0.65 * step(IRIS - 0.0002, PUPIL, radius)) * (1.0 - 0.65 * step(IRIS - 0.0018, IRIS - 0.0006, radius))
+            tone = (
+                rays
+                * (0.70 + 0.65 * step(IRIS - 0.0002, PUPIL, radius))
+                * (1.0 - 0.65 * step(IRIS - 0.0018, IRIS - 0.0006, radius))
+            )
             pupil = step(PUPIL + 0.0003, PUPIL - 0.0004, radius)
             er, eg, eb = look[K.EYE0] * tone * 1.25, look[K.EYE1] * tone * 1.25, look[K.EYE2] * tone * 1.25
-            er, eg, eb = er * (1 - pupil) + 0.008 * pupil, eg * (1 - pupil) + 0.008 * pupil, eb * (1 - pupil) + 0.009 * pupil
+            er, eg, eb = (
+                er * (1 - pupil) + 0.008 * pupil,
+                eg * (1 - pupil) + 0.008 * pupil,
+                eb * (1 - pupil) + 0.009 * pupil,
+            )
             r, g, b = r + (er - r) * m, g + (eg - g) * m, b + (eb - b) * m
     rise = py - centre[1]
     lid = 0.42 + 0.58 * step(0.0065, -0.001, rise)
     corner = 0.70 + 0.30 * step(0.0135, 0.0085, abs(px - centre[0]))
     shade = lid * corner
-    illuminate(0.7 * nx, 0.7 * ny, 0.3 + 0.7 * nz, r * shade, g * shade, b * shade, 0.1, 0.0, 0.25 + 0.75 * lit,
-               0.6 * lid, 0.6, look, out)
+    illuminate(
+        0.7 * nx,
+        0.7 * ny,
+        0.3 + 0.7 * nz,
+        r * shade,
+        g * shade,
+        b * shade,
+        0.1,
+        0.0,
+        0.25 + 0.75 * lit,
+        0.6 * lid,
+        0.6,
+        look,
+        out,
+    )
     gx = px - centre[0] - 0.0030 * (1.0 if look[K.KEY_X] > 0 else -1.0) * min(1.0, 0.35 + abs(look[K.KEY_X]))
     gy = rise - 0.0026
     spark = step(0.0019, 0.0009, np.sqrt(gx * gx + gy * gy)) * (nz > 0.3)
@@ -158,7 +250,7 @@ def _eye(x, y, z, px, py, pz, centre, shadow, frame, look, out):
         out[i] += 0.85 * spark * look[K.KEY0 + i]
 
 
-@njit(**JIT)
+@jit
 def _texture(kind, x, y):
     """Knit (1), stripes (2), weave (3) on hats and bands; x, y are the thing's own coordinates."""
     if kind == 1:
@@ -166,59 +258,3 @@ def _texture(kind, x, y):
     if kind == 2:
         return 1.0 if (y % 2.0) < 1.0 else 0.45
     return 0.92 + 0.16 * cell(int(np.floor(x * 3)), int(np.floor(y * 3)), 0, 4)
-
-
-@njit(**JIT)
-def shade_strands(strands, centre, shadow, look, beard, seed):
-    """(n, k, 3) colour of hair vertices: anisotropic highlights, darker roots and inner layers, tufts of lighter hair.
-
-    Args:
-        strands: (n, k, 3) camera space, NaN-ended. centre: (3,) skull centre, camera space.
-        beard: shade as beard (shorter, duller, own colour).
-    """
-    out = np.zeros_like(strands)
-    frame, count = shadow_frame(look), strands.shape[1]
-    lx, ly, lz = look[K.KEY_X], look[K.KEY_Y], look[K.KEY_Z]
-    hx, hy, hz = lx, ly, lz + 1.0
-    hn = 1.0 / np.sqrt(hx * hx + hy * hy + hz * hz)
-    hx, hy, hz = hx * hn, hy * hn, hz * hn
-    base = K.BROW0 if beard else K.HAIR0
-    for n in range(strands.shape[0]):
-        if np.isnan(strands[n, 0, 0]):
-            continue
-        own = cell(n, 2, 0, seed)
-        tone = (0.72 + 0.5 * cell(n, 7, 0, seed)) * (0.8 + 0.25 * own)
-        warm = 1.0 + 0.10 * (cell(n, 8, 0, seed) - 0.5)
-        shift = 0.25 * (cell(n, 9, 0, seed) - 0.5)
-        for k in range(count):
-            x, y, z = strands[n, k, 0], strands[n, k, 1], strands[n, k, 2]
-            if np.isnan(x):
-                break
-            j = k + 1 if k + 1 < count and not np.isnan(strands[n, k + 1, 0]) else k
-            i = max(0, j - 1)
-            tx, ty, tz = strands[n, j, 0] - strands[n, i, 0], strands[n, j, 1] - strands[n, i, 1], strands[n, j, 2] - strands[n, i, 2]
-            norm = 1.0 / (np.sqrt(tx * tx + ty * ty + tz * tz) + 1e-12)
-            tx, ty, tz = tx * norm, ty * norm, tz * norm
-            nx, ny, nz = x - centre[0], 0.6 * (y - centre[1]), z - centre[2]
-            norm = 1.0 / (np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-12)
-            nx, ny, nz = nx * norm, ny * norm, nz * norm
-            tl, th = tx * lx + ty * ly + tz * lz, tx * hx + ty * hy + tz * hz + shift
-            facing = min(1.0, max(0.0, (nx * lx + ny * ly + nz * lz + 0.45) / 1.45))
-            lit = key_light(x, y, z, shadow, frame, look, 0.010)
-            diffuse = np.sqrt(max(0.0, 1 - tl * tl)) * facing * (0.35 + 0.65 * lit)
-            sheen = max(0.0, 1 - th * th)
-            gloss = 0.0 if beard else look[K.GLOSS] * facing * lit * (0.10 * sheen ** 40)
-            tint = 0.55 * sheen ** 12 * facing * lit * (0.5 if beard else look[K.GLOSS])
-            depth = (0.45 + 0.55 * min(1.0, 1.8 * k / count)) * (0.55 + 0.45 * own)
-            if beard:
-                depth = 0.8 + 0.2 * own
-            rim = max(0.0, nx * look[K.RIM_X] + ny * look[K.RIM_Y] + nz * look[K.RIM_Z]) * (1 - max(0.0, nz))
-            for c in range(3):
-                sky = 0.5 + 0.5 * ny
-                ambient = (look[K.SKY0 + c] * sky + look[K.GROUND0 + c] * (1 - sky)) * depth
-                fill = look[K.FILL0 + c] * max(0.0, 0.3 + 0.7 * (nx * look[K.FILL_X] + nz * look[K.FILL_Z]))
-                albedo = look[base + c] * tone * (warm if c == 0 else (1.0 if c == 1 else 2.0 - warm))
-                key = look[K.KEY0 + c]
-                out[n, k, c] = albedo * (key * diffuse * depth * 1.1 + ambient + 0.7 * fill * depth + key * tint
-                                         + 1.2 * look[K.RIM0 + c] * rim) + key * gloss + 0.04 * look[K.RIM0 + c] * rim
-    return out

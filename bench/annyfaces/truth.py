@@ -9,9 +9,28 @@ from bench.annyfaces.factors import DETAILS
 from bench.annyfaces.look import greyness
 from bench.annyfaces.scene import Scene
 
-_IDENTITY = ("gender", "african", "asian", "caucasian", "muscle", "weight", "skin_tone", "undertone", "cut",
-             "hair_length", "hair_volume", "hair_darkness", "hair_redness", "receding", "beard", "beard_style",
-             "eye_colour", "brow_thick", "brow_arch", "brow_angle")
+_IDENTITY = (
+    "gender",
+    "african",
+    "asian",
+    "caucasian",
+    "muscle",
+    "weight",
+    "skin_tone",
+    "undertone",
+    "cut",
+    "hair_length",
+    "hair_volume",
+    "hair_darkness",
+    "hair_redness",
+    "receding",
+    "beard",
+    "beard_style",
+    "eye_colour",
+    "brow_thick",
+    "brow_arch",
+    "brow_angle",
+)
 _MAKEUP = ("lip_strength", "lip_hue", "lip_value", "shadow", "blush", "lashes")
 _LIGHT = ("azimuth", "elevation", "strength", "warmth", "ambient", "fill", "rim", "exposure")
 
@@ -23,16 +42,28 @@ def flat_factors(scene: Scene, similarity: np.ndarray) -> dict[str, float | str]
     ``detail_<kind>`` 1.0 where that detail is present, ``camera_*`` the alignment's affine map (unit square).
     """
     identity = scene.identity
-    out: dict[str, float | str] = {"split": scene.split, "index": float(scene.index), "identity": identity["id"],
-                                   "age_years": scene.age_years}
-    out |= {k: scene.expression[k] for k in ("smile", "teeth", "mouth_open", "eyes_closed", "brow_raise", "frown",
-                                             "gaze_x", "gaze_y")}
+    out: dict[str, float | str] = {
+        "split": scene.split,
+        "index": float(scene.index),
+        "identity": identity["id"],
+        "age_years": scene.age_years,
+    }
+    out |= {
+        k: scene.expression[k]
+        for k in ("smile", "teeth", "mouth_open", "eyes_closed", "brow_raise", "frown", "gaze_x", "gaze_y")
+    }
     out |= {k: scene.pose[k] for k in ("yaw", "pitch", "roll")}
     out |= {k: identity[k] for k in _IDENTITY}
     grey = greyness(identity, scene.age_years)
     hair = C.hair_colour(identity["hair_darkness"], identity["hair_redness"], grey, identity["dye"])
-    out |= {"hair_r": float(hair[0]), "hair_g": float(hair[1]), "hair_b": float(hair[2]), "hair_grey": grey,
-            "hair_lightness": float(hair @ np.array([0.2126, 0.7152, 0.0722])), "hair_dyed": float(identity["dye"] >= 0)}
+    out |= {
+        "hair_r": float(hair[0]),
+        "hair_g": float(hair[1]),
+        "hair_b": float(hair[2]),
+        "hair_grey": grey,
+        "hair_lightness": float(hair @ np.array([0.2126, 0.7152, 0.0722])),
+        "hair_dyed": float(identity["dye"] >= 0),
+    }
     out |= {k: scene.makeup[k] for k in _MAKEUP}
     out |= {f"light_{k}": scene.light[k] for k in _LIGHT}
     out |= {f"background_{k}": v for k, v in scene.background.items()}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from bench.annyfaces.compiled import jit
 from bench.annyfaces.light import illuminate, key_light, shadow_frame
-from bench.annyfaces.raster import JIT
 
 
-@njit(**JIT)
+@jit
 def draw_tubes(tubes, similarity, distance, side, shadow, look, depth, triangle, parts, painted):
     """Draw lit capsules.
 
@@ -55,8 +54,21 @@ def draw_tubes(tubes, similarity, distance, side, shadow, look, depth, triangle,
                 px = tubes[n, 0] + (tubes[n, 4] - tubes[n, 0]) * t + nx * radius
                 py = tubes[n, 1] + (tubes[n, 5] - tubes[n, 1]) * t + ny * radius
                 lit = key_light(px, py, z, shadow, frame, look, 0.012)
-                illuminate(nx, ny, nz, tubes[n, 8], tubes[n, 9], tubes[n, 10], tubes[n, 11], tubes[n, 12], lit, 0.85, 0.7,
-                           look, colour)
+                illuminate(
+                    nx,
+                    ny,
+                    nz,
+                    tubes[n, 8],
+                    tubes[n, 9],
+                    tubes[n, 10],
+                    tubes[n, 11],
+                    tubes[n, 12],
+                    lit,
+                    0.85,
+                    0.7,
+                    look,
+                    colour,
+                )
                 parts[row, column] = np.uint8(tubes[n, 13])
                 for c in range(3):
                     painted[row, column, c] = colour[c]

@@ -1,62 +1,30 @@
 """``bench check``: the contract of a method or metric, tried on four toy pictures in seconds.
 
 The same checks run in tests/contract over everything the registry finds. A check returns nothing when it holds and
-raises :class:`Broken` with the reason when it does not.
+raises :class:`bench.toy.Broken` with the reason when it does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bench import api, registry, weights
 from bench.errors import BenchError, UnknownName
+from bench.metric_checks import MetricChecks
 from bench.runner import check_shapes, image_seed, load_method
-from bench.seeds import seed_for
+from bench.toy import COUNT, TOY_SIDE, Broken, Outcome, toy_images
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.generator import SharedGenerator
 
-COUNT = 4
-TOY_SIDE = 64
 # Largest difference of a picture in [-1, 1] between computing images together and apart. Feed-forward networks differ
 # by the order of float32 additions alone; an optimisation feeds such differences back at every step.
 TOLERANCE = {"fast": 1e-4, "slow": 5e-3}
-
-
-class Broken(Exception):
-    """A clause of the contract that does not hold; the text is the reason."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One line of the table."""
-
-    check: str
-    passed: bool
-    reason: str = ""
-
-
-def toy_images(side: int = TOY_SIDE, count: int = COUNT, seed: int = 0) -> np.ndarray:
-    """(count, side, side, 3) uint8: soft colour gradients with a disc each; the same bytes everywhere."""
-    rows, columns = np.mgrid[0:side, 0:side] / (side - 1)
-    pictures = []
-    for n in range(count):
-        rng = np.random.default_rng(seed_for(seed, "toy image", n))
-        base, across, down, disc = (rng.uniform(-1, 1, 3) for _ in range(4))
-        centre, radius = rng.uniform(0.3, 0.7, 2), rng.uniform(0.15, 0.3)
-        inside = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < radius**2
-        picture = 0.5 + 0.25 * base + 0.2 * (columns[..., None] - 0.5) * across + 0.2 * (rows[..., None] - 0.5) * down
-        picture = np.where(inside[..., None], 0.5 + 0.4 * disc, picture)
-        pictures.append(np.floor(np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))
-    return np.stack(pictures)
 
 
 class MethodChecks:
@@ -220,94 +188,6 @@ class MethodChecks:
     @staticmethod
     def _gap(a: Tensor, b: Tensor) -> float:
         return float((a - b).abs().max())
-
-
-class MetricChecks:
-    """The contract of one metric."""
-
-    def __init__(self, root: Path, name: str):
-        self.name = name
-        self.cls = registry.metrics(root).load(name)
-        self.clean = toy_images()
-
-    def checks(self) -> dict[str, Callable[[], None]]:
-        common = {"documented": self.documented, "signature": self.signature, "complete": self.complete}
-        if issubclass(self.cls, api.RunMetric):
-            return {**common, "reads the run record": self.from_run}
-        return {
-            **common,
-            "one finite number per pair": self.shapes,
-            "identical pictures are ideal": self.identity,
-            "more noise is worse": self.monotone,
-            "deterministic": self.deterministic,
-            "independent of batch split": self.batch_split,
-        }
-
-    @cached_property
-    def metric(self) -> Any:
-        return self.cls("cpu")
-
-    def score(self, x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
-        from bench.scoring import score_batch
-
-        return np.array(score_batch(self.metric, self.name, x, x_hat))
-
-    def noisy(self, amount: float) -> np.ndarray:
-        rng = np.random.default_rng(seed_for(0, "toy noise"))
-        moved = self.clean + amount * rng.normal(size=self.clean.shape)
-        return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
-
-    def documented(self) -> None:
-        missing = [a for a in ("title", "source") if not getattr(self.cls, a)]
-        missing += [] if self.cls.__doc__ else ["docstring"]
-        if missing:
-            raise Broken(f"no {', '.join(missing)}")
-
-    def signature(self) -> None:
-        text = self.cls.signature(self.name)
-        if not text.startswith(f"{self.name}|{self.cls.version}|"):
-            raise Broken(f"signature {text!r} does not begin with id and version")
-
-    def complete(self) -> None:
-        if why := self.cls.missing():
-            raise Broken(f"it lacks something: {why}")
-
-    def shapes(self) -> None:
-        values = self.score(self.clean, self.noisy(20))
-        if values.shape != (COUNT,) or not np.isfinite(values).all():
-            raise Broken(f"got {values}")
-
-    def identity(self) -> None:
-        values = self.score(self.clean, self.clean.copy())
-        if not np.allclose(values, self.cls.ideal, rtol=0, atol=1e-6):
-            raise Broken(f"identical pictures give {values[0]:g}, ideal is {self.cls.ideal:g}")
-
-    def monotone(self) -> None:
-        means = [self.score(self.clean, self.noisy(amount)).mean() for amount in (4, 16, 48)]
-        ordered = means == sorted(means, reverse=self.cls.higher_is_better)
-        if not ordered:
-            raise Broken(f"noise of 4, 16, 48 levels gives {', '.join(f'{m:.4g}' for m in means)}")
-
-    def deterministic(self) -> None:
-        if not (self.score(self.clean, self.noisy(20)) == self.score(self.clean, self.noisy(20))).all():
-            raise Broken("a second call gives other numbers")
-
-    def batch_split(self) -> None:
-        together, noisy = self.score(self.clean, self.noisy(20)), self.noisy(20)
-        apart = np.concatenate([self.score(self.clean[n : n + 1], noisy[n : n + 1]) for n in range(COUNT)])
-        gap = np.abs(apart - together).max() / max(np.abs(together).max(), 1e-12)
-        if not gap <= 1e-5:
-            raise Broken(f"pairs scored one by one differ by {gap:.2g} (relative)")
-
-    def from_run(self) -> None:
-        value = self.cls().from_run({"run_id": "toy", "rate_floats": 7, "n": COUNT, "failures": {}, "config": {}})
-        if not np.isfinite(value):
-            raise Broken(f"got {value}")
-        try:
-            self.cls().from_run({})
-        except BenchError:
-            return
-        raise Broken("an empty record is accepted")
 
 
 def checks_of(root: Path, name: str) -> list[MethodChecks | MetricChecks]:

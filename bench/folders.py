@@ -19,13 +19,13 @@ from bench.manifest import (
     FolderSpec,
     ImageEntry,
     Manifest,
-    PreparedPaths,
     load_manifest,
     manifest_path,
     name_some,
     save_manifest,
 )
 from bench.pictures import convert_shard, list_pictures
+from bench.prepared import PreparedPaths
 from bench.rundir import read_json, write_json
 from bench.runid import check_id
 

@@ -13,7 +13,8 @@ import numpy as np
 from bench.api import DatasetInfo
 from bench.errors import DataError
 from bench.images import pixel_sha256, read_rgb, to_tensor
-from bench.manifest import Manifest, PreparedPaths, load_manifest
+from bench.manifest import Manifest, load_manifest
+from bench.prepared import PreparedPaths
 from bench.rundir import read_json
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
-"""Dataset manifests: which pictures, in which order, with which hashes. Owns every path under datasets/.
-
+"""Dataset manifests: which pictures, in which order, with which hashes.
 A manifest is ``datasets/<id>.yaml``. Its images stand in the file itself or, above ``INLINE`` of them, in a sidecar
-``<id>.csv``. Prepared data lies in ``datasets/prepared/<id>/`` (see :class:`PreparedPaths`).
+``<id>.csv``. Prepared data lies in ``datasets/prepared/<id>/`` (see bench/prepared.py).
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,53 +113,6 @@ class Manifest(BaseModel):
                 "--limit selects no image", got=limit, expected="1 or more", fix="give a positive --limit or none"
             )
         return self.ids[:limit]
-
-
-@dataclass(frozen=True)
-class PreparedPaths:
-    """Every path of a prepared dataset."""
-
-    folder: Path
-
-    @classmethod
-    def of(cls, root: Path, dataset_id: str) -> PreparedPaths:
-        return cls(Path(root) / "datasets" / "prepared" / dataset_id)
-
-    @property
-    def images(self) -> Path:
-        return self.folder / "images"
-
-    @property
-    def labels(self) -> Path:
-        return self.folder / "labels"
-
-    @property
-    def truth(self) -> Path:
-        return self.folder / "truth.parquet"
-
-    @property
-    def done(self) -> Path:
-        """Written last: a dataset without it is not prepared."""
-        return self.folder / "prepared.json"
-
-    @property
-    def parts(self) -> Path:
-        """Rows of a preparation in progress."""
-        return self.folder / "parts"
-
-    @property
-    def problems(self) -> Path:
-        """Every picture the last preparation complained about, one line each."""
-        return self.folder / "problems.csv"
-
-    def image(self, image_id: str) -> Path:
-        return self.images / f"{image_id}.png"
-
-    def label(self, image_id: str) -> Path:
-        return self.labels / f"{image_id}.png"
-
-    def counterfactual(self, image_id: str, attribute: str, degree: float) -> Path:
-        return self.folder / "counterfactual" / f"{attribute}_{degree:+g}" / f"{image_id}.png"
 
 
 def manifest_path(root: Path, dataset_id: str) -> Path:

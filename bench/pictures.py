@@ -17,7 +17,8 @@ import numpy as np
 from bench.engine import Shard, tick
 from bench.errors import DataError
 from bench.images import pixel_sha256, write_png
-from bench.manifest import FolderSpec, PreparedPaths, duplicates, name_some
+from bench.manifest import FolderSpec, duplicates, name_some
+from bench.prepared import PreparedPaths
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif"}
 CONVERTIBLE = ("1", "L", "LA", "P", "RGBA", "CMYK")  # modes that --convert accepts

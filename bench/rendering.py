@@ -1,9 +1,4 @@
-"""Preparing rendered datasets: what is missing is rendered, everything is verified against the manifest.
-
-Pictures are the same bytes wherever the same library versions compute the same floats. A processor that rounds a
-matrix product differently can move a few pixels by a level; such a picture has another hash but the same coarse
-colours. It is then accepted as *drifted*, counted and named in prepared.json, while any other difference is an error.
-"""
+"""Preparing rendered datasets: what is missing is rendered, everything is verified against the manifest."""
 
 from __future__ import annotations
 
@@ -17,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from bench.drift import coarse, drifted
 from bench.engine import Shard, Work, make_shards, map_shards, tick
 from bench.errors import BenchError, DataError
 from bench.images import atomic_write, file_sha256, pixel_sha256, read_rgb, write_error, write_png
-from bench.manifest import INLINE, ImageEntry, Manifest, PreparedPaths, load_manifest, name_some, save_manifest
+from bench.manifest import INLINE, ImageEntry, Manifest, load_manifest, name_some, save_manifest
+from bench.prepared import PreparedPaths
 from bench.provenance import files_sha256
 from bench.rundir import read_json, write_json
 
 BATCH = 16  # pictures rendered together
-FIELDS = 4  # coarse colours: FIELDS x FIELDS means
-DRIFT = 2  # levels by which a coarse colour may differ for the picture to count as the same
 
 
 @dataclass(frozen=True)
@@ -185,22 +180,6 @@ def _intact(job: RenderJob, image_id: str, row: dict[str, Any]) -> bool:
         return same and file_sha256(job.paths.label(image_id)) == row["label_sha256"]
     except (DataError, OSError):
         return False
-
-
-def coarse(image: np.ndarray) -> str:
-    """Mean colours of FIELDS x FIELDS fields as hex: (R, R, 3) uint8 -> 2 * FIELDS * FIELDS * 3 digits."""
-    height, width = image.shape[0] // FIELDS, image.shape[1] // FIELDS
-    trimmed = image[: height * FIELDS, : width * FIELDS].astype(np.float64)
-    means = trimmed.reshape(FIELDS, height, FIELDS, width, 3).mean((1, 3))
-    return np.floor(means + 0.5).astype(np.uint8).tobytes().hex()
-
-
-def drifted(a: str | None, b: str | None) -> bool:
-    """True when two coarse descriptions are close enough to be the same picture rounded differently."""
-    if not a or not b or len(a) != len(b):
-        return False
-    first, second = (np.frombuffer(bytes.fromhex(text), np.uint8).astype(int) for text in (a, b))
-    return bool(np.abs(first - second).max() <= DRIFT)
 
 
 def _finish(

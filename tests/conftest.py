@@ -103,11 +103,11 @@ def build_project(root: Path) -> Path:
     import numpy as np
     from PIL import Image
 
-    from bench.checks import toy_images
     from bench.config import load_config
     from bench.folders import FolderRequest
     from bench.generator import SharedGenerator, save_generator
     from bench.prepare import prepare
+    from bench.toy import toy_images
 
     for name in ("profiles", "datasets", "methods", "weights", "pictures"):
         (root / name).mkdir(parents=True)

@@ -11,7 +11,8 @@ from bench import registry, weights
 from bench.cli.common import ProfileName, Root, examples, open_project, wide_console
 from bench.config import Config
 from bench.errors import BenchError, UnknownName
-from bench.manifest import PreparedPaths, dataset_ids, load_manifest
+from bench.manifest import dataset_ids, load_manifest
+from bench.prepared import PreparedPaths
 
 KINDS = ("methods", "metrics", "datasets", "weights", "ablations", "profiles")
 

@@ -12,7 +12,8 @@ from bench.cli import common
 from bench.cli.common import examples, open_project, progress, say, show
 from bench.errors import BenchError
 from bench.folders import FolderRequest
-from bench.manifest import PreparedPaths, load_manifest, manifest_path, name_some
+from bench.manifest import load_manifest, manifest_path, name_some
+from bench.prepared import PreparedPaths
 
 
 def register(app: typer.Typer) -> None:

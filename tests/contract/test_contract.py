@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bench import registry
-from bench.checks import MethodChecks, MetricChecks, run_checks
+from bench.checks import MethodChecks, run_checks
+from bench.metric_checks import MetricChecks
 
 ROOT = Path(__file__).parents[2]
 

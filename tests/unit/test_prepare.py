@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.checks import toy_images
 from bench.config import load_config
 from bench.errors import BenchError, DataError, UnknownName
 from bench.folders import FolderRequest
@@ -14,6 +13,7 @@ from bench.loading import PreparedDataset
 from bench.manifest import load_manifest
 from bench.pictures import load_square
 from bench.prepare import prepare
+from bench.toy import toy_images
 
 
 @pytest.fixture

@@ -10,11 +10,13 @@ import yaml
 
 from bench import rendering
 from bench.config import load_config
+from bench.drift import coarse, drifted
 from bench.errors import BenchError, DataError, UnknownName
 from bench.images import read_rgb, write_png
 from bench.loading import PreparedDataset
-from bench.manifest import PreparedPaths, load_manifest
+from bench.manifest import load_manifest
 from bench.prepare import counterfactual, counterfactuals, prepare
+from bench.prepared import PreparedPaths
 
 COUNT = 20
 
@@ -232,7 +234,7 @@ def test_counterfactuals_that_cannot_be(drawn):
 def test_coarse_colours():
     image = np.zeros((32, 32, 3), np.uint8)
     image[:8, :8] = 100
-    assert rendering.coarse(image)[:6] == "646464" and len(rendering.coarse(image)) == 96
-    assert rendering.drifted(rendering.coarse(image), rendering.coarse(image + 2))
-    assert not rendering.drifted(rendering.coarse(image), rendering.coarse(image + 3))
-    assert not rendering.drifted(None, rendering.coarse(image))
+    assert coarse(image)[:6] == "646464" and len(coarse(image)) == 96
+    assert drifted(coarse(image), coarse(image + 2))
+    assert not drifted(coarse(image), coarse(image + 3))
+    assert not drifted(None, coarse(image))

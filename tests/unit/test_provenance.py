@@ -1,0 +1,85 @@
+"""Records: facts that fix numbers are stable; those of the machine name no one."""
+
+import getpass
+import json
+import platform
+import subprocess
+
+import pytest
+import torch
+
+from bench import device, provenance
+from bench.errors import BenchError
+
+
+def test_versions_name_what_moves_numbers():
+    found = provenance.versions()
+    assert found["python"] == platform.python_version() and found["torch"] == torch.__version__.split("+")[0]
+
+
+def test_code_hash_sees_names_and_contents(tmp_path):
+    (tmp_path / "a.py").write_text("x = 1")
+    one = provenance.code_sha256([tmp_path / "a.py"])
+    assert one == provenance.code_sha256([tmp_path / "a.py"]) != provenance.code_sha256()
+    (tmp_path / "a.py").write_text("x = 2")
+    assert provenance.code_sha256([tmp_path / "a.py"]) != one
+
+
+def test_machine_is_described_without_its_name():
+    text = json.dumps(provenance.machine())
+    assert provenance.cpu_name() in text and platform.node() not in text.replace(provenance.cpu_name(), "")
+    assert len(getpass.getuser()) < 3 or getpass.getuser() not in provenance.machine_id()
+    assert provenance.machine_id() == provenance.machine_id().lower() and " " not in provenance.machine_id()
+
+
+def test_git_revision(tmp_path):
+    assert provenance.git_revision(tmp_path) == {"revision": None, "dirty": False}
+
+    def git(*args):
+        subprocess.run(["git", "-C", str(tmp_path), *args], check=True, capture_output=True)
+
+    git("init", "-q")
+    (tmp_path / "a").write_text("1")
+    git("add", "a")
+    git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-m", "x")
+    clean = provenance.git_revision(tmp_path)
+    assert len(clean["revision"]) == 40 and clean["dirty"] is False
+    (tmp_path / "a").write_text("2")
+    assert provenance.git_revision(tmp_path) == {**clean, "dirty": True}
+
+
+def test_record_has_its_parts(tmp_path):
+    found = provenance.record(tmp_path, "run", provenance.now(), 1.23456, run_id="a-b")
+    assert found["seconds"] == 1.235 and found["run_id"] == "a-b"
+    assert {"verb", "started", "git", "machine", "versions"} <= found.keys()
+    assert found["started"].endswith("+00:00")
+
+
+def test_ids_hash_sees_order():
+    assert provenance.ids_sha256(["a", "b"]) != provenance.ids_sha256(["b", "a"]) != provenance.ids_sha256(["ba"])
+
+
+def test_devices():
+    assert device.resolve_device("cpu").type == "cpu"
+    assert device.resolve_device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(BenchError, match="unknown device 'tpu'"):
+        device.resolve_device("tpu")
+
+
+def test_engines_of_devices():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert device.engine_for(cpu, "processes", asked=False) == "processes"
+    assert device.engine_for(cuda, "processes", asked=False) == "serial"
+    assert device.engine_for(cuda, "serial", asked=True) == "serial"
+    with pytest.raises(BenchError, match="does not run on cuda"):
+        device.engine_for(cuda, "processes", asked=True)
+
+
+def test_autocast():
+    x = torch.ones(2, 2)
+    with device.autocast(torch.device("cpu"), "bf16"):
+        assert (x @ x).dtype == torch.bfloat16
+    with device.autocast(torch.device("cpu"), "fp32"):
+        assert (x @ x).dtype == torch.float32
+    with pytest.raises(BenchError, match="unknown precision"):
+        device.autocast(torch.device("cpu"), "fp16")

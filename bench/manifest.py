@@ -1,4 +1,5 @@
 """Dataset manifests: which pictures, in which order, with which hashes.
+
 A manifest is ``datasets/<id>.yaml``. Its images stand in the file itself or, above ``INLINE`` of them, in a sidecar
 ``<id>.csv``. Prepared data lies in ``datasets/prepared/<id>/`` (see bench/prepared.py).
 """

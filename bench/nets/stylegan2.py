@@ -256,7 +256,11 @@ class Discriminator(nn.Module):
         Raises:
             ShapeError: B above 4 is not a multiple of 4, or pictures of another size.
         """
-        x = self.final_conv(self._with_spread(self.features(x)), self.impl)
+        return self.judge(self.features(x))
+
+    def judge(self, features: Tensor) -> Tensor:
+        """(B, C, 4, 4) result of :meth:`features` -> (B, 1) logits."""
+        x = self.final_conv(self._with_spread(features), self.impl)
         return self.final_linear(x.flatten(1))
 
     def _with_spread(self, x: Tensor) -> Tensor:

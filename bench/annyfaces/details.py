@@ -165,7 +165,7 @@ def _hand(out: Extras, model, scene, posed: Posed, d: dict) -> None:
     """Fingers and palm over cheek, chin, mouth or brow, in the person's own skin."""
     u, at = d["u"], anchors(model)
     spot = ("cheek_right", "cheek_left", "chin", "mouth", "brow_right", "brow_left")[int(u[0] * 6) % 6]
-    target = posed.points[at[spot]] + np.array([0.012 * (u[1] - 0.5), 0.010 * (u[2] - 0.5), 0.012])
+    target = posed.anchor[at[spot]] + np.array([0.012 * (u[1] - 0.5), 0.010 * (u[2] - 0.5), 0.012])
     side = -1.0 if "right" in spot or (not spot.endswith("left") and u[3] < 0.5) else 1.0
     angle = side * (0.15 + 0.75 * u[4])  # fingers point up and inwards, the arm comes from below
     up = np.array([-np.sin(angle), np.cos(angle), 0.0])
@@ -212,7 +212,7 @@ def _object(out: Extras, model, scene, posed: Posed, d: dict) -> None:
     """Something held or flying before the face: microphone, ball, lollipop, phone, cup, pencil."""
     u, at = d["u"], anchors(model)
     kind = int(u[0] * 6) % 6
-    spot = posed.points[at[("mouth", "chin", "cheek_left", "cheek_right", "nose")[int(u[1] * 5) % 5]]]
+    spot = posed.anchor[at[("mouth", "chin", "cheek_left", "cheek_right", "nose")[int(u[1] * 5) % 5]]]
     at_face = spot + np.array([0.03 * (u[2] - 0.5), 0.02 * (u[3] - 0.7), 0.035])
     colour, side = C.hsv(u[4], 0.75, 0.35 + 0.6 * u[5]), 1.0 if u[6] > 0.5 else -1.0
     dark = C.linear((0.13, 0.13, 0.14))

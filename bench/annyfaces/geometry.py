@@ -10,6 +10,7 @@ from bench.annyfaces import model as M
 from bench.annyfaces.compiled import jit
 from bench.annyfaces.extract import dense_keys
 from bench.annyfaces.landmarks import landmark_vertices
+from bench.annyfaces.scene import Scene
 
 DISTANCE = 1.35  # metres from the camera to the point midway between the eyes: a portrait lens
 QUANTUM = 1e-7  # vertices are rounded to this, so that last-bit differences between machines vanish
@@ -41,6 +42,9 @@ class Posed:
         origin: (3,) rest-space origin that was subtracted.
         similarity: (2, 3) maps (x / distance, -y / distance) to picture coordinates in units of the picture's side.
         eyes: (2, 3) centres of the left and the right eye ball, camera space.
+        landmarks: (68, 2) in units of the picture's side.
+        anchor: (V, 3) camera space, with the expression the camera follows: hands and objects are placed by it, so
+            that an edited expression moves neither.
     """
 
     rest: np.ndarray
@@ -50,6 +54,7 @@ class Posed:
     similarity: np.ndarray
     eyes: np.ndarray
     landmarks: np.ndarray
+    anchor: np.ndarray
 
     def project(self, points: np.ndarray, side: float) -> np.ndarray:
         """Camera-space (n, 3) -> (n, 3) screen x, y in units of picture side / ``side``, and 1/distance."""
@@ -243,7 +248,7 @@ def _turned_flat(points: np.ndarray) -> np.ndarray:
     return np.stack([flat[:, 0], -flat[:, 1]], axis=1)
 
 
-def pose(model: M.HeadModel, scene) -> Posed:
+def pose(model: M.HeadModel, scene: Scene) -> Posed:
     """Vertices, normals and camera of a scene. The camera follows ``scene.camera_expression`` where an edit set it."""
     rest = rest_vertices(model, scene.identity, scene.age_years, scene.expression)
     turn = rotation(scene.pose["yaw"], scene.pose["pitch"], scene.pose["roll"])
@@ -255,12 +260,5 @@ def pose(model: M.HeadModel, scene) -> Posed:
         camera = np.round(other @ turn.T / QUANTUM) * QUANTUM
     similarity = ffhq_similarity(_turned_flat(camera[marks]))
     eyes = np.stack([_centre(rest[v]) @ turn.T for v in eye_vertices(model)])
-    return Posed(
-        rest,
-        points,
-        vertex_normals(points, model.faces),
-        turn,
-        similarity,
-        eyes,
-        project(points[marks], similarity, 1.0)[:, :2],
-    )
+    marked = project(points[marks], similarity, 1.0)[:, :2]
+    return Posed(rest, points, vertex_normals(points, model.faces), turn, similarity, eyes, marked, camera)

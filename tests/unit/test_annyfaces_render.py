@@ -132,6 +132,15 @@ def test_smile_edit_leaves_background_and_details_alone(renderer):
     assert before.factors["camera_xx"] == after.factors["camera_xx"]
 
 
+def test_hands_and_objects_stay_when_the_mouth_moves(renderer):
+    scene = sample_scene("test", 0, 0)
+    for kind, place in (("hand", 0.5), ("object", 0.1)):
+        scene.details = [{"kind": kind, "seed": 1, "u": [place, 0.05, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]}]
+        before, after = renderer.render([scene, edit_scene(scene, "mouth_open", 1.0)])
+        held = before.labels == P.OCCLUDER
+        assert held.sum() > 100 and (after.labels[held] == P.OCCLUDER).mean() > 0.97
+
+
 def test_closed_eyes_hide_the_eyes_and_open_mouth_shows_its_inside(clean, renderer):
     scene = clean[0][1]
     scene.expression["mouth_open"] = 0.0

@@ -42,6 +42,9 @@ class Phase(_Strict):
     r1_every: Positive = 16
     path: Weight = 0.0
     path_every: Positive = 8
+    norm_images: int = Field(
+        6000, ge=0, description="the encoder's batch norms use batch statistics for so many images"
+    )
     mixing: float = Field(0.5, ge=0, le=1, description="probability of style mixing in samples")
     ema_images: Positive = Field(5000, description="half-life of the averaged weights, in images")
 

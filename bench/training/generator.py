@@ -46,7 +46,7 @@ class Networks(nn.Module):
         take_over(self.average_generator, self.generator)
         take_over(self.average_encoder, self.encoder)
         self.average_generator.requires_grad_(False)
-        self.average_encoder.requires_grad_(False)
+        self.average_encoder.requires_grad_(False).eval()
         for net in (self.encoder, self.average_encoder, self.discriminator):
             net.to(memory_format=torch.channels_last)
 
@@ -167,6 +167,7 @@ class GeneratorTraining:
     def step(self) -> dict[str, float]:
         """Draw one batch, update every network; returns the losses as floats."""
         phase, report = self.phase, {}
+        self.nets.encoder.train(self.phase_position < phase.norm_images)
         for optimizer in (self.optimizer, self.optimizer_d):
             for group in optimizer.param_groups:
                 group["lr"] = self._learning_rate() * group.get("factor", 1.0)

@@ -6,21 +6,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+MOMENTUM = 0.03  # of running statistics: about the last 30 batches
+
+
+def _conv(cin: int, cout: int, kernel_size: int = 3) -> nn.Sequential:
+    conv = nn.Conv2d(cin, cout, kernel_size, padding=kernel_size // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(cout, momentum=MOMENTUM))
+
 
 class _Down(nn.Module):
     """Residual block that halves the side."""
 
     def __init__(self, cin: int, cout: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(cin, cin, 3, padding=1)
-        self.conv2 = nn.Conv2d(cin, cout, 3, padding=1)
-        self.skip = nn.Conv2d(cin, cout, 1, bias=False)
+        self.conv1, self.conv2, self.skip = _conv(cin, cin), _conv(cin, cout), _conv(cin, cout, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, cin, H, W) -> (B, cout, H/2, W/2)."""
         y = F.leaky_relu(self.conv1(x), 0.2)
-        y = F.leaky_relu(self.conv2(F.avg_pool2d(y, 2)), 0.2)
-        return (y + self.skip(F.avg_pool2d(x, 2))) * 0.7071
+        return F.leaky_relu(self.conv2(F.avg_pool2d(y, 2)) + self.skip(F.avg_pool2d(x, 2)), 0.2)
 
 
 class ScaffoldEncoder(nn.Module):
@@ -31,25 +35,33 @@ class ScaffoldEncoder(nn.Module):
         style_dim: length of a code.
         channels: side -> width, as for the generator.
 
-    Blocks are named by their input side, so a grown encoder takes over all smaller ones by name.
+    Blocks are named by their input side, so a grown encoder takes over all smaller ones by name. Batch norms use batch
+    statistics at the start of a phase and their running ones afterwards: in small batches the statistics are noise that
+    a code cannot carry detail through.
     """
 
     def __init__(self, resolution: int, style_dim: int, channels: dict[int, int]):
         super().__init__()
         self.resolution = resolution
-        self.stem = nn.ModuleDict({str(resolution): nn.Conv2d(3, channels[resolution], 3, padding=1)})
+        self.stem = nn.ModuleDict({str(resolution): _conv(3, channels[resolution])})
         sides = [resolution >> i for i in range(resolution.bit_length()) if resolution >> i > 4]
         self.blocks = nn.ModuleDict({str(r): _Down(channels[r], channels[r // 2]) for r in sides})
         self.order = [str(r) for r in sides]
-        self.hidden = nn.Linear(channels[4] * 16, 4 * style_dim)
+        self.hidden = nn.Sequential(
+            nn.Linear(channels[4] * 16, 4 * style_dim, bias=False),
+            nn.BatchNorm1d(4 * style_dim, momentum=MOMENTUM),
+            nn.LeakyReLU(0.2),
+        )
         self.out = nn.Linear(4 * style_dim, style_dim)
+        # Codes of zero mean and unit variance by construction: the generator sees strong styles from the first step.
+        self.norm = nn.BatchNorm1d(style_dim, affine=False, momentum=MOMENTUM)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, R, R) in [-1, 1] -> (B, D)."""
         y = F.leaky_relu(self.stem[str(self.resolution)](x), 0.2)
         for side in self.order:
             y = self.blocks[side](y)
-        return self.out(F.leaky_relu(self.hidden(y.flatten(1)), 0.2))
+        return self.norm(self.out(self.hidden(y.flatten(1))).float())
 
 
 class LatentCritic(nn.Module):

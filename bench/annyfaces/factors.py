@@ -45,7 +45,8 @@ def between(r: np.random.Generator, low: float, high: float) -> float:
 def pick(r: np.random.Generator, items, weights=None):
     """One of ``items``, by ``weights`` (need not sum to one)."""
     w = np.ones(len(items)) if weights is None else np.asarray(weights, np.float64)
-    return items[int(min(np.searchsorted(np.cumsum(w / w.sum()), r.random(), side="right"), len(items) - 1))]
+    place = int(np.searchsorted(np.cumsum(w / w.sum()), r.random(), side="right"))
+    return items[min(place, len(items) - 1)]
 
 
 def sample_identity(r: np.random.Generator, name: str) -> dict:

@@ -85,7 +85,19 @@ def scalp(model: M.HeadModel) -> Scalp:
         beards = _scatter(generator, p, outer[bearded], BEARD_STRANDS)
         skull = np.unique(outer)
         skull = skull[(p[skull, 1] > 0.02) & (p[skull, 2] < -0.02)]
-        _CACHE[id(model)] = Scalp(*hairs, *beards, *_grid(p, outer), skull, p[skull].mean(axis=0))
+        corners, weights = _grid(p, outer)
+        _CACHE[id(model)] = Scalp(
+            corners=hairs[0],
+            weights=hairs[1],
+            canon=hairs[2],
+            beard_corners=beards[0],
+            beard_weights=beards[1],
+            beard_canon=beards[2],
+            grid_corners=corners,
+            grid_weights=weights,
+            skull=skull,
+            skull_mean=p[skull].mean(axis=0),
+        )
     return _CACHE[id(model)]
 
 

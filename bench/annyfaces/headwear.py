@@ -6,7 +6,6 @@ import numpy as np
 
 from bench.annyfaces import colours as C
 from bench.annyfaces import hair as H
-from bench.annyfaces import labels as P
 from bench.annyfaces.geometry import Posed, vertex_normals
 from bench.annyfaces.look import detail
 from bench.annyfaces.scene import Scene
@@ -100,10 +99,8 @@ def _brim(edge: np.ndarray, centre: np.ndarray, all_round: bool, u: list, colour
     out /= np.linalg.norm(out, axis=1, keepdims=True)
     drop = np.array([0.0, -0.35 if all_round else -0.30, 0.0])
     rows = [edge + (out + drop * t) * (reach * t)[:, None] for t in (0.0, 0.5, 1.0)]
-    if all_round:
-        faces = _lattice(3, ROUND, True)
-    else:
-        faces = _lattice(3, ROUND, True)
+    faces = _lattice(3, ROUND, True)
+    if not all_round:
         faces = faces[(reach[faces % ROUND] > 1e-3).any(axis=1)]
     return np.concatenate(rows), _own(3, 30, 1), faces, (*(colour * (0.75 if u[6] < 0.6 else 0.45)), 0.15, 0.0)
 
@@ -118,15 +115,12 @@ def _gather(pieces, posed: Posed):
         things.append(thing)
         base += len(p)
     rest = np.round(np.concatenate(points) @ posed.rotation.T, 7)
-    faces = np.concatenate(faces).astype(np.int32)
+    joined = np.concatenate(faces).astype(np.int32)
     return (
         rest,
-        vertex_normals(rest, faces),
+        vertex_normals(rest, joined),
         np.concatenate(own),
-        faces,
+        joined,
         np.concatenate(row),
         np.asarray(things, np.float64),
     )
-
-
-LABEL = P.HAT

@@ -159,8 +159,8 @@ class Renderer:
 
     def _overlays(self, scene, posed, screen, extras, look, buffers) -> None:
         """Eyelashes, lenses, reflections: see-through things, over the finished picture."""
-        lash = np.full(3, 0.012)
-        for kind, alpha in ((M.LASH_UPPER, 0.45 + 0.5 * look[K.LASHES]), (M.LASH_LOWER, 0.30 * look[K.LASHES])):
+        lash, mascara = np.full(3, 0.012), look[K.INDEX["lashes"]]
+        for kind, alpha in ((M.LASH_UPPER, 0.45 + 0.5 * mascara), (M.LASH_LOWER, 0.30 * mascara)):
             blend_glass(screen, self.lashes[kind], lash, alpha, buffers.depth, buffers.parts, 255, buffers.painted)
         for points, faces, colour, alpha, part in extras.glass:
             flat, rgb = posed.project(points, self.side), np.asarray(colour, np.float64)

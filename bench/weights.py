@@ -199,7 +199,8 @@ def parse(data: bytes, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         meta = json.loads(header.get("__metadata__", {}).get(FORMAT_KEY, "{}"))
     except (safetensors.SafetensorError, ValueError) as error:
         raise WeightsError(f"{what} cannot be read", got=str(error), expected="a safetensors file") from None
-    return {k: v.to(torch.float32) if v.dtype == torch.float16 else v for k, v in tensors.items()}, meta
+    wide = {k: v.to(torch.float32) if v.dtype == torch.float16 else v for k, v in sorted(tensors.items())}
+    return wide, meta
 
 
 def save(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], half: bool = True) -> str:

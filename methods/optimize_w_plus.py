@@ -15,8 +15,8 @@ from bench.nets.perceptual import STAGES, PerceptualDistance
 class Method(api.Method):
     """Adam on the codes of all layers, from the mean code, on squared error and a perceptual distance.
 
-    The pictures of a batch share each forward and backward pass but nothing else: the loss is a sum over pictures and Adam
-    works number by number, so every picture takes the steps it would take alone.
+    The pictures of a batch share each forward and backward pass but nothing else: the loss is a sum over pictures and
+    Adam works number by number, so every picture takes the steps it would take alone.
 
     Differs from the source in what a CPU can pay: fewer steps with a larger, scheduled rate, features of
     EfficientNet-Lite0 instead of VGG-16. Rates are in units of the spread of W, so they carry over between generators.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,8 @@ class PixelNorm(nn.Module):
 
 class Blur(nn.Module):
     """Holds a low-pass kernel under its published name; the operators apply it."""
+
+    kernel: Tensor
 
     def __init__(self, gain: float = 1.0):
         super().__init__()
@@ -136,8 +139,8 @@ class EqualConv2d(nn.Module):
         self.scale = 1 / math.sqrt(channels_in * kernel_size**2)
 
 
-class ConvLayer(nn.Sequential):
-    """[blur,] convolution [, activation]: the discriminator's layer, numbered as published.
+class ConvLayer(nn.ModuleList):
+    """[blur,] convolution [, activation]: the discriminator's layer, its parts numbered as published.
 
     Args:
         down: halve the side: blur, then stride 2.
@@ -151,35 +154,31 @@ class ConvLayer(nn.Sequential):
         parts.append(EqualConv2d(channels_in, channels_out, kernel_size))
         if activate:
             parts.append(_Bias(channels_out))
-        super().__init__(*parts)
+        super().__init__(parts)
         self.down, self.activate = down, activate
         # 4 taps need 3 zeros; the convolution that follows takes kernel_size - 1 more and has no padding of its own.
         self.pad = (kernel_size + 2) // 2 if down else kernel_size // 2
 
     def forward(self, x: Tensor, impl: str, gain: float = 1.0) -> Tensor:
         """(B, I, H, W) -> (B, O, H, W) or half the side; the result is multiplied by ``gain``."""
-        conv: EqualConv2d = self[int(self.down)]
-        if impl == "ref":
-            return self._ref(x, conv, gain)
-        total = gain * (
-            ops.GAIN if self.activate else 1.0
-        )  # leaky ReLU is positively homogeneous: the gain goes before it
-        weight = (conv.weight * (conv.scale * total)).contiguous(memory_format=torch.channels_last)
-        bias = self[-1].bias * total if self.activate else None
-        if self.down:
-            y = ops.down_conv_fast(x, weight, self[0].kernel, self.pad, bias)
-        else:
-            y = F.conv2d(x, weight, bias, padding=self.pad)
-        return F.leaky_relu_(y, ops.SLOPE) if self.activate else y
-
-    def _ref(self, x: Tensor, conv: EqualConv2d, gain: float) -> Tensor:
+        conv, last = cast(EqualConv2d, self[int(self.down)]), cast(_Bias, self[-1])
+        kernel = cast(Blur, self[0]).kernel if self.down else None
         weight = conv.weight * conv.scale
-        y = (
-            ops.down_conv_ref(x, weight, self[0].kernel, self.pad)
-            if self.down
-            else F.conv2d(x, weight, padding=self.pad)
-        )
-        return (ops.bias_leaky(y, self[-1].bias) if self.activate else y) * gain
+        if impl == "ref":
+            y = (
+                F.conv2d(x, weight, padding=self.pad)
+                if kernel is None
+                else ops.down_conv_ref(x, weight, kernel, self.pad)
+            )
+            return (ops.bias_leaky(y, last.bias) if self.activate else y) * gain
+        gain *= ops.GAIN if self.activate else 1.0  # leaky ReLU is positively homogeneous: the gain can go before it
+        weight = (weight * gain).contiguous(memory_format=torch.channels_last)
+        bias = last.bias * gain if self.activate else None
+        if kernel is None:
+            y = F.conv2d(x, weight, bias, padding=self.pad)
+        else:
+            y = ops.down_conv_fast(x, weight, kernel, self.pad, bias)
+        return F.leaky_relu_(y, ops.SLOPE) if self.activate else y
 
 
 class ResBlock(nn.Module):

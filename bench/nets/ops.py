@@ -136,7 +136,8 @@ def demodulation(weight: Tensor, style: Tensor) -> Tensor:
 
     ``sum_{i,k} (w s_i)^2 = sum_i s_i^2 sum_k w^2``: one small matrix product.
     """
-    return torch.rsqrt(style.square() @ weight.square().sum((2, 3)).T + 1e-8)
+    with torch.autocast(style.device.type, enabled=False):
+        return torch.rsqrt(style.square() @ weight.square().sum((2, 3)).T + 1e-8)
 
 
 def convolve_up(x: Tensor, weight: Tensor, blur: Tensor) -> Tensor:

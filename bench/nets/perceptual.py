@@ -7,8 +7,9 @@ learned heads (Zhang et al. 2018), on another network: it is not LPIPS and its n
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,9 @@ class PerceptualDistance(nn.Module):
     Args:
         stages: blocks of the network whose outputs are compared; the network ends after the last, so shallow is cheap.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, stages: Sequence[int] = STAGES):
         super().__init__()
@@ -123,7 +127,7 @@ def _pretrained_blocks() -> nn.ModuleList:
 class _Block(nn.Module):
     """Inverted bottleneck of the package's network with its batch norms folded."""
 
-    def __init__(self, block: nn.Module, fuse):
+    def __init__(self, block: Any, fuse: Callable[[Any, Any], nn.Module]):
         super().__init__()
         layers: list[nn.Module] = []
         if hasattr(block, "_expand_conv"):

@@ -148,7 +148,7 @@ class Generator(nn.Module):
         kept: dict[int, Tensor] = {}
         w = w_plus.unbind(1)
         x = self.input.input.expand(len(w_plus), -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        skip = None
+        skip: Tensor | None = None
         for layer, conv in enumerate([self.conv1, *self.convs]):
             x = conv(x, w[layer], maps[layer], self.impl)
             if layer in hooks:
@@ -158,6 +158,7 @@ class Generator(nn.Module):
             if layer % 2 == 0:
                 to_rgb = self.to_rgbs[layer // 2 - 1] if layer else self.to_rgb1
                 skip = to_rgb(x, w[layer + 1], skip, self.impl)
+        assert skip is not None  # layer 0 has colours
         return skip if return_features is None else (skip, {k: kept[i] for k, i in wanted.items()})
 
     forward = synthesize  # wrappers such as DistributedDataParallel call forward
@@ -223,7 +224,7 @@ class Discriminator(nn.Module):
         size, channel_multiplier, channels, impl: as :class:`Generator`; ``channels`` counts features at each side.
     """
 
-    group, std_channels = 4, 1
+    group = 4
 
     def __init__(
         self, size: int, channel_multiplier: int = 2, channels: Mapping[int, int] | None = None, impl: str = "fast"
@@ -236,7 +237,7 @@ class Discriminator(nn.Module):
         blocks = [ResBlock(a, b) for a, b in zip(widths, widths[1:], strict=False)]
         self.convs = nn.Sequential(ConvLayer(3, widths[0], 1), *blocks)
         last = widths[-1]
-        self.final_conv = ConvLayer(last + self.std_channels, last, 3)
+        self.final_conv = ConvLayer(last + 1, last, 3)  # one channel more: the spread
         self.final_linear = nn.Sequential(EqualLinear(last * 16, last, activate=True), EqualLinear(last, 1))
 
     def features(self, x: Tensor) -> Tensor:
@@ -259,25 +260,21 @@ class Discriminator(nn.Module):
         return self.judge(self.features(x))
 
     def judge(self, features: Tensor) -> Tensor:
-        """(B, C, 4, 4) result of :meth:`features` -> (B, 1) logits."""
-        x = self.final_conv(self._with_spread(features), self.impl)
-        return self.final_linear(x.flatten(1))
+        """(B, C, 4, 4) result of :meth:`features` -> (B, 1) logits, in full precision even under autocast."""
+        with torch.autocast(features.device.type, enabled=False):
+            x = self._with_spread(features.to(next(self.parameters()).dtype))
+            return self.final_linear(self.final_conv(x, self.impl).flatten(1))
 
     def _with_spread(self, x: Tensor) -> Tensor:
         """Append the groups' mean standard deviation as a channel: (B, C, 4, 4) -> (B, C + 1, 4, 4)."""
         b, c, h, w = x.shape
         group = min(b, self.group)
         if b % group:
-            raise ShapeError(
-                "discriminator batch cannot be grouped", got=b, expected=f"up to {self.group} or a multiple of it"
-            )
-        with torch.autocast(x.device.type, enabled=False):
-            y = x.to(self.final_linear[1].weight.dtype).reshape(
-                group, b // group, self.std_channels, c // self.std_channels, h, w
-            )
-            spread = torch.sqrt(y.var(0, unbiased=False) + 1e-8).mean((2, 3, 4))
-        spread = spread.repeat(group, 1)[:, :, None, None].expand(-1, -1, h, w)
-        return torch.cat([x, spread.to(x.dtype)], 1)
+            allowed = f"up to {self.group} or a multiple of it"
+            raise ShapeError("discriminator batch cannot be grouped", got=b, expected=allowed)
+        deviation = torch.sqrt(x.reshape(group, b // group, c, h, w).var(0, unbiased=False) + 1e-8)
+        spread = deviation.mean((1, 2, 3)).repeat(group)
+        return torch.cat([x, spread[:, None, None, None].expand(-1, -1, h, w)], 1)
 
 
 def parameter_count(net: nn.Module) -> int:

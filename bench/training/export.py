@@ -22,7 +22,7 @@ from bench.training import checkpoint, evaluate
 from bench.training.config import GeneratorConfig, read_config
 from bench.training.data import PackedImages
 from bench.training.generator import GeneratorTraining, split_rows
-from bench.training.run_generator import load_data, part_table, shared
+from bench.training.run_generator import averaged_encoder, load_data, part_table, shared
 
 PROBES = ("smile", "age_years", "yaw", "gender", "mouth_open", "eyes_closed", "skin_tone", "beard")
 FRECHET_IMAGES = 3000
@@ -52,7 +52,7 @@ def main(config_path: Path, root: Path) -> list[Path]:
             fix="go on with `bench train generator --resume`",
         )
     measured = measure(training, config, truth, train, train_rows, data.subset(held_rows), held_rows)
-    pictures = evaluate.sheets(shared(training), training.nets.average_encoder, data.subset(held_rows), config.seed)
+    pictures = evaluate.sheets(shared(training), averaged_encoder(training), data.subset(held_rows), config.seed)
     written = []
     for name, sheet in pictures.items():
         written.append(folder / "figures" / f"{name}.png")
@@ -76,7 +76,7 @@ def measure(
     held_rows: np.ndarray,
 ) -> dict[str, Any]:
     """All validation numbers of the card."""
-    generator, encoder = shared(training), training.nets.average_encoder
+    generator, encoder = shared(training), averaged_encoder(training)
     features = evaluate.PooledFeatures()
     half = min(FRECHET_IMAGES, len(train.ids) // 2)
 

@@ -146,7 +146,8 @@ class GeneratorTraining:
         drawing = [p for name, p in nets.generator.named_parameters() if not name.startswith("style.")]
         betas = (0.0 if phase.adversarial else 0.5, 0.99)
         groups = [
-            {"params": [*drawing, *nets.encoder.parameters()], "factor": 1.0},
+            {"params": drawing, "factor": 1.0},
+            {"params": list(nets.encoder.parameters()), "factor": phase.encoder_lr},
             {"params": mapping, "factor": phase.mapping_lr},
         ]
         self.optimizer = torch.optim.Adam(groups, phase.lr, betas)
@@ -167,7 +168,7 @@ class GeneratorTraining:
     def step(self) -> dict[str, float]:
         """Draw one batch, update every network; returns the losses as floats."""
         phase, report = self.phase, {}
-        self.nets.encoder.train(self.phase_position < phase.norm_images)
+        self.nets.encoder.norm.young = self.phase_position < phase.norm_images
         for optimizer in (self.optimizer, self.optimizer_d):
             for group in optimizer.param_groups:
                 group["lr"] = self._learning_rate() * group.get("factor", 1.0)

@@ -22,6 +22,7 @@ from bench.training.config import GeneratorConfig, read_config
 from bench.training.data import PackedImages, pack
 from bench.training.generator import GeneratorTraining, batches, split_rows, throughput
 from bench.training.log import CurveLog
+from bench.training.scaffold import ScaffoldEncoder
 
 
 def main(
@@ -172,10 +173,18 @@ def shared(training: GeneratorTraining, averaged: bool = True) -> SharedGenerato
     return SharedGenerator(net, average, training.config.domain, training.device)
 
 
+def averaged_encoder(training: GeneratorTraining) -> ScaffoldEncoder:
+    """The averaged encoder with its statistics measured on 512 training pictures."""
+    count = min(512, len(training.data.ids))
+    x, _ = training.data.batch(np.arange(count), np.zeros(count, bool))
+    training.nets.average_encoder.calibrate(x.to(training.device))
+    return training.nets.average_encoder
+
+
 def look(training: GeneratorTraining, held: PackedImages, folder: Path, position: int) -> float:
     """Sheets and the held-out error at the current resolution; returns the error."""
     state = checkpoint.random_state()
-    generator, encoder = shared(training), training.nets.average_encoder
+    generator, encoder = shared(training), averaged_encoder(training)
     small = held.resized(training.nets.resolution)
     subset = small.subset(np.arange(min(200, len(small.ids))))
     mae = evaluate.held_out_mae(generator, encoder, subset)

@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "bench train generator --config weights/annyfaces/generator.yaml --dry-run",
             "bench train generator --config weights/annyfaces/generator.yaml --resume",
+            "bench train generator --config weights/annyfaces/generator.yaml --export",
         ),
     )(command)
 
@@ -33,6 +34,7 @@ def command(
     stop_after: Annotated[
         int | None, typer.Option("--stop-after", help="Stop cleanly after so many images in all.")
     ] = None,
+    export: Annotated[bool, typer.Option("--export", help="Only measure and export the last checkpoint.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved training and stop.")] = False,
     device: common.Device = None,
     root: common.Root = None,
@@ -50,7 +52,7 @@ def command(
     from bench.device import resolve_device
 
     where = resolve_device(device or project.settings.device).type
-    folder = importlib.import_module(TARGETS[target]).main(
-        config, project.root, resume=resume, device=where, dry_run=dry_run, stop_after=stop_after
+    written = importlib.import_module(TARGETS[target]).main(
+        config, project.root, resume=resume, device=where, dry_run=dry_run, stop_after=stop_after, export=export
     )
-    show([folder] if folder else [], project.root)
+    show(written, project.root)

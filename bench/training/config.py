@@ -30,7 +30,7 @@ class Phase(_Strict):
     mapping_lr: float = Field(
         50.0, gt=0, description="factor on lr for the mapping network, whose equalised rate is 0.01: 100 is full speed"
     )
-    encoder_lr: float = Field(0.25, gt=0, description="factor on lr for the encoder, whose rates are not equalised")
+    encoder_lr: float = Field(1.0, gt=0, description="factor on lr for the encoder, whose rates are not equalised")
     reconstruction: Weight = 1.0
     perceptual: Weight = 0.0
     prior: Weight = 0.02
@@ -43,7 +43,6 @@ class Phase(_Strict):
     r1_every: Positive = 16
     path: Weight = 0.0
     path_every: Positive = 8
-    norm_images: int = Field(6000, ge=0, description="the codes are normalised by batch for so many images")
     mixing: float = Field(0.5, ge=0, le=1, description="probability of style mixing in samples")
     ema_images: Positive = Field(5000, description="half-life of the averaged weights, in images")
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.images import to_tensor
+from bench.images import resize, to_tensor
 from bench.training.data import PackedImages
 from bench.training.scaffold import ScaffoldEncoder
 
@@ -40,7 +40,10 @@ def held_out_mae(generator: SharedGenerator, encoder: ScaffoldEncoder, data: Pac
 
 
 class PooledFeatures:
-    """Spatial mean of EfficientNet-Lite0's last stage (320 channels): (B, 3, R, R) in [-1, 1] -> (B, 320)."""
+    """Spatial mean of EfficientNet-Lite0's last stage (320 channels): (B, 3, R, R) in [-1, 1] -> (B, 320).
+
+    Pictures below 64 px are enlarged to 64 (bilinear): the network's last layers need that much.
+    """
 
     def __init__(self) -> None:
         from bench.nets.perceptual import PerceptualDistance
@@ -48,6 +51,8 @@ class PooledFeatures:
         self.net = PerceptualDistance((15,))
 
     def __call__(self, x: Tensor) -> Tensor:
+        if x.shape[-1] < 64:
+            x = resize(x, 64, "bilinear")
         y = ((x + 1) / 2 - self.net.mean) / self.net.std
         for block in self.net.blocks:
             y = block(y)

@@ -28,7 +28,7 @@ PROBES = ("smile", "age_years", "yaw", "gender", "mouth_open", "eyes_closed", "s
 FRECHET_IMAGES = 3000
 
 
-def main(config_path: Path, root: Path) -> list[Path]:
+def export_run(config_path: Path, root: Path) -> list[Path]:
     """Export the run of ``config_path``: float16 safetensors, sheets, curves, card, ``weights/manifest.yaml``.
 
     Returns:
@@ -92,7 +92,7 @@ def measure(
     a, b = (evaluate.pooled_features(real(r), features) for r in (range(half), range(half, 2 * half)))
     codes, held_codes = (evaluate.encode(encoder, d).numpy().astype(np.float64) for d in (train, held))
     probes = {}
-    for factor in PROBES:
+    for factor in (f for f in PROBES if f in truth):
         known = truth[factor].to_numpy(np.float64)
         probes[factor] = evaluate.linear_probe(codes, known[train_rows[: len(codes)]], held_codes, known[held_rows])
     return {
@@ -161,7 +161,7 @@ def card(config: GeneratorConfig, measured: dict[str, Any]) -> str:
     probes = "\n".join(f"| {name} | {value:.3f} |" for name, value in measured["probe_r2"].items())
     return f"""# Model card: {config.domain} generator and discriminator
 
-Made by `bench train generator --config weights/{config.domain}/generator.yaml`, exported by `bench train export-generator`.
+Made by `bench train generator --config weights/{config.domain}/generator.yaml`, exported with `--export`.
 This file is generated; the numbers are measured at export.
 
 | | |

@@ -168,7 +168,6 @@ class GeneratorTraining:
     def step(self) -> dict[str, float]:
         """Draw one batch, update every network; returns the losses as floats."""
         phase, report = self.phase, {}
-        self.nets.encoder.norm.young = self.phase_position < phase.norm_images
         for optimizer in (self.optimizer, self.optimizer_d):
             for group in optimizer.param_groups:
                 group["lr"] = self._learning_rate() * group.get("factor", 1.0)

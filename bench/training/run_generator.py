@@ -33,8 +33,9 @@ def main(
     device: str = "cpu",
     dry_run: bool = False,
     stop_after: int | None = None,
-) -> Path | None:
-    """Train; write checkpoints and curves under ``weights/training/<config stem>``; export when the last phase ends.
+    export: bool = False,
+) -> list[Path]:
+    """Train; write checkpoints, curves and sheets under ``weights/training/<config stem>``.
 
     Args:
         config_path: YAML of :class:`bench.training.config.GeneratorConfig`.
@@ -43,11 +44,16 @@ def main(
         device: where to compute.
         dry_run: print the resolved run and its networks, then stop.
         stop_after: stop cleanly after this many images in all (the checkpoint is kept).
+        export: do not train; measure the last checkpoint and write it as committed weights.
     Returns:
-        the run's folder, or None after a dry run.
+        the run's folder, or the files exported; nothing after a dry run.
     Raises:
         BenchError: wrong configuration, unprepared data, an existing run without ``resume``.
     """
+    if export:
+        from bench.training.export import export_run
+
+        return export_run(config_path, root)
     config = read_config(config_path)
     folder = root / "weights" / "training" / config_path.stem
     latest = folder / "checkpoint.pt"
@@ -63,7 +69,7 @@ def main(
     )
     if dry_run:
         print(describe(training, len(train_rows), len(held_rows)))
-        return None
+        return []
     held = data.subset(held_rows)
     if resume and latest.exists():
         state = checkpoint.load(latest)
@@ -80,7 +86,7 @@ def main(
     if training.position:
         log.restore(state["log"])
     _drive(training, log, held, folder, latest, stop_after)
-    return folder
+    return [folder]
 
 
 def _drive(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,7 +9,7 @@ from torch.nn import functional as F
 
 def _conv(cin: int, cout: int, kernel_size: int = 3) -> nn.Sequential:
     conv = nn.Conv2d(cin, cout, kernel_size, padding=kernel_size // 2, bias=False)
-    return nn.Sequential(conv, nn.GroupNorm(math.gcd(cout, 8), cout))
+    return nn.Sequential(conv, nn.BatchNorm2d(cout))
 
 
 class _Down(nn.Module):
@@ -25,33 +23,6 @@ class _Down(nn.Module):
         """(B, cin, H, W) -> (B, cout, H/2, W/2)."""
         y = F.leaky_relu(self.conv1(x), 0.2)
         return F.leaky_relu(self.conv2(F.avg_pool2d(y, 2)) + self.skip(F.avg_pool2d(x, 2)), 0.2)
-
-
-class RunningNorm(nn.Module):
-    """Codes to zero mean and unit variance by statistics that follow the recent batches.
-
-    In the first images of a phase (``young``) the batch's own statistics are used, as in batch normalisation; in small
-    batches these are noise that a code cannot carry detail through, so afterwards the running ones are, as constants.
-    """
-
-    def __init__(self, style_dim: int, momentum: float = 0.03):
-        super().__init__()
-        self.momentum, self.young = momentum, True
-        self.register_buffer("mean", torch.zeros(style_dim))
-        self.register_buffer("var", torch.ones(style_dim))
-
-    @torch.no_grad()
-    def follow(self, x: Tensor, momentum: float) -> None:
-        """Move the running statistics towards those of a batch (B, D)."""
-        self.mean.lerp_(x.mean(0), momentum)
-        self.var.lerp_(x.var(0), momentum)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, D) -> (B, D)."""
-        if self.training:
-            self.follow(x.detach(), self.momentum)
-        mean, var = (x.mean(0), x.var(0)) if self.training and self.young else (self.mean, self.var)
-        return (x - mean) * torch.rsqrt(var + 1e-6)
 
 
 class ScaffoldEncoder(nn.Module):
@@ -74,28 +45,36 @@ class ScaffoldEncoder(nn.Module):
         self.order = [str(r) for r in sides]
         self.hidden = nn.Sequential(
             nn.Linear(channels[4] * 16, 4 * style_dim, bias=False),
-            nn.LayerNorm(4 * style_dim),
+            nn.BatchNorm1d(4 * style_dim),
             nn.LeakyReLU(0.2),
         )
         self.out = nn.Linear(4 * style_dim, style_dim)
         # Codes of zero mean and unit variance by construction: the generator sees strong styles from the first step.
-        self.norm = RunningNorm(style_dim)
-
-    def raw(self, x: Tensor) -> Tensor:
-        """Codes before they are normalised."""
-        y = F.leaky_relu(self.stem[str(self.resolution)](x), 0.2)
-        for side in self.order:
-            y = self.blocks[side](y)
-        return self.out(self.hidden(y.flatten(1))).float()
+        self.norm = nn.BatchNorm1d(style_dim, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, R, R) in [-1, 1] -> (B, D)."""
-        return self.norm(self.raw(x))
+        y = F.leaky_relu(self.stem[str(self.resolution)](x), 0.2)
+        for side in self.order:
+            y = self.blocks[side](y)
+        return self.norm(self.out(self.hidden(y.flatten(1))).float())
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
-        """Set the statistics to those of these pictures: for averaged weights, whose own were never seen."""
-        self.norm.follow(self.raw(x), 1.0)
+        """Set all batch norms to the statistics of these pictures, many at once, and switch to evaluation.
+
+        Averaged weights have never seen a batch, so running statistics copied from the live network do not fit them.
+        """
+        norms = [m for m in self.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+        momenta = [m.momentum for m in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over the batches that follow
+        self.train()
+        self(x)
+        self.eval()
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 class LatentCritic(nn.Module):

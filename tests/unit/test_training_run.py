@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from bench.errors import BenchError, DataError
+from bench.generator import SharedGenerator
 from bench.images import write_png
 from bench.training import run_generator
 
@@ -130,7 +131,25 @@ def test_refusals_name_the_remedy(project):
 
 def test_dry_run_writes_nothing(project, capsys):
     root, config = project
-    assert run_generator.main(config, root, dry_run=True) is None
+    assert run_generator.main(config, root, dry_run=True) == []
     out = capsys.readouterr().out
     assert "phase large: 16 px" in out and "generator:" in out
     assert not (root / "weights" / "training").exists()
+
+
+def test_export_writes_verified_weights_that_load(project):
+    """The exported generator is the averaged one, to float16, under its hash; a run that is not finished is refused."""
+    root, config = project
+    (root / "weights" / "manifest.yaml").write_text("# kept\nweights: []\ndomains: {}\n")
+    run_generator.main(config, root, stop_after=32)
+    with pytest.raises(BenchError, match="has not reached 16 px"):
+        run_generator.main(config, root, export=True)
+    run_generator.main(config, root, resume=True)
+    written = run_generator.main(config, root, export=True)
+    assert all(p.stat().st_size for p in written)
+    shared = SharedGenerator.load("toy", "cpu", root)
+    state = torch.load(root / "weights/training/toy/checkpoint.pt", weights_only=True)["training"]["nets"]
+    for name, value in shared.net.state_dict().items():
+        torch.testing.assert_close(value, state[f"average_generator.{name}"].half().float(), rtol=0, atol=0, msg=name)
+    assert (root / "weights" / "manifest.yaml").read_text().startswith("# kept")
+    assert "| held-out MAE" in (root / "weights" / "generator.md").read_text()

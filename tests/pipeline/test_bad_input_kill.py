@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from functools import partial
 
 import pytest
 import yaml
@@ -13,7 +14,14 @@ from bench.store import RunStore
 
 
 def start(bench_command, *args):
-    return subprocess.Popen([*bench_command, *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    # A shell's background job ignores SIGINT and so would its children: interruptible whatever started the tests.
+    return subprocess.Popen(
+        [*bench_command, *args],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_for(condition, process, seconds=90.0):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 
 import pytest
 
@@ -158,7 +159,9 @@ def test_no_worker_outlives_its_parent(work, tmp_path, how):
     script = tmp_path / "parent.py"
     script.write_text(textwrap.dedent(PARENT))
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)], env=env, stderr=subprocess.DEVNULL)
+    default = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background job would ignore it
+    command = [sys.executable, str(script), str(tmp_path)]
+    parent = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL, preexec_fn=default)
     started = [tmp_path / "start0", tmp_path / "start1"]
     deadline = time.monotonic() + 60
     while not all(p.is_file() and p.read_text() for p in started):

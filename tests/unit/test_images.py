@@ -105,7 +105,9 @@ def test_wrong_size_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("write", [lambda p: images.write_png(p, picture()), lambda p: images.atomic_write(p, "text")])
-@pytest.mark.parametrize("code, word", [(errno.ENOSPC, "disk space"), (errno.EACCES, "writable"), (errno.EROFS, "read-only")])
+@pytest.mark.parametrize(
+    "code, word", [(errno.ENOSPC, "disk space"), (errno.EACCES, "writable"), (errno.EROFS, "read-only")]
+)
 def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch, write, code, word):
     target = tmp_path / "x"
     target.write_text("old")

@@ -13,7 +13,13 @@ HASH = "0" * 64
 
 def content(**changes):
     raw = {
-        "id": "heads", "domain": "toy", "kind": "rendered", "resolution": 32, "licence": "CC0", "hash": "pixels", "count": 2,
+        "id": "heads",
+        "domain": "toy",
+        "kind": "rendered",
+        "resolution": 32,
+        "licence": "CC0",
+        "hash": "pixels",
+        "count": 2,
         "render": {"renderer_version": "1", "split": "test", "seed": 0},
         "images": [{"id": "000000", "sha256": HASH}, {"id": "000001", "sha256": "1" * 64}],
     }
@@ -32,7 +38,11 @@ def test_reads_what_it_says(tmp_path):
     assert manifest.ids == ["000000", "000001"]
     assert manifest.pixel_hashes() == {"000000": HASH, "000001": "1" * 64}
     assert (manifest.info.domain, manifest.info.resolution, manifest.info.count) == ("toy", 32, 2)
-    assert manifest.select(1) == ["000000"] and manifest.select(None) == manifest.ids and manifest.select(9) == manifest.ids
+    assert (
+        manifest.select(1) == ["000000"]
+        and manifest.select(None) == manifest.ids
+        and manifest.select(9) == manifest.ids
+    )
 
 
 BROKEN = {
@@ -42,10 +52,16 @@ BROKEN = {
     "no images": (content(images=None), "got 0; expected count 2"),
     "wrong count": (content(count=3), "got 2; expected count 3"),
     "duplicate ids": (content(images=[{"id": "7", "sha256": HASH}] * 2), "twice; got 7"),
-    "short hash": (content(images=[{"id": "a", "sha256": "ab"}, {"id": "b", "sha256": HASH}]), "malformed hashes; got a"),
+    "short hash": (
+        content(images=[{"id": "a", "sha256": "ab"}, {"id": "b", "sha256": HASH}]),
+        "malformed hashes; got a",
+    ),
     "upper-case hash": (content(images=[{"id": "a", "sha256": "A" * 64}, {"id": "b", "sha256": HASH}]), "malformed"),
     "no hash": (content(images=[{"id": "a"}, {"id": "b", "sha256": HASH}]), "images.0.sha256"),
-    "id with slash": (content(images=[{"id": "../a", "sha256": HASH}, {"id": "b", "sha256": HASH}]), "file names; got ../a"),
+    "id with slash": (
+        content(images=[{"id": "../a", "sha256": HASH}, {"id": "b", "sha256": HASH}]),
+        "file names; got ../a",
+    ),
     "no render section": (content(render=None), "without 'render'"),
     "other id": (content(id="faces"), "names another dataset; got faces"),
     "bad domain": (content(domain="My Domain"), "cannot be the id of a domain"),
@@ -86,7 +102,9 @@ def entries(count):
 
 @pytest.mark.parametrize("count", [2, INLINE, INLINE + 1])
 def test_save_and_load_agree(tmp_path, count):
-    manifest = Manifest.model_validate(content(images=[e.model_dump(exclude_none=True) for e in entries(count)], count=count))
+    manifest = Manifest.model_validate(
+        content(images=[e.model_dump(exclude_none=True) for e in entries(count)], count=count)
+    )
     path = save_manifest(tmp_path, manifest)
     assert path.with_suffix(".csv").is_file() == (count > INLINE)
     back = load_manifest(tmp_path, "heads")

@@ -116,6 +116,15 @@ def test_metrics_of_the_package():
 
 
 def test_class_attributes_reads_tuples_and_skips_expressions():
-    source = "class Metric(api.PairMetric):\n    a, b = (0, 1), True\n    c = d = 5\n    e = f()\n    def g(self): pass\n"
-    assert class_attributes(source, "Metric") == {"doc": "", "base": "PairMetric", "a": (0, 1), "b": True, "c": 5, "d": 5}
+    source = (
+        "class Metric(api.PairMetric):\n    a, b = (0, 1), True\n    c = d = 5\n    e = f()\n    def g(self): pass\n"
+    )
+    assert class_attributes(source, "Metric") == {
+        "doc": "",
+        "base": "PairMetric",
+        "a": (0, 1),
+        "b": True,
+        "c": 5,
+        "d": 5,
+    }
     assert class_attributes(source, "Method") is None

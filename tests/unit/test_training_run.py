@@ -34,6 +34,15 @@ phases:
 """
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums are ordered by the number of threads: exact comparisons need the same number everywhere."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def project(tmp_path):
     """40 coloured discs, prepared as a rendered dataset would be."""
@@ -79,9 +88,10 @@ def test_killed_run_resumes_with_the_same_curve_and_weights(project, tmp_path_fa
     config = other / "weights" / "toy.yaml"
     config.write_text(CONFIG)
     script = textwrap.dedent(f"""
-        import os, signal
+        import os, signal, torch
         from pathlib import Path
         from bench.training import generator, run_generator
+        torch.set_num_threads(1)
         step = generator.GeneratorTraining.step
         def dying(self):
             if self.position >= 80:

@@ -27,7 +27,7 @@ from bench.training.data import PackedImages, Sampler
 from bench.training.scaffold import LatentCritic, ScaffoldEncoder, take_over
 
 QUEUE = 4096  # recent codes kept for the prior and the latent critic
-LATENT_BATCH, LATENT_STEPS = 256, 2
+LATENT_BATCH, LATENT_STEPS = 256, 1
 
 
 class Networks(nn.Module):

@@ -103,7 +103,8 @@ def _write_pack(
                 images[row] = image
                 if label is not None:
                     labels[row] = label
-        images.flush(), labels.flush()
+        images.flush()
+        labels.flush()
         for source, target in zip(temporary, (images_file, labels_file), strict=True):
             os.replace(source, target)
     except OSError as error:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import WeightsError
+from bench.nets.layers import ToRGB
 from bench.nets.stylegan2 import Discriminator, Generator
 from bench.seeds import seed_for
 from bench.training import checkpoint, losses
@@ -43,8 +45,8 @@ class Networks(nn.Module):
         self.critic = LatentCritic(config.style_dim)
         self.average_generator = Generator(resolution, config.style_dim, config.n_mlp, channels=channels)
         self.average_encoder = ScaffoldEncoder(resolution, config.style_dim, channels)
-        take_over(self.average_generator, self.generator)
-        take_over(self.average_encoder, self.encoder)
+        take_over(self.average_generator, self.generator.state_dict())
+        take_over(self.average_encoder, self.encoder.state_dict())
         self.average_generator.requires_grad_(False)
         self.average_encoder.requires_grad_(False).eval()
         for net in (self.encoder, self.average_encoder, self.discriminator):
@@ -54,17 +56,15 @@ class Networks(nn.Module):
         """The same networks at a higher resolution; new layers start fresh, the new ToRGB silent."""
         new = Networks(config, resolution)
         shift = (resolution // self.resolution).bit_length() - 1
-        take_over(new.generator, self.generator)
+        take_over(new.generator, self.generator.state_dict())
         for layer in new.generator.to_rgbs[-shift:]:
-            nn.init.zeros_(layer.conv.weight)  # the grown network starts as the old one, up-sampled
-        take_over(new.encoder, self.encoder)
-        take_over(new.critic, self.critic)
-        take_over(
-            new.discriminator, _Renamed({_shifted(k, shift): v for k, v in self.discriminator.state_dict().items()})
-        )
+            nn.init.zeros_(cast(ToRGB, layer).conv.weight)  # the grown network starts as the old one, up-sampled
+        take_over(new.encoder, self.encoder.state_dict())
+        take_over(new.critic, self.critic.state_dict())
+        take_over(new.discriminator, {_shifted(k, shift): v for k, v in self.discriminator.state_dict().items()})
         for name in ("generator", "encoder"):
             average, live = getattr(new, f"average_{name}"), getattr(new, name).state_dict()
-            fresh = take_over(average, getattr(self, f"average_{name}"))
+            fresh = take_over(average, getattr(self, f"average_{name}").state_dict())
             average.load_state_dict({**average.state_dict(), **{k: live[k] for k in fresh}})
         return new
 
@@ -74,15 +74,8 @@ class Networks(nn.Module):
         for mean, live in ((self.average_generator, self.generator), (self.average_encoder, self.encoder)):
             for a, b in zip(mean.parameters(), live.parameters(), strict=True):
                 a.lerp_(b, 1 - beta)
-            for a, b in zip(mean.buffers(), live.buffers(), strict=True):
-                a.copy_(b)
-
-
-class _Renamed:
-    """A state dict where :func:`take_over` expects a network."""
-
-    def __init__(self, state: dict[str, Tensor]):
-        self.state_dict = lambda: state
+            for kept, now in zip(mean.buffers(), live.buffers(), strict=True):
+                kept.copy_(now)
 
 
 def _shifted(key: str, shift: int) -> str:
@@ -104,6 +97,10 @@ class GeneratorTraining:
         device: where to compute.
     """
 
+    phase: Phase  # these three from the first `enter_phase` on
+    nets: Networks
+    data: PackedImages
+
     def __init__(
         self,
         config: GeneratorConfig,
@@ -116,9 +113,7 @@ class GeneratorTraining:
         self.device = device
         self.sampler = Sampler(len(train.ids), config.seed, "generator")
         self.position, self.step_count, self.path_mean = 0, 0, torch.zeros((), device=device)
-        self.phase: Phase | None = None
-        self.nets: Networks | None = None
-        self.data: PackedImages
+        self.started = False
         self.queue = torch.zeros(0, config.style_dim, device=device)
         torch.manual_seed(seed_for(config.seed, "generator training") % 2**32)
 
@@ -130,17 +125,17 @@ class GeneratorTraining:
         if resolved is None:
             return False
         phase, self.phase_position = resolved
-        if phase is not self.phase:
+        if not self.started or phase is not self.phase:
             self._build(phase)
         return True
 
     def _build(self, phase: Phase) -> None:
-        if self.nets is None:
+        if not self.started:
             self.nets = Networks(self.config, phase.resolution).to(self.device)
         elif phase.resolution != self.nets.resolution:
             self.nets = self.nets.grown(self.config, phase.resolution).to(self.device)
         self.data = self.full.resized(phase.resolution)
-        self.phase = phase
+        self.phase, self.started = phase, True
         nets = self.nets
         mapping = list(nets.generator.style.parameters())
         drawing = [p for name, p in nets.generator.named_parameters() if not name.startswith("style.")]
@@ -167,7 +162,7 @@ class GeneratorTraining:
 
     def step(self) -> dict[str, float]:
         """Draw one batch, update every network; returns the losses as floats."""
-        phase, report = self.phase, {}
+        phase, report = self.phase, dict[str, float]()
         for optimizer in (self.optimizer, self.optimizer_d):
             for group in optimizer.param_groups:
                 group["lr"] = self._learning_rate() * group.get("factor", 1.0)
@@ -206,18 +201,24 @@ class GeneratorTraining:
         noisy = w + self.phase.code_noise * torch.randn_like(w)
         return w, noisy.unsqueeze(1).repeat(1, self.nets.generator.n_latent, 1)
 
+    def _draw(self, w_plus: Tensor) -> Tensor:
+        """(B, L, D) -> (B, 3, R, R) float32, with fresh noise."""
+        picture = self.nets.generator.synthesize(w_plus, noise="random")
+        assert isinstance(picture, Tensor)  # no features were asked for
+        return picture.float()
+
     def _drawing_step(self, x: Tensor, weight: Tensor | None) -> dict[str, float]:
         phase, nets = self.phase, self.nets
         nets.discriminator.requires_grad_(False)
         with self._autocast():
             w, w_plus = self._encode(x)
-            x_hat = nets.generator.synthesize(w_plus, noise="random").float()
+            x_hat = self._draw(w_plus)
             terms = {"reconstruction": (phase.reconstruction, losses.pyramid_l1(x_hat, x, weight))}
-            if phase.perceptual:
+            if phase.perceptual and self.perceptual is not None:
                 terms["perceptual"] = (phase.perceptual, self.perceptual(x_hat, x).float().mean())
             if phase.adversarial:
-                samples = nets.generator.synthesize(self._samples(len(x) // 2), noise="random")
-                judged = torch.cat([samples.float(), x_hat[: len(x) - len(samples)]])
+                samples = self._draw(self._samples(len(x) // 2))
+                judged = torch.cat([samples, x_hat[: len(x) - len(samples)]])
                 terms["adversarial"] = (
                     phase.adversarial,
                     losses.generator_adversarial(nets.discriminator(judged).float()),
@@ -225,7 +226,7 @@ class GeneratorTraining:
         codes = torch.cat([w, self.queue[: 512 - len(w)]])
         terms["prior"] = (phase.prior, losses.moment_prior(codes))
         self.optimizer.zero_grad(set_to_none=True)
-        sum(weight * term for weight, term in terms.values()).backward()
+        torch.stack([weight * term for weight, term in terms.values()]).sum().backward()
         self.optimizer.step()
         self.queue = torch.cat([w.detach(), self.queue])[:QUEUE]
         mae = float(F.l1_loss(x_hat.detach(), x)) / 2
@@ -236,12 +237,10 @@ class GeneratorTraining:
         nets.discriminator.requires_grad_(True)
         with self._autocast(), torch.no_grad():
             half = len(x) // 2
-            drawn = nets.generator.synthesize(
-                torch.cat([self._samples(half), self._encode(x[half:])[1]]), noise="random"
-            )
+            drawn = self._draw(torch.cat([self._samples(half), self._encode(x[half:])[1]]))
         self.optimizer_d.zero_grad(set_to_none=True)
         with self._autocast():
-            real, fake = nets.discriminator(x).float(), nets.discriminator(drawn.float()).float()
+            real, fake = nets.discriminator(x).float(), nets.discriminator(drawn).float()
         loss = losses.discriminator_adversarial(real, fake)
         loss.backward()
         report = {
@@ -289,7 +288,7 @@ class GeneratorTraining:
         phase = self.phase
         w_plus = self._samples(max(2, phase.batch // 2))
         with self._autocast():
-            images = self.nets.generator.synthesize(w_plus, noise="random").float()
+            images = self._draw(w_plus)
         penalty, self.path_mean = losses.path_length(images, w_plus, self.path_mean, torch.randn_like(images))
         self.optimizer.zero_grad(set_to_none=True)
         (penalty * (phase.path * phase.path_every)).backward()
@@ -329,14 +328,14 @@ class GeneratorTraining:
                 fix="start with a phase of their resolution",
             )
         self.nets.load_state_dict({**target, **state})
-        take_over(self.nets.average_generator, self.nets.generator)
-        take_over(self.nets.average_encoder, self.nets.encoder)
+        take_over(self.nets.average_generator, self.nets.generator.state_dict())
+        take_over(self.nets.average_encoder, self.nets.encoder.state_dict())
 
     def restore(self, state: dict) -> None:
         """Continue exactly after :meth:`state`; the next phase starts by itself if one ended there."""
         self.position, self.step_count = state["position"], state["step"]
         phase = next(p for p in self.config.phases if p.name == state["phase"])
-        self.nets = Networks(self.config, state["resolution"]).to(self.device)
+        self.nets, self.started = Networks(self.config, state["resolution"]).to(self.device), True
         self._build(phase)
         self.nets.load_state_dict(state["nets"])
         for optimizer, saved in zip(

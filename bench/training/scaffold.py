@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -100,9 +102,9 @@ class LatentCritic(nn.Module):
         return self.head(torch.cat([h, spread.repeat(8).unsqueeze(1)], 1)).squeeze(1)
 
 
-def take_over(new: nn.Module, old: nn.Module) -> list[str]:
-    """Copy every parameter and buffer that both networks have under one name and shape; return the new net's rest."""
-    source, target = old.state_dict(), new.state_dict()
+def take_over(new: nn.Module, source: Mapping[str, Tensor]) -> list[str]:
+    """Copy each tensor of a state dict that the network has under its name and shape; return the network's rest."""
+    target = new.state_dict()
     shared = {k: v for k, v in source.items() if k in target and target[k].shape == v.shape}
     new.load_state_dict({**target, **shared})
     return sorted(set(target) - set(shared))

@@ -126,7 +126,7 @@ def test_damaged_or_hostile_checkpoints_are_refused(tmp_path):
 def test_grown_encoder_takes_over_all_smaller_blocks():
     channels = {4: 8, 8: 8, 16: 4}
     small, large = ScaffoldEncoder(8, 6, {4: 8, 8: 8}), ScaffoldEncoder(16, 6, channels)
-    fresh = take_over(large, small)
+    fresh = take_over(large, small.state_dict())
     assert fresh and all(name.startswith(("stem.16", "blocks.16")) for name in fresh)
     torch.testing.assert_close(large.out.weight, small.out.weight)
     assert large(torch.rand(2, 3, 16, 16)).shape == (2, 6)

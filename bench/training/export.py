@@ -38,7 +38,9 @@ def export_run(config_path: Path, root: Path) -> list[Path]:
     """
     config = read_config(config_path)
     run = root / "weights" / "training" / config_path.stem
-    folder = config_path.parent
+    folder = config_path.resolve().parent
+    if not folder.is_relative_to((root / weights.FOLDER).resolve()):
+        raise BenchError(f"cannot export beside {config_path}", expected="a configuration under weights/")
     truth, data = load_data(config, root)
     clean = ~truth.filter(like="detail_").astype(bool).any(axis=1).to_numpy()
     train_rows, held_rows = split_rows(data.ids, clean, config.held_out, config.clean_only)
@@ -118,23 +120,24 @@ def _write_weights(
         "images_seen": measured["images_seen"],
     }
     average = generator.latent_avg[0]
-    files = [folder / "generator.safetensors", folder / "discriminator.safetensors", folder / "scaffold.safetensors"]
-    hashes = [save_generator(files[0], generator.net, average, recipe)]
-    net = training.nets.discriminator
-    widths = {str(side): width for side, width in sorted(net.channels.items())}
-    hashes.append(
-        weights.save(files[1], net.state_dict(), recipe | {"architecture": {"size": net.size, "channels": widths}})
-    )
+    files = {kind: folder / f"{kind}.safetensors" for kind in ("generator", "scaffold")}
+    hashes = {"generator": save_generator(files["generator"], generator.net, average, recipe)}
     live = {k: v for k, v in training.nets.state_dict().items() if k.split(".")[0] in WARM}
-    hashes.append(weights.save(files[2], live, recipe))
-    base = root / weights.FOLDER
+    hashes["scaffold"] = weights.save(files["scaffold"], live, recipe)
+    if judged(config, training.position):
+        net = training.nets.discriminator
+        widths = {str(side): width for side, width in sorted(net.channels.items())}
+        described = recipe | {"architecture": {"size": net.size, "channels": widths}}
+        files["discriminator"] = folder / "discriminator.safetensors"
+        hashes["discriminator"] = weights.save(files["discriminator"], net.state_dict(), described)
+    base = (root / weights.FOLDER).resolve()
     card_file = (folder / "generator.md").relative_to(base).as_posix()
     manifest = weights.read_manifest(root).model_dump()
-    for kind, file, digest in zip(("generator", "discriminator", "scaffold"), files, hashes, strict=True):
+    for kind, file in files.items():
         entry = {
             "id": f"{config.domain}_{kind}",
             "file": file.relative_to(base).as_posix(),
-            "sha256": digest,
+            "sha256": hashes[kind],
             "size_bytes": file.stat().st_size,
             "domain": config.domain,
             "kind": kind,
@@ -145,10 +148,20 @@ def _write_weights(
     manifest["domains"][config.domain] = {"generator": f"{config.domain}_generator", "resolution": config.size}
     text = "".join(line for line in weights.manifest_path(root).read_text().splitlines(True) if line.startswith("#"))
     atomic_write(weights.manifest_path(root), (text + yaml.safe_dump(manifest, sort_keys=False)).encode())
-    return [*files, weights.manifest_path(root)]
+    return [*files.values(), weights.manifest_path(root)]
 
 
 WARM = ("generator", "encoder", "discriminator", "critic")  # what a warm start takes over
+
+
+def judged(config: GeneratorConfig, position: int) -> bool:
+    """Whether the discriminator has been trained at all: an initial one must not pass for a trained one."""
+    start = 0
+    for phase in config.phases:
+        if phase.adversarial and position > start:
+            return True
+        start += phase.images
+    return False
 
 
 def card(config: GeneratorConfig, measured: dict[str, Any]) -> str:
@@ -159,7 +172,7 @@ def card(config: GeneratorConfig, measured: dict[str, Any]) -> str:
         for p in config.phases
     )
     probes = "\n".join(f"| {name} | {value:.3f} |" for name, value in measured["probe_r2"].items())
-    return f"""# Model card: {config.domain} generator and discriminator
+    return f"""# Model card: {config.domain} generator{" and discriminator" if judged(config, measured["images_seen"]) else ""}
 
 Made by `bench train generator --config weights/{config.domain}/generator.yaml`, exported with `--export`.
 This file is generated; the numbers are measured at export.
@@ -189,7 +202,7 @@ Linear probes, R2 on held-out pictures from codes of W:
 
 ## Recipe
 
-Phases (weights of the loss terms; 0 is off):
+Phases as configured; the export was made after {measured["images_seen"]:,} images (weights of the loss terms; 0 is off):
 
 | phase | px | images | batch | lr | reconstruction | perceptual | latent | adversarial |
 |---|---|---|---|---|---|---|---|---|

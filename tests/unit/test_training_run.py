@@ -147,7 +147,7 @@ def test_dry_run_writes_nothing(project, capsys):
     assert not (root / "weights" / "training").exists()
 
 
-def test_export_writes_verified_weights_that_load(project):
+def test_export_writes_verified_weights_that_load(project, monkeypatch):
     """The exported generator is the averaged one, to float16, under its hash; a run that is not finished is refused."""
     root, config = project
     (root / "weights" / "manifest.yaml").write_text("# kept\nweights: []\ndomains: {}\n")
@@ -155,7 +155,8 @@ def test_export_writes_verified_weights_that_load(project):
     with pytest.raises(BenchError, match="has not reached 16 px"):
         run_generator.main(config, root, export=True)
     run_generator.main(config, root, resume=True)
-    written = run_generator.main(config, root, export=True)
+    monkeypatch.chdir(root)
+    written = run_generator.main(config.relative_to(root), root, export=True)
     assert all(p.stat().st_size for p in written)
     shared = SharedGenerator.load("toy", "cpu", root)
     state = torch.load(root / "weights/training/toy/checkpoint.pt", weights_only=True)["training"]["nets"]

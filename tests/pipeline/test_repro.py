@@ -17,9 +17,9 @@ METHODS = ("copy_input", "latent_avg", "optimize_w_plus")
 
 
 def dvc(project: Path, *arguments: str) -> str:
-    """Output of a DVC command that must succeed; `bench` on its PATH is this installation's."""
+    """Output of a DVC command that must succeed; `bench` on its PATH is this installation's and imports the copy."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    env = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(project), "DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments], cwd=project, env=env, capture_output=True, text=True
     )
@@ -31,8 +31,8 @@ def dvc(project: Path, *arguments: str) -> str:
 def project(tmp_path_factory):
     """The project after one `dvc repro` with profile smoke."""
     folder = tmp_path_factory.mktemp("pipeline")
-    ignored = shutil.ignore_patterns("prepared", "training", "__pycache__", "raw")
     for name in COPIED:
+        ignored = shutil.ignore_patterns("prepared", "raw", "__pycache__", *(["training"] if name == "weights" else []))
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         else:

@@ -37,6 +37,7 @@ class Phase(_Strict):
     code_noise: Weight = Field(
         0.1, description="standard deviation of noise added to codes, which are about unit variance"
     )
+    known: Weight = Field(0.0, description="error of known factors and landmarks read linearly from the codes")
     latent: Weight = Field(0.0, description="latent adversarial term that makes the mapping network cover the codes")
     adversarial: Weight = Field(0.0, description="image adversarial term on samples and reconstructions")
     r1: Weight = 4.0
@@ -45,6 +46,14 @@ class Phase(_Strict):
     path_every: Positive = 8
     mixing: float = Field(0.5, ge=0, le=1, description="probability of style mixing in samples")
     ema_images: Positive = Field(5000, description="half-life of the averaged weights, in images")
+
+
+class Known(_Strict):
+    """Ground truth of rendered pictures that codes should carry: pixel losses hardly count a smile."""
+
+    factors: list[str] = Field(default_factory=list, description="columns that a mirror image keeps")
+    odd_factors: list[str] = Field(default_factory=list, description="columns that change sign in a mirror image")
+    landmarks: bool = False
 
 
 class GeneratorConfig(_Strict):
@@ -60,6 +69,7 @@ class GeneratorConfig(_Strict):
     clean_only: bool = Field(True, description="leave out pictures with image-specific details")
     held_out: int = Field(1000, ge=10, description="last images of the set, never trained on")
     part_weights: dict[str, float] = Field(default_factory=dict, description="loss weight per labelled part; default 1")
+    known: Known = Known()
     perceptual_stages: list[int] = Field(
         default_factory=lambda: [0, 2, 4, 10],
         description="blocks of EfficientNet-Lite0 that are compared",

@@ -151,7 +151,7 @@ def _write_weights(
     return [*files.values(), weights.manifest_path(root)]
 
 
-WARM = ("generator", "encoder", "discriminator", "critic")  # what a warm start takes over
+WARM = ("generator", "encoder", "discriminator", "critic", "reader")  # what a warm start takes over
 
 
 def judged(config: GeneratorConfig, position: int) -> bool:

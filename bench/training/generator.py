@@ -26,6 +26,7 @@ from bench.seeds import seed_for
 from bench.training import checkpoint, losses
 from bench.training.config import GeneratorConfig, Phase
 from bench.training.data import PackedImages, Sampler
+from bench.training.known import KnownTargets, target_count
 from bench.training.scaffold import LatentCritic, ScaffoldEncoder, take_over
 
 QUEUE = 4096  # recent codes kept for the prior and the latent critic
@@ -43,6 +44,8 @@ class Networks(nn.Module):
         self.encoder = ScaffoldEncoder(resolution, config.style_dim, channels)
         self.discriminator = Discriminator(resolution, channels=channels)
         self.critic = LatentCritic(config.style_dim)
+        targets = target_count(config.known)
+        self.reader = nn.Linear(config.style_dim, targets) if targets else nn.Identity()
         self.average_generator = Generator(resolution, config.style_dim, config.n_mlp, channels=channels)
         self.average_encoder = ScaffoldEncoder(resolution, config.style_dim, channels)
         take_over(self.average_generator, self.generator.state_dict())
@@ -61,6 +64,7 @@ class Networks(nn.Module):
             nn.init.zeros_(cast(ToRGB, layer).conv.weight)  # the grown network starts as the old one, up-sampled
         take_over(new.encoder, self.encoder.state_dict())
         take_over(new.critic, self.critic.state_dict())
+        take_over(new.reader, self.reader.state_dict())
         take_over(new.discriminator, {_shifted(k, shift): v for k, v in self.discriminator.state_dict().items()})
         for name in ("generator", "encoder"):
             average, live = getattr(new, f"average_{name}"), getattr(new, name).state_dict()
@@ -95,6 +99,7 @@ class GeneratorTraining:
         part_table: (P,) loss weight per part label.
         perceptual: callable (x_hat, x) in [-1, 1] -> (B,) distance, or None where no phase uses it.
         device: where to compute.
+        known: what the training pictures are known to show, or None where no phase uses it.
     """
 
     phase: Phase  # these three from the first `enter_phase` on
@@ -108,7 +113,9 @@ class GeneratorTraining:
         part_table: Tensor,
         perceptual: nn.Module | None,
         device: torch.device,
+        known: KnownTargets | None = None,
     ):
+        self.known = known
         self.config, self.full, self.table, self.perceptual = config, train, part_table.to(device), perceptual
         self.device = device
         self.sampler = Sampler(len(train.ids), config.seed, "generator")
@@ -142,7 +149,7 @@ class GeneratorTraining:
         betas = (0.0 if phase.adversarial else 0.5, 0.99)
         groups = [
             {"params": drawing, "factor": 1.0},
-            {"params": list(nets.encoder.parameters()), "factor": phase.encoder_lr},
+            {"params": [*nets.encoder.parameters(), *nets.reader.parameters()], "factor": phase.encoder_lr},
             {"params": mapping, "factor": phase.mapping_lr},
         ]
         self.optimizer = torch.optim.Adam(groups, phase.lr, betas)
@@ -166,13 +173,14 @@ class GeneratorTraining:
         for optimizer in (self.optimizer, self.optimizer_d):
             for group in optimizer.param_groups:
                 group["lr"] = self._learning_rate() * group.get("factor", 1.0)
-        rows = self.sampler.rows(self.position, phase.batch)
-        x, labels = self.data.batch(rows, self.sampler.flips(self.position, phase.batch))
+        rows, flips = self.sampler.rows(self.position, phase.batch), self.sampler.flips(self.position, phase.batch)
+        x, labels = self.data.batch(rows, flips)
+        targets = None if self.known is None else self.known.batch(rows, flips).to(self.device)
         x = x.to(self.device)
         weight = None if labels is None else losses.part_weights(labels.to(self.device), self.table)
         if phase.adversarial:
             report |= self._discriminator_step(x)
-        report |= self._drawing_step(x, weight)
+        report |= self._drawing_step(x, weight, targets)
         if phase.latent:
             report |= self._latent_steps()
         if phase.path and self.step_count % phase.path_every == 0:
@@ -207,7 +215,7 @@ class GeneratorTraining:
         assert isinstance(picture, Tensor)  # no features were asked for
         return picture.float()
 
-    def _drawing_step(self, x: Tensor, weight: Tensor | None) -> dict[str, float]:
+    def _drawing_step(self, x: Tensor, weight: Tensor | None, targets: Tensor | None) -> dict[str, float]:
         phase, nets = self.phase, self.nets
         nets.discriminator.requires_grad_(False)
         with self._autocast():
@@ -225,6 +233,9 @@ class GeneratorTraining:
                 )
         codes = torch.cat([w, self.queue[: 512 - len(w)]])
         terms["prior"] = (phase.prior, losses.moment_prior(codes))
+        if phase.known and targets is not None and self.known is not None:
+            error = (nets.reader(w) - targets).square().mean(0)
+            terms["known"] = (phase.known, (error * self.known.weight.to(self.device)).sum())
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack([weight * term for weight, term in terms.values()]).sum().backward()
         self.optimizer.step()
@@ -249,8 +260,7 @@ class GeneratorTraining:
             "fake_logit": float(fake.detach().mean()),
         }
         if self.step_count % phase.r1_every == 0:
-            with self._autocast():
-                penalty = losses.r1_penalty(nets.discriminator, x)
+            penalty = losses.r1_penalty(nets.discriminator, x)  # float32: bf16 double backward kills some CPUs (SIGFPE)
             (penalty * (phase.r1 / 2 * phase.r1_every)).backward()
             report["r1"] = float(penalty.detach())
         self.optimizer_d.step()
@@ -287,8 +297,7 @@ class GeneratorTraining:
     def _path_step(self) -> dict[str, float]:
         phase = self.phase
         w_plus = self._samples(max(2, phase.batch // 2))
-        with self._autocast():
-            images = self._draw(w_plus)
+        images = self._draw(w_plus)  # float32, as for R1
         penalty, self.path_mean = losses.path_length(images, w_plus, self.path_mean, torch.randn_like(images))
         self.optimizer.zero_grad(set_to_none=True)
         (penalty * (phase.path * phase.path_every)).backward()

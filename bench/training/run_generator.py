@@ -21,6 +21,7 @@ from bench.training import checkpoint, evaluate
 from bench.training.config import GeneratorConfig, read_config
 from bench.training.data import PackedImages, pack
 from bench.training.generator import GeneratorTraining, batches, split_rows, throughput
+from bench.training.known import known_targets
 from bench.training.log import CurveLog
 from bench.training.scaffold import ScaffoldEncoder
 
@@ -65,7 +66,12 @@ def main(
     clean = ~truth.filter(like="detail_").astype(bool).any(axis=1).to_numpy()
     train_rows, held_rows = split_rows(data.ids, clean, config.held_out, config.clean_only)
     training = GeneratorTraining(
-        config, data.subset(train_rows), part_table(config), _perceptual(config), torch.device(device)
+        config,
+        data.subset(train_rows),
+        part_table(config),
+        _perceptual(config),
+        torch.device(device),
+        known_targets(config.known, truth, train_rows, config.size),
     )
     if dry_run:
         print(describe(training, len(train_rows), len(held_rows)))
@@ -162,9 +168,8 @@ def _perceptual(config: GeneratorConfig) -> nn.Module | None:
 
 def _digest(config: GeneratorConfig) -> str:
     """Hash of what must not change between stretches; later phases and cadences may."""
-    fixed = config.model_dump(
-        include={"dataset", "domain", "seed", "size", "style_dim", "n_mlp", "channels", "clean_only", "held_out"}
-    )
+    architecture = {"size", "style_dim", "n_mlp", "channels"}
+    fixed = config.model_dump(include={"dataset", "domain", "seed", "clean_only", "held_out", "known"} | architecture)
     return hashlib.sha256(repr(sorted(fixed.items())).encode()).hexdigest()
 
 

@@ -1,14 +1,16 @@
 """Parts of generator training that can be checked in closed form."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from bench.errors import BenchError, DataError, WeightsError
 from bench.training import checkpoint, losses
-from bench.training.config import read_config
+from bench.training.config import Known, read_config
 from bench.training.data import PackedImages, Sampler
 from bench.training.evaluate import frechet_distance, linear_probe
+from bench.training.known import MIRROR, known_targets
 from bench.training.scaffold import LatentCritic, ScaffoldEncoder, take_over
 
 CONFIG = """
@@ -172,3 +174,36 @@ def test_configuration_errors_name_the_key(tmp_path):
             read_config(path)
     with pytest.raises(BenchError, match="no training configuration"):
         read_config(tmp_path / "absent.yaml")
+
+
+def truth_of(marks):
+    table = pd.DataFrame({"smile": [0.0, 1.0, 3.0], "yaw": [0.5, -0.5, 0.2]})
+    points = {f"lm_{i:02d}_{axis}": marks[:, i, a] for i in range(68) for a, axis in enumerate("xy")}
+    return pd.concat([table, pd.DataFrame(points)], axis=1)
+
+
+def test_known_targets_of_a_mirror_image_keep_factors_negate_odd_ones_and_swap_landmarks():
+    marks = np.random.default_rng(0).uniform(10, 118, (3, 68, 2))
+    known = Known(factors=["smile"], odd_factors=["yaw"], landmarks=True)
+    targets = known_targets(known, truth_of(marks), np.array([0, 2]), 128)
+    assert targets is not None and targets.upright.shape == (2, 2 + 136)
+    torch.testing.assert_close(targets.upright[:, 0], targets.mirrored[:, 0])
+    torch.testing.assert_close(targets.upright[:, 1], -targets.mirrored[:, 1])
+    assert float(targets.weight[:2].sum()) == pytest.approx(1) and float(targets.weight[2:].sum()) == pytest.approx(1)
+    # a face that is its own mirror image has the same targets both ways
+    symmetric = (marks + np.stack([128 - marks[..., 0], marks[..., 1]], -1)[:, list(MIRROR)]) / 2
+    twin = known_targets(Known(landmarks=True), truth_of(symmetric), np.arange(3), 128)
+    torch.testing.assert_close(twin.upright, twin.mirrored, atol=1e-4, rtol=0)
+    mixed = targets.batch(np.array([0, 0, 1]), np.array([False, True, True]))
+    torch.testing.assert_close(mixed, torch.stack([targets.upright[0], targets.mirrored[0], targets.mirrored[1]]))
+
+
+def test_known_targets_name_an_absent_column():
+    with pytest.raises(BenchError, match="no column 'grin'"):
+        known_targets(Known(factors=["grin"]), truth_of(np.zeros((3, 68, 2))), np.arange(3), 128)
+    assert known_targets(Known(), truth_of(np.zeros((3, 68, 2))), np.arange(3), 128) is None
+
+
+def test_mirror_is_an_involution_that_leaves_the_midline():
+    assert sorted(MIRROR) == list(range(68)) and all(MIRROR[MIRROR[i]] == i for i in range(68))
+    assert [i for i in range(68) if MIRROR[i] == i] == [8, 27, 28, 29, 30, 33, 51, 57, 62, 66]

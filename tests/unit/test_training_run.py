@@ -28,9 +28,11 @@ precision: fp32
 log_every: 16
 checkpoint_every: 48
 sheet_every: 1000000
+known: {factors: [height], odd_factors: [tilt]}
 phases:
   - {name: small, resolution: 8, images: 64, batch: 16}
-  - {name: large, resolution: 16, images: 64, batch: 16, adversarial: 0.1, r1_every: 2, path: 0.1, path_every: 2}
+  - {name: large, resolution: 16, images: 64, batch: 16, known: 1, adversarial: 0.1, r1_every: 2, path: 0.1,
+     path_every: 2}
 """
 
 
@@ -58,9 +60,9 @@ def project(tmp_path):
             np.where(disc[..., None], (200, 40 + 4 * i, 60), (20, 30, 90)).astype(np.uint8),
         )
         write_png(folder / "labels" / f"{image_id}.png", disc.astype(np.uint8))
-    pd.DataFrame({"image_id": ids, "detail_hat": [float(i % 5 == 0) for i in range(40)]}).to_parquet(
-        folder / "truth.parquet"
-    )
+    truth = {"image_id": ids, "detail_hat": [float(i % 5 == 0) for i in range(40)]}
+    truth |= {"height": [float(i % 6) for i in range(40)], "tilt": np.linspace(-1, 1, 40)}
+    pd.DataFrame(truth).to_parquet(folder / "truth.parquet")
     (tmp_path / "weights").mkdir()
     config = tmp_path / "weights" / "toy.yaml"
     config.write_text(CONFIG)

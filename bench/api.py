@@ -151,24 +151,17 @@ class TrainableMethod(Method):
         raise NotImplementedError(f"{type(self).__qualname__}.training_loss")
 
 
-class PairMetric:
-    """A number per (source, reconstruction) pair. The file's stem is its id: ``bench/metrics/mae.py`` is ``mae``.
+class Metric:
+    """What every metric tells about itself.
 
     Class attributes:
-        size: side the pair is brought to before scoring, or None for the stored resolution.
-        resize: the rule of :func:`bench.images.resize` used when a change of size is needed.
-        value_range: (low, high) of the pictures handed to ``__call__``.
         higher_is_better, ideal: ``ideal`` is the value for identical pictures.
+        title, unit: heading in tables; the unit ("dB") follows it, or is empty.
         source: definition (paper; library whose numbers it equals).
         version: bumped when the numbers move.
         details: what else fixes the numbers (window, network, ...), part of the signature.
-        unit: printed after the title ("dB"), or empty.
-        tasks: the store keys it scores ("inversion" by default).
     """
 
-    size: ClassVar[int | None] = None
-    resize: ClassVar[str] = "bilinear_aa"
-    value_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is_better: ClassVar[bool] = False
     ideal: ClassVar[float] = 0.0
     title: ClassVar[str] = ""
@@ -176,6 +169,20 @@ class PairMetric:
     source: ClassVar[str] = ""
     version: ClassVar[str] = "v1"
     details: ClassVar[str] = ""
+
+
+class PairMetric(Metric):
+    """A number per (source, reconstruction) pair. The file's stem is its id: ``bench/metrics/mae.py`` is ``mae``.
+
+    Class attributes beside those of :class:`Metric`:
+        size: side the pair is brought to before scoring, or None for the stored resolution.
+        resize: the rule of :func:`bench.images.resize` used when a change of size is needed.
+        value_range: (low, high) of the pictures handed to ``__call__``.
+    """
+
+    size: ClassVar[int | None] = None
+    resize: ClassVar[str] = "bilinear_aa"
+    value_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __init__(self, device: torch.device | str = "cpu"):
         self.device = device
@@ -227,21 +234,12 @@ class PairMetric:
         return x.to(self.device, dtype), x_hat.to(self.device, dtype)
 
 
-class RunMetric:
+class RunMetric(Metric):
     """A number per image that the run's record states, such as the rate. No picture is read.
 
     Scoring asks ``from_run`` once and writes the value for every id of the run that has an image, so that its rows
     have the shape of all others (n, failures and common subsets then need no special case).
-    Class attributes as in :class:`PairMetric`.
     """
-
-    higher_is_better: ClassVar[bool] = False
-    ideal: ClassVar[float] = 0.0
-    title: ClassVar[str] = ""
-    unit: ClassVar[str] = ""
-    source: ClassVar[str] = ""
-    version: ClassVar[str] = "v1"
-    details: ClassVar[str] = ""
 
     @classmethod
     def signature(cls, metric_id: str) -> str:

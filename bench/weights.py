@@ -3,7 +3,9 @@
 Only safetensors are read (no code can hide in them) and only after size and SHA-256 agree with the manifest, so a run
 never uses a file other than the one its record names. Reading the manifest imports no torch.
 
-The manifest has two sections: ``weights`` (a list of :class:`Entry`) and ``domains`` (domain -> :class:`Domain`).
+The manifest has two sections: ``weights`` (a list of :class:`Entry`, files of this repository) and ``domains`` (domain
+-> :class:`Domain`). Files that others published stand in weights/published.yaml, with their domains, and their hashes in
+weights/lock.yaml once ``bench fetch`` has brought them; here both kinds are found by id alike.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from bench.errors import BenchError, UnknownName, WeightsError
 from bench.images import atomic_write
 from bench.manifest import one_line
+from bench.published import load as fetched
+from bench.published.listing import PublishedList, read_published
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,12 +76,13 @@ class Domain(BaseModel):
 
 
 class WeightManifest(BaseModel):
-    """Contents of weights/manifest.yaml."""
+    """Contents of weights/manifest.yaml, beside the list of published files (which is never written back)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     weights: list[Entry] = []
     domains: dict[str, Domain] = {}
+    _published: PublishedList = PrivateAttr(default_factory=PublishedList)
 
     @model_validator(mode="after")
     def _consistent(self) -> WeightManifest:
@@ -95,17 +100,27 @@ class WeightManifest(BaseModel):
         for entry in self.weights:
             if entry.id == weights_id:
                 return entry
-        raise UnknownName.of("weights", weights_id, [e.id for e in self.weights])
+        raise UnknownName.of("weights", weights_id, [*(e.id for e in self.weights), *self._published.ids])
+
+    def published(self, weights_id: str) -> bool:
+        """Whether an id is a published file's, not one of this repository."""
+        return weights_id in self._published.ids and all(e.id != weights_id for e in self.weights)
+
+    def all_domains(self) -> dict[str, Domain]:
+        """Domains of this repository's generators, then those of published ones."""
+        theirs = {name: Domain(**domain.model_dump()) for name, domain in self._published.domains.items()}
+        return {**self.domains, **{name: d for name, d in theirs.items() if name not in self.domains}}
 
     def domain(self, name: str) -> Domain:
         """The domain's generator and resolution, or an error that lists the domains there are."""
-        if name not in self.domains:
+        known = self.all_domains()
+        if name not in known:
             raise WeightsError(
                 f"no generator for domain {name!r}",
-                expected=f"one of: {', '.join(sorted(self.domains)) or '(none)'}",
+                expected=f"one of: {', '.join(sorted(known)) or '(none)'}",
                 fix="add it to the domains section of weights/manifest.yaml, or train it with `bench train generator`",
             )
-        return self.domains[name]
+        return known[name]
 
 
 def manifest_path(root: str | Path) -> Path:
@@ -114,12 +129,20 @@ def manifest_path(root: str | Path) -> Path:
 
 
 def read_manifest(root: str | Path) -> WeightManifest:
-    """Parse and validate the manifest of a project; a project without one has no weights.
+    """Parse and validate the manifest of a project; a project without one has no weights but published ones.
 
     Raises:
         WeightsError: not YAML, unknown or missing fields, duplicate ids, paths that leave the folder.
     """
-    path = manifest_path(root)
+    manifest = _read(manifest_path(root))
+    manifest._published = read_published(root)
+    both = sorted({e.id for e in manifest.weights} & set(manifest._published.ids))
+    if both:
+        raise WeightsError(f"{manifest_path(root)} and published.yaml both list {', '.join(both)}", fix="rename one")
+    return manifest
+
+
+def _read(path: Path) -> WeightManifest:
     if not path.is_file():
         return WeightManifest()
     try:
@@ -137,12 +160,22 @@ def needed(root: str | Path, domain: str, method_weights: Mapping[str, str]) -> 
 
     Args:
         method_weights: the method's ``weights`` attribute, domain -> id; may be empty.
+    Raises:
+        WeightsError: no such domain, or published weights that have not been fetched. UnknownName: no such id.
     """
     manifest = read_manifest(root)
     ids = [manifest.domain(domain).generator]
     if domain in method_weights:
         ids.append(method_weights[domain])
-    return {weights_id: manifest.entry(weights_id).sha256 for weights_id in ids}
+    return {i: fetched.sha256(root, i) if manifest.published(i) else manifest.entry(i).sha256 for i in ids}
+
+
+def status(root: str | Path, weights_id: str) -> str:
+    """``committed``, ``missing`` (a committed file that is gone), ``present`` or ``absent`` (a published one)."""
+    manifest = read_manifest(root)
+    if manifest.published(weights_id):
+        return fetched.status(root, weights_id)
+    return "committed" if (Path(root) / FOLDER / manifest.entry(weights_id).file).is_file() else "missing"
 
 
 def verified_bytes(root: str | Path, entry: Entry) -> bytes:
@@ -178,13 +211,20 @@ def verified_bytes(root: str | Path, entry: Entry) -> bytes:
 
 
 def load(root: str | Path, weights_id: str) -> dict[str, Tensor]:
-    """Verified state dict, float16 widened to float32, on the CPU."""
+    """Verified state dict, float16 widened to float32, on the CPU.
+
+    Published weights come without their copy of the generator; how their keys are named is said in
+    :func:`bench.published.load.load`.
+    """
     return load_with_meta(root, weights_id)[0]
 
 
 def load_with_meta(root: str | Path, weights_id: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """As :func:`load`, with the JSON that the file's writer stored beside it ({} if none)."""
-    entry = read_manifest(root).entry(weights_id)
+    manifest = read_manifest(root)
+    if manifest.published(weights_id):
+        return fetched.load(root, weights_id)
+    entry = manifest.entry(weights_id)
     return parse(verified_bytes(root, entry), f"weights {weights_id!r} ({entry.file})")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,8 @@ from bench.config import Config
 from bench.errors import BenchError, UnknownName
 from bench.manifest import dataset_ids, load_manifest
 from bench.prepared import PreparedPaths
+from bench.published.listing import read_published
+from bench.published.lock import present, read_lock
 
 KINDS = ("methods", "metrics", "datasets", "weights", "ablations", "profiles")
 
@@ -51,12 +54,33 @@ def collect(kind: str, config: Config) -> list[dict[str, Any]]:
     if kind == "datasets":
         return [_dataset(name, config) for name in dataset_ids(config.root)]
     if kind == "weights":
-        return [entry.model_dump() for entry in weights.read_manifest(config.root).weights]
+        return _weights(config.root)
     if kind == "ablations":
         return [{"id": name, **entry.model_dump()} for name, entry in config.ablations.items()]
     from bench.config import profile_names
 
     return [{"id": name, "used": name == config.profile} for name in profile_names(config.root)]
+
+
+def _weights(root: Path) -> list[dict[str, Any]]:
+    """Files of this repository, then published ones with whether they have been fetched."""
+    own = [{**e.model_dump(), "status": weights.status(root, e.id)} for e in weights.read_manifest(root).weights]
+    lock = read_lock(root)
+    theirs = [
+        {
+            "id": e.id,
+            "kind": e.kind,
+            "domain": e.domain,
+            "status": "present" if present(root, lock.get(e.id)) else "absent",
+            "file": ", ".join(f.name for f in e.files),
+            "size_bytes": e.about_bytes or "",
+            "licence": e.licence,
+            "source": e.source,
+            "by_hand": [f.by_hand for f in e.files],
+        }
+        for e in read_published(root).published
+    ]
+    return own + theirs
 
 
 def _method(entry: registry.Entry, config: Config) -> dict[str, Any]:
@@ -113,7 +137,7 @@ _SHOWN = {
     "methods": ("id", "title", "cost", "published", "source"),
     "metrics": ("id", "title", "unit", "better", "used", "source"),
     "datasets": ("id", "kind", "domain", "resolution", "count", "prepared", "used"),
-    "weights": ("id", "kind", "domain", "file", "size_bytes"),
+    "weights": ("id", "kind", "domain", "status", "file", "size_bytes", "licence"),
     "ablations": ("id", "method", "title", "options"),
     "profiles": ("id", "used"),
 }

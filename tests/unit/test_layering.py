@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 GROUPS = [
     "errors seeds images runid toy drift",
     "api manifest prepared annyfaces",
-    "nets weights generator editing",
+    "nets weights published generator editing",
     "registry codes rundir store engine device config provenance loading plan probe",
     "rendering pictures folders prepare runner scoring scores statistics tables timing training checks metric_checks",
     "report",

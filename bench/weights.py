@@ -4,8 +4,8 @@ Only safetensors are read (no code can hide in them) and only after size and SHA
 never uses a file other than the one its record names. Reading the manifest imports no torch.
 
 The manifest has two sections: ``weights`` (a list of :class:`Entry`, files of this repository) and ``domains`` (domain
--> :class:`Domain`). Files that others published stand in weights/published.yaml, with their domains, and their hashes in
-weights/lock.yaml once ``bench fetch`` has brought them; here both kinds are found by id alike.
+-> :class:`Domain`). Files that others published stand, with their domains, in weights/published.yaml; ``bench fetch``
+brings them and records their hashes in weights/lock.yaml. Here both kinds are found by id alike.
 """
 
 from __future__ import annotations

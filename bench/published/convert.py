@@ -45,11 +45,12 @@ def convert(
     raw: dict[str, Path] = {}
     notes: list[str] = []
     for file in entry.files:
-        mine = {name: part for name, part in entry.parts.items() if entry.file_of(name).name == file.name}
-        raw |= {name: files[file.name] for name, part in mine.items() if part.raw}
-        tensors = {name: part for name, part in mine.items() if not part.raw}
-        if tensors:
-            found, remarks = _checked(entry, file.name, files[file.name], tensors, list(others), crc)
+        mine = [name for name in entry.parts if entry.file_of(name).name == file.name]
+        raw |= {name: files[file.name] for name in mine if entry.parts[name].raw}
+        if any(not entry.parts[name].raw for name in mine):
+            path = files[file.name]
+            content = reading.read_checkpoint(path, crc)
+            found, remarks = checked(entry, file.name, content, path.name, others)
             ready.update(found)
             notes += remarks
     stamps = {name: (_target(folder, name, entry.parts[name]), path) for name, path in raw.items()}
@@ -63,11 +64,15 @@ def convert(
     return {name: done[name] for name in entry.parts if name in done}, notes
 
 
-def _checked(
-    entry: Published, name: str, path: Path, parts: Mapping[str, Part], others: list[Published], crc: bool
+def checked(
+    entry: Published, file: str, content: Mapping[str, Any], what: str, others: Iterable[Published] = ()
 ) -> tuple[dict[str, tuple[dict[str, Tensor], dict[str, Any]]], list[str]]:
-    content = reading.read_checkpoint(path, crc)
-    what = f"{path.name}"
+    """The parts of one read file, every key and shape checked: part -> (tensors, metadata), and remarks.
+
+    Args:
+        file: name of the file in the entry. what: how errors call it.
+    """
+    parts = {n: p for n, p in entry.parts.items() if not p.raw and entry.file_of(n).name == file}
     opts = verify.options_of(content)
     notes = verify.check_options(entry, opts, what, [o for o in others if o.id != entry.id])
     ready = {}
@@ -80,7 +85,7 @@ def _checked(
         if filled:
             notes.append(f"{part_name}: {filled} counters of training steps were absent and set to 0")
         ready[part_name] = (tensors, _meta(entry, part, opts))
-    verify.check_leftover(entry, name, content, what)
+    verify.check_leftover(entry, file, content, what)
     return ready, notes
 
 
@@ -94,10 +99,9 @@ def _completed(entry: Published, part: Part, tensors: dict[str, Tensor]) -> tupl
         return {verify.MEAN: mean if entry.kind == "generator" else mean.reshape(-1, 512).expand(rows, 512)}, 0
     if not part.layout:
         return tensors, 0
-    absent = [k for k in layouts.expected(part.layout, entry.size, part.args) if k not in tensors]
-    return {**tensors, **{key: torch.zeros((), dtype=torch.int64) for key in absent if key.endswith(COUNTER)}}, len(
-        absent
-    )
+    wanted = layouts.expected(part.layout, entry.size, part.args)
+    absent = [key for key in wanted if key.endswith(COUNTER) and key not in tensors]
+    return {**tensors, **{key: torch.zeros((), dtype=torch.int64) for key in absent}}, len(absent)
 
 
 def _meta(entry: Published, part: Part, opts: Mapping[str, Any]) -> dict[str, Any]:

@@ -115,7 +115,9 @@ def _receive(file: PublishedFile, partial: _Partial, progress: Progress, hand: s
             _check_space(partial, total, start)
             _append(reply, partial, start, total, file, progress, hand)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing lies beyond what is here: a whole file, or another one
+        if error.code == 416:  # nothing lies beyond what is here: the whole file, or another one
+            if have and error.headers.get("Content-Range", "") == f"bytes */{have}":
+                return
             partial.forget()
             raise _Interrupted("the partial file did not fit; starting over") from None
         if error.code in (408, 429) or error.code >= 500:

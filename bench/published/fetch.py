@@ -49,9 +49,17 @@ def fetch(
         if folder and found is None:
             raise WeightsError(f"{folder} has no {file.name}", fix=f"save it there, or run `bench fetch {weights_id}`")
         paths[file.name] = found or _downloaded(root, entry, file, report)
-    stamps = {file.name: verify_file(file, paths[file.name], before, entry) for file in entry.files}
+    stamps = {
+        file.name: verify_file(file, paths[file.name], before, entry, ours=folder is None) for file in entry.files
+    }
     trusted = [file.name for file in entry.files if len(file.sha256) < 64]
-    parts, notes = convert(root, entry, paths, known.published, crc=bool(trusted))
+    try:
+        parts, notes = convert(root, entry, paths, known.published, crc=bool(trusted))
+    except WeightsError:
+        if not folder:  # to be looked at; the next call downloads anew
+            for path in paths.values():
+                path.replace(path.with_name(path.name + ".refused"))
+        raise
     if before and (changed := [n for n, part in parts.items() if n in before.parts and part != before.parts[n]]):
         notes.append(f"converted anew with other bytes: {', '.join(changed)}")
     if trusted and before is None:
@@ -84,10 +92,11 @@ def find(file: PublishedFile, folder: Path) -> Path | None:
     return next((folder / name for name in (file.name, *file.aliases) if (folder / name).is_file()), None)
 
 
-def verify_file(file: PublishedFile, path: Path, before: Locked | None, entry: Published) -> Stamp:
+def verify_file(file: PublishedFile, path: Path, before: Locked | None, entry: Published, ours: bool) -> Stamp:
     """Size and SHA-256 of a file, once they agree with the list and with what was taken before.
 
-    A downloaded file that does not fit is removed, so that the next attempt does not meet it again.
+    A file of ours (downloaded) that does not fit is removed, so that the next attempt does not meet it again; a user's
+    file is left as it is.
     """
     stamp = Stamp(sha256=file_sha256(path), size_bytes=path.stat().st_size)
     earlier = before.files.get(file.name) if before else None
@@ -100,7 +109,7 @@ def verify_file(file: PublishedFile, path: Path, before: Locked | None, entry: P
         problem = (f"sha256 {stamp.sha256}", f"{earlier.sha256}, recorded in weights/lock.yaml on first use")
     if problem is None:
         return stamp
-    if CACHE in path.parts and path.parent.name == entry.id:
+    if ours:
         path.unlink(missing_ok=True)
     raise WeightsError(
         f"{path} is not the {file.name} that {entry.id!r} means",

@@ -22,7 +22,7 @@ FILE = "lock.yaml"
 CONVERTED = "published"  # folder under weights/ that holds converted parts
 _HEAD = (
     "# Written by `bench fetch`: published files as taken here, trusted on first use where no hash is published.\n"
-    "# files: what was downloaded; parts: what it became (paths from this folder); compared: copies against shared ones.\n"
+    "# files: what was downloaded; parts: what it became; compared: copies against shared ones.\n"
 )
 
 

@@ -31,6 +31,7 @@ class Phase(_Strict):
         50.0, gt=0, description="factor on lr for the mapping network, whose equalised rate is 0.01: 100 is full speed"
     )
     encoder_lr: float = Field(1.0, gt=0, description="factor on lr for the encoder, whose rates are not equalised")
+    discriminator_lr: float = Field(1.0, gt=0, description="factor on lr for the discriminator")
     reconstruction: Weight = 1.0
     perceptual: Weight = 0.0
     prior: Weight = 0.02

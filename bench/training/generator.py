@@ -153,7 +153,8 @@ class GeneratorTraining:
             {"params": mapping, "factor": phase.mapping_lr},
         ]
         self.optimizer = torch.optim.Adam(groups, phase.lr, betas)
-        self.optimizer_d = torch.optim.Adam(nets.discriminator.parameters(), phase.lr, (0.0, 0.99))
+        judging = [{"params": list(nets.discriminator.parameters()), "factor": phase.discriminator_lr}]
+        self.optimizer_d = torch.optim.Adam(judging, phase.lr, (0.0, 0.99))
         self.optimizer_c = torch.optim.Adam(nets.critic.parameters(), 1e-3, (0.0, 0.99))
 
     def _learning_rate(self) -> float:
@@ -350,7 +351,10 @@ class GeneratorTraining:
         for optimizer, saved in zip(
             (self.optimizer, self.optimizer_d, self.optimizer_c), state["optimizers"], strict=True
         ):
+            factors = [group.get("factor", 1.0) for group in optimizer.param_groups]
             optimizer.load_state_dict(saved)
+            for group, factor in zip(optimizer.param_groups, factors, strict=True):
+                group["factor"] = factor  # the configuration's: a phase may be edited between stretches
         self.queue, self.path_mean = state["queue"].to(self.device), state["path_mean"].to(self.device)
         checkpoint.restore_random_state(state["random"])
 

@@ -1,0 +1,146 @@
+"""Consultation encoder: the distortion map becomes maps that gate and complete features of the generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+from bench.images import resize
+from bench.nets import ops
+from bench.nets.alignment import UNITS, entry, stage
+from bench.nets.fusion import fuse, fuse_release
+from bench.nets.layers import EqualConv2d
+from bench.nets.ops import check_shape
+from bench.nets.stylegan2 import Generator
+
+WIDTHS = (32, 48, 64)
+RELEASE_LAYERS = {7: 512}  # ``convs.6`` of the generator: 64x64, 512 channels
+FORMS = {"release": fuse_release, "paper": fuse}
+LatentMap = dict[int, tuple[Tensor, Tensor]]
+
+
+class ConsultationEncoder(nn.Module):
+    """Distortion map -> latent map: two feature maps for each consulted layer of the generator.
+
+    Args:
+        layers: consulted layers of the generator: style index (as :class:`bench.nets.stylegan2.Generator` counts) ->
+            channels of its output. None is the published {7: 512}, the first layer of side 64.
+        form: "release" gives (scale, shift) for one layer, fused as ``features (1 + scale) + shift``; "paper" gives
+            (gate, detail) for any number of layers, fused as ``gate features + detail``.
+        widths: channels of the stages, fine to coarse. Published: (32, 48, 64), 5.65 M numbers with the heads.
+        input_size: side of the distortion map; halved by each stage after the first.
+
+    A layer is fed by the coarsest stage that is not coarser than the layer (256: the third stage for a 64 px layer;
+    128: the second), by the finest if there is none; what then differs in side is resized bilinearly.
+
+    Raises:
+        BenchError: unknown form, no layer, several layers in the release's form, a stage that would feed no layer.
+
+    Source: Wang et al. 2022 (HFGI), Sec. 3.2, Eq. 4 and 5; parameter names (``residue.``), the one layer and the form
+    "release": Tengfei-Wang/HFGI e30f33c.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[int, int] | None = None,
+        form: str = "release",
+        widths: Sequence[int] = WIDTHS,
+        input_size: int = 256,
+    ):
+        super().__init__()
+        self.layers, self.form = dict(RELEASE_LAYERS if layers is None else layers), form
+        self.input_size, self.stages = input_size, len(widths)
+        self.fed_by = {layer: self._stage_for(layer) for layer in self.layers}
+        self._check(widths)
+        self.conv_layer1 = entry(3, widths[0])
+        for n, (before, width) in enumerate(zip(widths, widths[1:], strict=False), 2):
+            self.add_module(f"conv_layer{n}", stage([before, *[width] * UNITS], stride=2))
+        for layer, channels in self.layers.items():
+            for name in self._heads(layer):
+                self.add_module(name, _head(widths[self.fed_by[layer] - 1], channels))
+            if form == "paper":
+                nn.init.ones_(getattr(self, f"gate{layer}")[2].bias)  # an untrained gate lets features through
+
+    def _stage_for(self, layer: int) -> int:
+        """Number of the stage, from 1, that feeds a layer."""
+        wanted = Generator.layer_side(layer)
+        fine = [n for n in range(1, self.stages + 1) if self.input_size >> (n - 1) >= wanted]
+        return max(fine, default=1)
+
+    def _heads(self, layer: int) -> tuple[str, str]:
+        if self.form == "release":  # published names count stages, not layers
+            return f"condition_scale{self.fed_by[layer]}", f"condition_shift{self.fed_by[layer]}"
+        return f"gate{layer}", f"detail{layer}"
+
+    def _check(self, widths: Sequence[int]) -> None:
+        if self.form not in FORMS:
+            raise BenchError("unknown form of fusion", got=repr(self.form), expected=f"one of: {', '.join(FORMS)}")
+        if not self.layers or (self.form == "release" and len(self.layers) != 1):
+            raise BenchError(
+                f"fusion form {self.form!r} cannot consult these layers",
+                got=sorted(self.layers),
+                expected="one layer" if self.form == "release" else "one layer or more",
+            )
+        deepest = max(self.fed_by.values())
+        if deepest < len(widths):
+            raise BenchError(
+                f"stage {len(widths)} of the consultation encoder would feed no layer",
+                got=f"{len(widths)} widths, input size {self.input_size}, layers {sorted(self.layers)}",
+                expected=f"{deepest} widths",
+            )
+
+    def forward(self, distortion: Tensor) -> LatentMap:
+        """(B, 3, S, S) distortion, S the input size -> {layer: two maps (B, C, r, r) of the layer's shape, unbounded}.
+
+        Raises:
+            ShapeError: another side, or not three channels.
+        """
+        check_shape("distortion", distortion, (None, 3, self.input_size, self.input_size))
+        x, features = distortion, []
+        for n in range(1, self.stages + 1):
+            x = getattr(self, f"conv_layer{n}")(x)
+            features.append(x)
+        maps: LatentMap = {}
+        for layer, number in self.fed_by.items():
+            side = Generator.layer_side(layer)
+            first, second = (getattr(self, name)(features[number - 1]) for name in self._heads(layer))
+            maps[layer] = resize(first, side, "bilinear"), resize(second, side, "bilinear")
+        return maps
+
+    def consult(self, latent_map: LatentMap) -> dict[int | str, Callable[[Tensor], Tensor]]:
+        """Latent map -> what ``synthesize(consult=...)`` does to the features of each layer, in this encoder's form."""
+        return {layer: partial(_fused, FORMS[self.form], maps) for layer, maps in latent_map.items()}
+
+
+def _fused(how: Callable[[Tensor, Tensor, Tensor], Tensor], maps: tuple[Tensor, Tensor], features: Tensor) -> Tensor:
+    return how(features, *maps)
+
+
+def _head(channels_in: int, channels_out: int) -> nn.Sequential:
+    """Two convolutions and the activation between them: (B, I, H, W) -> (B, O, H, W)."""
+    return nn.Sequential(_Conv(channels_in, channels_out), _ScaledLeaky(), _Conv(channels_out, channels_out))
+
+
+class _Conv(EqualConv2d):
+    """3x3 convolution with equalised learning rate and a plain bias."""
+
+    def __init__(self, channels_in: int, channels_out: int):
+        super().__init__(channels_in, channels_out, 3)
+        self.bias = nn.Parameter(torch.zeros(channels_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, I, H, W) -> (B, O, H, W)."""
+        return F.conv2d(x, self.weight * self.scale, self.bias, padding=1)
+
+
+class _ScaledLeaky(nn.Module):
+    """Leaky ReLU that keeps the mean square, as in StyleGAN2."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape -> same shape."""
+        return F.leaky_relu(x, ops.SLOPE) * ops.GAIN

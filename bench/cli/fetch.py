@@ -31,7 +31,6 @@ def register(app: typer.Typer) -> None:
             "bench fetch --profile paper",
             "bench fetch lpips_alex alexnet",
             "bench fetch --from ~/Downloads",
-            "bench ls weights",
         ),
     )(command)
 

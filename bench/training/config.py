@@ -41,6 +41,7 @@ class Phase(_Strict):
     known: Weight = Field(0.0, description="error of known factors and landmarks read linearly from the codes")
     latent: Weight = Field(0.0, description="latent adversarial term that makes the mapping network cover the codes")
     adversarial: Weight = Field(0.0, description="image adversarial term on samples and reconstructions")
+    drawing: bool = Field(True, description="False trains the discriminator alone, so that it has an opinion first")
     r1: Weight = 4.0
     r1_every: Positive = 16
     path: Weight = 0.0

@@ -181,12 +181,13 @@ class GeneratorTraining:
         weight = None if labels is None else losses.part_weights(labels.to(self.device), self.table)
         if phase.adversarial:
             report |= self._discriminator_step(x)
-        report |= self._drawing_step(x, weight, targets)
-        if phase.latent:
-            report |= self._latent_steps()
-        if phase.path and self.step_count % phase.path_every == 0:
-            report |= self._path_step()
-        self.nets.average(0.5 ** (phase.batch / phase.ema_images))
+        if phase.drawing:
+            report |= self._drawing_step(x, weight, targets)
+            if phase.latent:
+                report |= self._latent_steps()
+            if phase.path and self.step_count % phase.path_every == 0:
+                report |= self._path_step()
+            self.nets.average(0.5 ** (phase.batch / phase.ema_images))
         self.position += phase.batch
         self.phase_position += phase.batch
         self.step_count += 1

@@ -10,6 +10,7 @@ from bench.training import checkpoint, losses
 from bench.training.config import Known, read_config
 from bench.training.data import PackedImages, Sampler
 from bench.training.evaluate import frechet_distance, linear_probe
+from bench.training.generator import GeneratorTraining
 from bench.training.known import MIRROR, known_targets
 from bench.training.scaffold import LatentCritic, ScaffoldEncoder, take_over
 
@@ -207,3 +208,21 @@ def test_known_targets_name_an_absent_column():
 def test_mirror_is_an_involution_that_leaves_the_midline():
     assert sorted(MIRROR) == list(range(68)) and all(MIRROR[MIRROR[i]] == i for i in range(68))
     assert [i for i in range(68) if MIRROR[i] == i] == [8, 27, 28, 29, 30, 33, 51, 57, 62, 66]
+
+
+def test_a_phase_without_drawing_moves_the_discriminator_alone(tmp_path):
+    file = tmp_path / "c.yaml"
+    judge = "{name: j, resolution: 8, images: 16, batch: 8, adversarial: 1, drawing: no}"
+    file.write_text(CONFIG.replace("phases: [", f"phases: [{judge}, "))
+    data = packed(16, 16)
+    training = GeneratorTraining(read_config(file), data, torch.ones(3), None, torch.device("cpu"))
+    assert training.enter_phase()
+    before = {k: v.clone() for k, v in training.nets.state_dict().items()}
+    training.step()
+    moved = {k.split(".")[0] for k, v in training.nets.named_parameters() if not torch.equal(v, before[k])}
+    assert moved == {"discriminator"}
+    training.step()
+    training.enter_phase()
+    training.step()
+    moved = {k.split(".")[0] for k, v in training.nets.named_parameters() if not torch.equal(v, before[k])}
+    assert {"generator", "encoder", "average_generator"} <= moved

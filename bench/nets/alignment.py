@@ -9,17 +9,11 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.images import resize
-from bench.nets.ir_unit import IRUnit
+from bench.nets.ir_unit import IRUnit, entry
 from bench.nets.ops import check_shape
 
 WIDTHS = (16, 32, 48, 64)
 UNITS = 3  # in each stage
-
-
-def entry(channels_in: int, channels_out: int) -> nn.Sequential:
-    """3x3 convolution, batch norm, PReLU: (B, I, H, W) -> (B, O, H, W)."""
-    convolution = nn.Conv2d(channels_in, channels_out, 3, 1, 1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(channels_out), nn.PReLU(channels_out))
 
 
 def stage(widths: Sequence[int], stride: int = 1) -> nn.Sequential:

@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.images import resize
-from bench.nets.alignment import entry
-from bench.nets.ir_unit import IRUnit
+from bench.nets.ir_unit import IRUnit, entry
 from bench.nets.ops import check_shape
 
 SIDE = 112  # of the faces the published recognisers were trained on

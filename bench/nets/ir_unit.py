@@ -1,4 +1,4 @@
-"""Residual unit of the improved ArcFace networks (IR), with or without squeeze and excitation (IR-SE)."""
+"""Parts of the improved ArcFace networks: entry, residual unit (IR), the same with squeeze and excitation (IR-SE)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import torch
 from torch import Tensor, nn
 
 REDUCTION = 16
+
+
+def entry(channels_in: int, channels_out: int) -> nn.Sequential:
+    """3x3 convolution, batch norm, PReLU: (B, I, H, W) -> (B, O, H, W)."""
+    convolution = nn.Conv2d(channels_in, channels_out, 3, 1, 1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels_out), nn.PReLU(channels_out))
 
 
 class IRUnit(nn.Module):

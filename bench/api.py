@@ -91,8 +91,12 @@ class Method:
     Class attributes (data, so that the harness can list them without running anything):
         title: name in tables.
         source: paper and, where the weights need it, upstream commit.
-        weights: domain -> id in ``weights/manifest.yaml`` (empty: needs none but the generator).
-        options: every option with its default; ``ablations.yaml`` and ``--set key=value`` override them.
+        weights: domain -> id, or list of ids, in ``weights/manifest.yaml`` or ``weights/published.yaml`` (empty: needs
+            none but the generator). A run needs and records all of them.
+        options: every option with its default; ``ablations.yaml`` and ``--set key=value`` override them. One whose name
+            ends in ``_weights`` holds the id of further weights, "" for none; a run needs and records those too. One
+            called ``untrained`` (default False) replaces all weights by seeded start values: ``bench check`` then
+            needs no files.
         quick: overrides of ``options`` with which four pictures take seconds; ``bench check`` uses them.
         control: True for ceilings and floors, which tables set apart.
         cost: "fast", or "slow" for methods that optimise per image (profiles give those a subset).
@@ -100,7 +104,7 @@ class Method:
 
     title: ClassVar[str] = ""
     source: ClassVar[str] = ""
-    weights: ClassVar[Mapping[str, str]] = {}
+    weights: ClassVar[Mapping[str, Any]] = {}
     options: ClassVar[Mapping[str, Any]] = {}
     quick: ClassVar[Mapping[str, Any]] = {}
     control: ClassVar[bool] = False

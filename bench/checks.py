@@ -7,15 +7,16 @@ raises :class:`bench.toy.Broken` with the reason when it does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import api, registry, weights
 from bench.errors import BenchError, UnknownName
 from bench.metric_checks import MetricChecks
+from bench.published.listing import declared
 from bench.runner import check_shapes, image_seed, load_method
-from bench.toy import COUNT, TOY_SIDE, Broken, Outcome, toy_images
+from bench.toy import COUNT, TOY_SIDE, Broken, NotChecked, Outcome, toy_images
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,8 +31,9 @@ TOLERANCE = {"fast": 1e-4, "slow": 5e-3}
 class MethodChecks:
     """The contract of one method.
 
-    Methods without weights run on a tiny seeded generator. One with weights needs the networks those were made for, so
-    it runs on the real generator of the first domain it covers.
+    Methods without weights, and those with the option ``untrained``, run on a tiny seeded generator, so the outcome is
+    the same whatever has been fetched. Others need the networks their weights were made for: they run in the first
+    domain whose weights are here. For each domain whose weights are here, one clause more: they load, and invert.
     """
 
     def __init__(self, root: Path, name: str):
@@ -50,7 +52,37 @@ class MethodChecks:
             "independent of order": self.order,
             "degree 0 is the reconstruction": self.degree_zero,
             "input is left alone": self.input_kept,
+            **{f"weights of domain {d} fit": partial(self.weights_fit, d) for d in self.lacking if not self.lacking[d]},
         }
+
+    @cached_property
+    def lacking(self) -> dict[str, list[str]]:
+        """Domain -> what its weights lack here, the generator included; empty lists where all is here."""
+        manifest = weights.read_manifest(self.root)
+        domains = manifest.all_domains()
+        found: dict[str, list[str]] = {}
+        for domain in self.cls.weights:
+            generator = [domains[domain].generator] if domain in domains else []
+            ids = [*generator, *declared(self.cls.weights, domain)]
+            found[domain] = [] if generator else [f"no generator is listed for domain {domain!r}"]
+            found[domain] += [f"{i} {state}" for i in ids if (state := self._state(i)) not in ("committed", "present")]
+        return found
+
+    def _state(self, weights_id: str) -> str:
+        try:
+            return weights.status(self.root, weights_id)
+        except UnknownName:
+            return "unknown"
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the clauses run on untrained networks although the method has weights."""
+        return bool(self.cls.weights) and "untrained" in self.cls.options
+
+    def notes(self) -> list[str]:
+        """What the clauses do not show."""
+        lines = [f"weights of domain {d} were not tried: {', '.join(lack)}" for d, lack in self.lacking.items() if lack]
+        return (["untrained networks on a toy generator stand in for its weights"] if self.untrained else []) + lines
 
     @cached_property
     def quick(self) -> dict[str, Any]:
@@ -59,13 +91,15 @@ class MethodChecks:
 
     @cached_property
     def method(self) -> api.Method:
-        if self.cls.weights:
-            known = weights.read_manifest(self.root).domains
-            domain = next((d for d in self.cls.weights if d in known), None)
-            if domain is None:
-                raise Broken(f"weights for {sorted(self.cls.weights)}, but weights/manifest.yaml knows {sorted(known)}")
-            return load_method(self.root, self.name, domain, self.quick)
-        return self.cls(self._context(self.generator), **self.quick)
+        if not self.cls.weights:
+            return self.cls(self._context(self.generator), **self.quick)
+        if self.untrained:
+            return self.cls(self._context(self.generator), **{**self.quick, "untrained": True})
+        domain = next((d for d, lack in self.lacking.items() if not lack), None)
+        if domain is None:
+            absent = "; ".join(f"{d}: {', '.join(lack)}" for d, lack in self.lacking.items())
+            raise NotChecked(f"needs weights ({absent}) and has no option `untrained`")
+        return load_method(self.root, self.name, domain, self.quick)
 
     @cached_property
     def generator(self) -> SharedGenerator:
@@ -180,6 +214,22 @@ class MethodChecks:
         if not (codes == inversion.w_plus).all():
             raise Broken("render changes the codes in place")
 
+    def weights_fit(self, domain: str) -> None:
+        """The real weights load with default options and invert one picture of the domain's size."""
+        import torch
+
+        from bench.images import to_tensor
+
+        method = load_method(self.root, self.name, domain)
+        x = to_tensor(toy_images(method.generator.resolution, count=1))
+        method.context.image_seeds = [image_seed(0, "toy", "0")]
+        with torch.no_grad():
+            inversion = method.embed(x)
+            x_hat = method.render(inversion.w_plus, inversion)
+        check_shapes(method, x, inversion, x_hat)
+        if not x_hat.isfinite().all():
+            raise Broken("x_hat has values that are not finite")
+
     def _close(self, a: Tensor, b: Tensor, what: str) -> None:
         gap, allowed = self._gap(a, b), TOLERANCE.get(self.cls.cost, 0.0)
         if not gap <= allowed:
@@ -215,6 +265,8 @@ def run_checks(subject: MethodChecks | MetricChecks) -> list[Outcome]:
             check()
         except Broken as broken:
             outcomes.append(Outcome(name, False, str(broken)))
+        except NotChecked as reason:
+            outcomes.append(Outcome(name, False, str(reason), checked=False))
         except Exception as error:  # a plug-in may raise anything
             outcomes.append(Outcome(name, False, f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]))
         else:

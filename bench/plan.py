@@ -111,7 +111,7 @@ def plan_run(config: Config, method: str, dataset: str, asked: Overrides | None 
     scope = scope_of_run(config, method, dataset, asked)
     limit = asked.limit if asked.limit is not None or scope == LOCAL else config.limit_for(method)
     ids = tuple(manifest.select(limit))
-    needed = weights.needed(config.root, manifest.domain, cls.weights)
+    needed = weights.needed(config.root, manifest.domain, cls.weights, options)
     path = known.entry(method).path
     settings = {
         "method": method,

@@ -16,13 +16,18 @@ class Broken(Exception):
     """A clause of the contract that does not hold; the text is the reason."""
 
 
+class NotChecked(Exception):
+    """A clause that could not be tried here; the text is the reason."""
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """One line of the table."""
+    """One line of the table. A clause that could not be tried (``checked`` False) has not passed."""
 
     check: str
     passed: bool
     reason: str = ""
+    checked: bool = True
 
 
 def toy_images(side: int = TOY_SIDE, count: int = COUNT, seed: int = 0) -> np.ndarray:

@@ -23,12 +23,13 @@ from bench.errors import BenchError, UnknownName, WeightsError
 from bench.images import atomic_write
 from bench.manifest import one_line
 from bench.published import load as fetched
-from bench.published.listing import PublishedList, read_published
+from bench.published.listing import PublishedList, declared, read_published
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FOLDER = "weights"
+OPTION_SUFFIX = "_weights"  # of options that hold the id of further weights
 FORMAT_KEY = "bench"  # safetensors metadata: key under which this suite keeps its own JSON
 
 
@@ -155,18 +156,20 @@ def _read(path: Path) -> WeightManifest:
         ) from None
 
 
-def needed(root: str | Path, domain: str, method_weights: Mapping[str, str]) -> dict[str, str]:
-    """Weights a method uses in a domain: id -> sha256, the domain's generator first.
+def needed(
+    root: str | Path, domain: str, method_weights: Mapping[str, Any], options: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """Weights a method uses in a domain: id -> sha256, the domain's generator first, each once.
 
     Args:
-        method_weights: the method's ``weights`` attribute, domain -> id; may be empty.
+        method_weights: the method's ``weights`` attribute, domain -> id or list of ids; may be empty.
+        options: its resolved options; those that end in ``_weights`` hold an id each, or "".
     Raises:
         WeightsError: no such domain, or published weights that have not been fetched. UnknownName: no such id.
     """
     manifest = read_manifest(root)
-    ids = [manifest.domain(domain).generator]
-    if domain in method_weights:
-        ids.append(method_weights[domain])
+    chosen = [str(value) for name, value in (options or {}).items() if name.endswith(OPTION_SUFFIX) and value]
+    ids = dict.fromkeys([manifest.domain(domain).generator, *declared(method_weights, domain), *chosen])
     return {i: fetched.sha256(root, i) if manifest.published(i) else manifest.entry(i).sha256 for i in ids}
 
 

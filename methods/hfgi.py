@@ -31,6 +31,7 @@ class Method(api.Method):
 
     title = "HFGI"
     source = "Wang et al. 2022 (HFGI), Sec. 3; networks and order of steps of Tengfei-Wang/HFGI e30f33c"
+    weights = {"faces": "hfgi_ffhq"}
     options = {
         "base_encoder": "e4e",  # E_0: "e4e", "psp"; "none": the mean code for every picture
         "base_weights": "",  # id of the weights with E_0 and its mean code; empty: those of the method

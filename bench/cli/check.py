@@ -8,12 +8,14 @@ import typer
 
 from bench.cli import common
 from bench.cli.common import examples, open_project, wide_console
+from bench.toy import Outcome
 
 
 def register(app: typer.Typer) -> None:
     app.command(
         "check",
-        help="Try the contract of a method or metric on four toy pictures; exit code 1 if a clause does not hold.",
+        help="Try the contract of a method or metric on four toy pictures; exit code 1 if a clause does not hold, or "
+        "could not be tried.",
         epilog=examples("bench check latent_avg", "bench check ssim_gauss", "bench check latent_avg mae"),
     )(command)
 
@@ -26,22 +28,32 @@ def command(
     from rich.table import Table
     from rich.text import Text
 
-    from bench.checks import checks_of, run_checks
+    from bench.checks import MethodChecks, checks_of, run_checks
 
     console = wide_console()
-    failed = 0
+    failed = unchecked = 0
     for name in names:
         for subject in checks_of(config.root, name):
             table = Table(title=name, title_justify="left", box=None, pad_edge=False, show_header=False)
             outcomes = run_checks(subject)
             for outcome in outcomes:
-                table.add_row(
-                    Text("pass" if outcome.passed else "FAIL", style="green" if outcome.passed else "red"),
-                    Text(outcome.check),
-                    Text(outcome.reason),
-                )
+                word, style = _verdict(outcome)
+                table.add_row(Text(word, style=style), Text(outcome.check), Text(outcome.reason))
             console.print(table)
-            failed += sum(not o.passed for o in outcomes)
+            for note in subject.notes() if isinstance(subject, MethodChecks) else []:
+                console.print(Text(f"note: {note}"))
+            failed += sum(o.checked and not o.passed for o in outcomes)
+            unchecked += sum(not o.checked for o in outcomes)
     if failed:
         print(f"{failed} clause{'s' * (failed > 1)} of the contract {'do' if failed > 1 else 'does'} not hold")
+    if unchecked:
+        print(f"{unchecked} clause{'s' * (unchecked > 1)} of the contract could not be tried here")
+    if failed or unchecked:
         raise typer.Exit(1)
+
+
+def _verdict(outcome: Outcome) -> tuple[str, str]:
+    """The word for an outcome and its colour."""
+    if not outcome.checked:
+        return "not tried", "yellow"
+    return ("pass", "green") if outcome.passed else ("FAIL", "red")

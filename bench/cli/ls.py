@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +12,10 @@ import typer
 from bench import registry, weights
 from bench.cli.common import ProfileName, Root, examples, open_project, wide_console
 from bench.config import Config
-from bench.errors import BenchError, UnknownName
+from bench.errors import BenchError, UnknownName, WeightsError
 from bench.manifest import dataset_ids, load_manifest
 from bench.prepared import PreparedPaths
-from bench.published.listing import read_published
+from bench.published.listing import declared, read_published
 from bench.published.lock import present, read_lock
 
 KINDS = ("methods", "metrics", "datasets", "weights", "ablations", "profiles")
@@ -48,7 +49,8 @@ def command(
 def collect(kind: str, config: Config) -> list[dict[str, Any]]:
     """The entries of one kind as plain data."""
     if kind == "methods":
-        return [_method(entry, config) for entry in registry.methods(config.root).entries().values()]
+        states = {entry["id"]: entry["status"] for entry in _weights(config.root)}
+        return [_method(entry, config, states) for entry in registry.methods(config.root).entries().values()]
     if kind == "metrics":
         return [_metric(entry, config) for entry in registry.metrics(config.root).entries().values()]
     if kind == "datasets":
@@ -83,19 +85,30 @@ def _weights(root: Path) -> list[dict[str, Any]]:
     return own + theirs
 
 
-def _method(entry: registry.Entry, config: Config) -> dict[str, Any]:
+def _method(entry: registry.Entry, config: Config, states: Mapping[str, str]) -> dict[str, Any]:
+    """One method; its weights by id with their state here, "unknown" for ids that no list has.
+
+    Without weights it covers any domain, unless it could have some (its networks may be left untrained).
+    """
     have = entry.attributes
+    domains = have.get("weights", {})
+    try:
+        ids, error = [i for domain in domains for i in declared(domains, domain)], entry.error
+    except WeightsError as wrong:
+        ids, error = [], entry.error or str(wrong)
     return {
         "id": entry.name,
         "title": have.get("title", ""),
         "source": have.get("source", ""),
-        "weights": have.get("weights", {}),
+        "domains": sorted(domains) or ["none" if "untrained" in have.get("options", {}) else "any"],
+        "weights": domains,
+        "weight_status": {i: states.get(i, "unknown") for i in ids},
         "options": have.get("options", {}),
         "control": have.get("control", False),
         "cost": have.get("cost", "fast"),
         "published": entry.name in config.methods,
         "origin": entry.origin,
-        "error": entry.error,
+        "error": error,
     }
 
 
@@ -134,7 +147,7 @@ def _dataset(name: str, config: Config) -> dict[str, Any]:
 
 
 _SHOWN = {
-    "methods": ("id", "title", "cost", "published", "source"),
+    "methods": ("id", "title", "domains", "weight_status", "cost", "published", "source"),
     "metrics": ("id", "title", "unit", "better", "used", "source"),
     "datasets": ("id", "kind", "domain", "resolution", "count", "prepared", "used"),
     "weights": ("id", "kind", "domain", "status", "file", "size_bytes", "licence"),
@@ -165,4 +178,6 @@ def _print(listing: dict[str, list[dict[str, Any]]]) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "-"
+    if isinstance(value, list):
+        return ", ".join(str(v) for v in value)
     return ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)

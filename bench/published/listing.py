@@ -7,6 +7,7 @@ recorded (bench/published/lock.py).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -171,6 +172,23 @@ class PublishedList(_Data):
             if entry.id == weights_id:
                 return entry
         raise UnknownName.of("published weights", weights_id, self.ids)
+
+
+def declared(method_weights: Mapping[str, Any], domain: str) -> list[str]:
+    """Ids a method's ``weights`` attribute (domain -> id, or list of ids) names for a domain; [] if it names none.
+
+    Raises:
+        WeightsError: neither an id nor a list of ids.
+    """
+    given = method_weights.get(domain, [])
+    ids = [given] if isinstance(given, str) else given
+    if not isinstance(ids, list | tuple) or not all(isinstance(i, str) and i for i in ids):
+        raise WeightsError(
+            f"a method's weights for domain {domain!r} are not named",
+            got=repr(given),
+            expected="an id or a list of ids",
+        )
+    return list(ids)
 
 
 def published_path(root: str | Path) -> Path:

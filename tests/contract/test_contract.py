@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def failures(subject):
+    """What does not hold; a clause that could not be tried counts as such."""
     return [f"{o.check}: {o.reason}" for o in run_checks(subject) if not o.passed]
 
 

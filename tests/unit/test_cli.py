@@ -189,6 +189,57 @@ def test_check(cli, project):
     assert re.search(r"FAIL +documented +no source", answer.out) and "use context.image_seeds" in answer.out
 
 
+WEIGHTY = """
+from bench import api
+class Method(api.Method):
+    '''The mean code, moved by its weights.'''
+    title, source = "Weighty", "test"
+    weights = {"toy": ["toy_generator"], "moon": "moon_encoder"}
+    options = {"untrained": False}
+    def setup(self):
+        self.shift = 0.0 if self.opt["untrained"] else self.context.load_weights("toy_generator")["latent_avg"].mean()
+    def embed(self, x):
+        return api.Inversion(self.generator.latent_avg.expand(len(x), -1, -1) + self.shift)
+"""
+
+
+def test_check_of_a_method_with_weights(cli, project):
+    """The clauses run without any file; real weights are tried where they are, and where not, that is said."""
+    (project / "methods/weighty.py").write_text(WEIGHTY)
+    answer = cli("check", "weighty")
+    assert answer.code == 0 and "pass" in answer.out and "weights of domain toy fit" in answer.out
+    assert "note: untrained networks on a toy generator stand in for its weights" in answer.out
+    assert "note: weights of domain moon were not tried: no generator is listed for domain 'moon'" in answer.out
+    assert "moon_encoder unknown" in answer.out
+    (project / "methods/misfit.py").write_text(WEIGHTY.replace('["latent_avg"].mean()', '["no_such_key"]'))
+    answer = cli("check", "misfit")
+    assert answer.code == 1 and re.search("FAIL +weights of domain toy fit +KeyError", answer.out)
+    assert "1 clause of the contract does not hold" in answer.out
+
+
+def test_check_without_weights_says_what_was_not_tried(cli, project):
+    """Neither weights nor untrained networks: nothing that needs them passes, nothing is called broken."""
+    source = WEIGHTY.replace('"toy": ["toy_generator"], ', "").replace('options = {"untrained": False}', "options = {}")
+    (project / "methods/absent.py").write_text(source.replace('self.opt["untrained"]', "False"))
+    answer = cli("check", "absent")
+    assert answer.code == 1 and "FAIL" not in answer.out
+    assert answer.out.count("not tried ") == 7 and "moon_encoder unknown" in answer.out
+    assert "7 clauses of the contract could not be tried here" in answer.out
+
+
+def test_ls_methods_shows_domains_and_weights(cli, project):
+    (project / "methods/weighty.py").write_text(WEIGHTY)
+    (project / "methods/odd.py").write_text(WEIGHTY.replace('"moon_encoder"', "7"))
+    (project / "methods/bare.py").write_text(re.sub("weights = .*", "", WEIGHTY))
+    methods = {m["id"]: m for m in json.loads(cli("ls", "methods", "--json").out)["methods"]}
+    assert methods["toy_codes"]["domains"] == ["any"] and methods["toy_codes"]["weight_status"] == {}
+    assert methods["weighty"]["domains"] == ["moon", "toy"] and methods["bare"]["domains"] == ["none"]
+    assert methods["weighty"]["weight_status"] == {"toy_generator": "committed", "moon_encoder": "unknown"}
+    answer = cli("ls", "methods")
+    assert re.search("weighty .*moon, toy .*toy_generator=committed, moon_encoder=unknown", answer.out)
+    assert "! odd: a method's weights for domain 'moon' are not named" in answer.out
+
+
 def test_check_finds_a_broken_metric(cli, project):
     (project / "metrics").mkdir()
     (project / "metrics/odd.py").write_text(

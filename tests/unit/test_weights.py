@@ -166,6 +166,46 @@ def test_what_a_method_needs(project):
         weights.needed(project, "cars", {"cars": "encoder"})
 
 
+@pytest.fixture()
+def three(project):
+    """A project with a generator and two more weights, and the hashes of all."""
+    path = project / "weights" / "net.safetensors"
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    entries = [entry(path, sha256)]
+    for n, name in enumerate(("encoder", "base"), start=1):
+        other = path.with_name(f"{name}.safetensors")
+        digest = weights.save(other, {"a": torch.tensor([float(n)])}, {})
+        entries.append(entry(other, digest, id=name))
+    write(project, entries, {"faces": {"generator": "net", "resolution": 32}})
+    return project, {e["id"]: e["sha256"] for e in entries}
+
+
+def test_several_weights_are_all_recorded(three):
+    """Each counts with its own hash, once, in the order they are named."""
+    root, hashes = three
+    assert len(set(hashes.values())) == 3
+    found = weights.needed(root, "faces", {"faces": ["encoder", "base", "encoder", "net"]})
+    assert found == hashes and list(found) == ["net", "encoder", "base"]
+    assert weights.needed(root, "faces", {"faces": ("base",)}) == {k: hashes[k] for k in ("net", "base")}
+    with pytest.raises(UnknownName, match="unknown weights 'bse'.*did you mean 'base'"):
+        weights.needed(root, "faces", {"faces": ["encoder", "bse"]})
+
+
+def test_weights_an_option_chooses_are_recorded(three):
+    root, hashes = three
+    options = {"base_weights": "base", "other_weights": "", "loss_weight": 0.5, "weights_of": "nothing"}
+    assert weights.needed(root, "faces", {"faces": "encoder"}, options) == hashes
+    assert list(weights.needed(root, "faces", {}, options)) == ["net", "base"]
+    with pytest.raises(UnknownName, match="unknown weights 'bse'"):
+        weights.needed(root, "faces", {}, {"base_weights": "bse"})
+
+
+@pytest.mark.parametrize("given", [7, ["encoder", 7], [""], "", {"encoder": "base"}, None])
+def test_weights_that_are_not_named(three, given):
+    with pytest.raises(WeightsError, match="weights for domain 'faces' are not named.*expected an id or a list of ids"):
+        weights.needed(three[0], "faces", {"faces": given})
+
+
 def test_reading_the_manifest_imports_no_torch():
     code = "import sys; from bench import weights; weights.read_manifest('.'); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from bench.errors import BenchError
-from bench.nets.alignment import entry
-from bench.nets.ir_unit import IRUnit
+from bench.nets.ir_unit import IRUnit, entry
 from bench.nets.ops import check_shape
 
 Groups = Sequence[tuple[int, int]]  # (channels, units) of each group of units, fine to coarse

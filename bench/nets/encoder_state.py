@@ -91,7 +91,7 @@ def encoder_from(
 
 
 def arguments_in(state: Mapping[str, Tensor], what: str) -> dict[str, Any]:
-    """Arguments of an encoder's class, read off its weights; neighbouring groups of a trunk must differ in width.
+    """Arguments of an encoder's class, read off its weights; groups of a trunk differ in width from their neighbours.
 
     The side of its pictures is what the trunk and the deepest head halve to one pixel.
     """

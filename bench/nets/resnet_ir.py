@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -25,9 +26,19 @@ def sides_of(input_size: int | Sequence[int]) -> Sides:
 
 
 def check_groups(groups: Groups) -> None:
-    """Raise BenchError unless there is a group and each has a unit."""
-    if not groups or any(width < 1 or units < 1 for width, units in groups):
-        raise BenchError("a trunk needs groups of (channels, units)", got=list(groups), expected=f"e.g. {list(IR50)}")
+    """Raise BenchError unless there is a group, each has a unit, and neighbours differ in width.
+
+    Strides leave no trace in weights: the change of width is what tells where a group begins, so that a trunk can be
+    built anew from its weights alone.
+    """
+    widths = [width for width, _ in groups]
+    alike = any(a == b for a, b in pairwise(widths))
+    if not groups or alike or any(width < 1 or units < 1 for width, units in groups):
+        raise BenchError(
+            "a trunk needs groups of (channels, units), each of another width than the one before",
+            got=list(groups),
+            expected=f"e.g. {list(IR50)}",
+        )
 
 
 class IRTrunk(nn.Module):

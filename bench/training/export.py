@@ -168,7 +168,7 @@ def card(config: GeneratorConfig, measured: dict[str, Any]) -> str:
     """The model card, from the configuration and what was measured."""
     phases = "\n".join(
         f"| {p.name} | {p.resolution} | {p.images:,} | {p.batch} | {p.lr:g} | {p.reconstruction:g} | {p.perceptual:g} | "
-        f"{p.latent:g} | {p.adversarial:g} |"
+        f"{p.latent:g} | {p.known:g} | {p.adversarial:g} |{'' if p.drawing else ' discriminator alone'}"
         for p in config.phases
     )
     probes = "\n".join(f"| {name} | {value:.3f} |" for name, value in measured["probe_r2"].items())
@@ -204,12 +204,13 @@ Linear probes, R2 on held-out pictures from codes of W:
 
 Phases as configured; the export was made after {measured["images_seen"]:,} images (weights of the loss terms; 0 is off):
 
-| phase | px | images | batch | lr | reconstruction | perceptual | latent | adversarial |
-|---|---|---|---|---|---|---|---|---|
+| phase | px | images | batch | lr | reconstruction | perceptual | latent | known | adversarial |
+|---|---|---|---|---|---|---|---|---|---|
 {phases}
 
 An encoder trained jointly with the synthesis network supplies codes; the mapping network learns to cover them from
-z ~ N(0, I) through a critic in W; later phases add the image adversary on samples and reconstructions. Pixel loss is weighted by
+z ~ N(0, I) through a critic in W; in phases with `known`, the codes must also give the known factors and landmarks by a linear
+reading (so the probes above are partly by construction); later phases add the image adversary on samples and reconstructions. Pixel loss is weighted by
 part ({config.part_weights}). `scaffold.safetensors` holds the live networks of the training, for a warm start only; the benchmark's
 encoders are trained separately against the frozen generator.
 

@@ -18,7 +18,8 @@ _EQUAL = (".modulation.", ".linear.", "condition_", "d.convs", "d.final")  # equ
 def normal(key, shape, seed):  # float64, mean 0, std 1
     n = int(np.prod(shape, dtype=np.int64)) if len(shape) else 1
     gen = np.random.Philox(key=np.array([zlib.crc32(key.encode()), seed], dtype=np.uint64))
-    fields = gen.random_raw(n).view(np.uint16).reshape(n, 4).astype(np.int64).sum(1)
+    raw, low = gen.random_raw(n), np.uint64(0xFFFF)
+    fields = sum((raw >> np.uint64(shift)) & low for shift in (0, 16, 32, 48)).astype(np.int64)
     return ((fields - 131070).astype(np.float64) / _IH_STD).reshape(shape)
 
 

@@ -15,7 +15,7 @@ GROUPS = [
     "nets weights published generator editing",
     "registry codes rundir store engine device config provenance loading plan probe",
     "rendering pictures folders prepare runner scoring scores statistics tables timing training checks metric_checks",
-    "report",
+    "report rehearsal",
     "cli",
 ]
 RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group.split()}

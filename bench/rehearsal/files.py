@@ -1,0 +1,88 @@
+"""Files in the published layouts, keys and training options included, filled by rule."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+from bench.images import write_error
+from bench.published import layouts
+from bench.published.listing import Part, Published, PublishedFile
+from bench.rehearsal.fill import fill
+
+# Seeds of the golden vectors, by layout and, for encoders, by the type that training options name.
+SEEDS = {"generator": 100, "consultation_encoder": 105, "aligner": 106, "latent_avg": 112}
+ENCODER_SEEDS = {
+    "GradualStyleEncoder": 101,
+    "Encoder4Editing": 102,
+    "BackboneEncoder": 103,
+    "ProgressiveBackboneEncoder": 104,
+}
+COPY_PREFIX = "decoder."  # names of generators start with it wherever they are: all copies are equal
+FIRST_FREE_SEED = 1000
+OPTIONS = {  # what training options of the published files hold beside the encoder's type
+    "dataset_type": "ffhq_encode",
+    "device": "cuda:0",
+    "learn_in_w": False,
+    "start_from_latent_avg": True,
+    "distortion_scale": 0.15,
+    "aug_rate": 0.9,
+}
+
+
+def can_stand_in(entry: Published) -> str | None:
+    """None, or why no file filled by rule can take the place of these weights."""
+    if any(part.raw for part in entry.parts.values()):
+        return "kept as published, unread"
+    if any(not part.layout for part in entry.parts.values() if not part.optional):
+        return "its layout is not known"
+    return None
+
+
+def write_file(entry: Published, file: PublishedFile, folder: Path) -> Path:
+    """One published file: its sections, keys and prefixes in their order, tensors by rule.
+
+    Raises:
+        BenchError: the disk is full or read-only.
+    """
+    import torch
+
+    content: dict[str, Any] = {}
+    for name, part in entry.parts.items():
+        if part.optional or entry.file_of(name).name != file.name:
+            continue
+        tensors = {part.prefix + k: torch.from_numpy(v) for k, v in part_arrays(entry, part).items()}
+        if part.layout == "latent_avg":
+            content.update(tensors)
+        elif part.at:
+            content.setdefault(part.at, {}).update(tensors)
+        else:
+            content.update(tensors)
+    if entry.opts:
+        content["opts"] = {**OPTIONS, **entry.opts, "output_size": entry.size, "stylegan_size": entry.size}
+    path = folder / file.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(content, path)
+    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+        if isinstance(error, OSError):
+            raise write_error(path, error) from None
+        raise BenchError(f"{path} cannot be written", got=" ".join(str(error).split())[:200]) from None
+    return path
+
+
+def part_arrays(entry: Published, part: Part) -> dict[str, Any]:
+    """key -> array of a part, keys without prefix."""
+    prefix = COPY_PREFIX if part.layout == "generator" else part.prefix
+    return fill(layouts.expected(part.layout, entry.size, part.args), seed_of(entry, part), prefix)
+
+
+def seed_of(entry: Published, part: Part) -> int:
+    """The golden vectors' seed where they have one, else one from the entry's id."""
+    if part.layout in SEEDS:
+        return SEEDS[part.layout]
+    if part.layout.endswith("_encoder") and entry.opts.get("encoder_type") in ENCODER_SEEDS:
+        return ENCODER_SEEDS[entry.opts["encoder_type"]]
+    return FIRST_FREE_SEED + zlib.crc32(f"{entry.id}/{part.layout}".encode()) % 1_000_000

@@ -1,0 +1,198 @@
+"""The rehearsal itself, step by step, each with its time and the most memory the process has held so far."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import registry
+from bench.api import DatasetInfo
+from bench.config import Config, load_config
+from bench.errors import BenchError
+from bench.plan import RunPlan, plan_run
+from bench.published import fetch
+from bench.published.listing import PublishedList, declared, read_published
+from bench.rehearsal import files, marking, project
+from bench.store import RunStore, read_json
+
+SAY = Callable[[str], None]
+
+
+@dataclass
+class Step:
+    """One step: what, seconds, peak memory of the process after it (GiB)."""
+
+    what: str
+    seconds: float
+    peak_gib: float
+
+
+@dataclass
+class Rehearsal:
+    """What was done. ``left_out``: method or metric id -> why it was not part of it."""
+
+    root: Path
+    steps: list[Step] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    reports: list[Path] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        return sum(step.seconds for step in self.steps)
+
+    @property
+    def peak_gib(self) -> float:
+        return max((step.peak_gib for step in self.steps), default=0.0)
+
+
+def peak_gib() -> float:
+    """Most memory (resident set, mapped files included) this process has held; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 30 if sys.platform == "darwin" else 1 << 20)
+
+
+def rehearse(
+    config: Config, domain: str, into: Path, images: int = 2, methods: Sequence[str] | None = None, say: SAY = print
+) -> Rehearsal:
+    """Run a profile from published files to the report, in a project folder of its own.
+
+    Args:
+        config: the real project with the profile to rehearse; nothing in it is changed.
+        domain: whose published generator and encoders are filled by rule.
+        into: folder of the rehearsal; finished steps in it are not done again.
+        images: pictures to invert. methods: ids; None takes all that can run in the domain.
+    Raises:
+        BenchError: no such published domain; ``into`` holds something else; a step fails.
+    """
+    known = read_published(config.root)
+    if domain not in known.domains:
+        raise BenchError(
+            f"domain {domain!r} has no published generator", expected=f"one of: {', '.join(known.domains) or 'none'}"
+        )
+    if into.resolve() == config.root:
+        raise BenchError("a rehearsal needs a folder of its own", got=str(into), fix="choose another --into")
+    size = known.domains[domain].resolution
+    chosen, left_out = able(config, DatasetInfo(project.DATASET, domain, size, images), known, methods)
+    ids = needed(config, domain, chosen, known)
+    quick = {m: dict(cls.quick) for m in chosen if (cls := registry.methods(config.root).load(m)).cost == "slow"}
+    root = project.create(config, into, project.without_hashes(known, ids), chosen, quick)
+    done = Rehearsal(root, left_out=left_out)
+    registry.methods.cache_clear()  # the new folder may hold methods of the project
+    for weights_id in ids:
+        with _step(done, f"file and conversion: {weights_id}", say):
+            done.notes += bring(root, weights_id)
+    with _step(done, "comparison of generator copies", say):
+        done.notes += fetch.compare_all(root)
+    there = load_config(root)
+    with _step(done, f"{images} pictures of {size} px", say):
+        project.prepare_pictures(there, domain, size, images)
+    _results(there, chosen, done, say)
+    return done
+
+
+def able(
+    config: Config, dataset: DatasetInfo, known: PublishedList, asked: Sequence[str] | None
+) -> tuple[list[str], dict[str, str]]:
+    """Methods that can take part, those of the published table first, and why the others cannot."""
+    found = registry.methods(config.root)
+    for name in asked or []:
+        found.entry(name)
+    names = asked or [*config.methods, *(n for n in found.names() if n not in config.methods)]
+    chosen: list[str] = []
+    left_out: dict[str, str] = {}
+    for name in names:
+        try:
+            reason = found.load(name).skip(dataset) or _no_stand_in(found.load(name), dataset.domain, known)
+        except BenchError as error:
+            reason = str(error)
+        if reason:
+            left_out[name] = reason
+        else:
+            chosen.append(name)
+    if not chosen:
+        raise BenchError("no method can take part", got="; ".join(f"{k}: {v}" for k, v in left_out.items()))
+    return chosen, left_out
+
+
+def _no_stand_in(cls: Any, domain: str, known: PublishedList) -> str | None:
+    """None, or which of a method's weights cannot be filled by rule."""
+    for weights_id in declared(cls.weights, domain):
+        if weights_id not in known.ids:
+            return f"{weights_id} is no published file"
+        if reason := files.can_stand_in(known.entry(weights_id)):
+            return f"{weights_id}: {reason}"
+    return None
+
+
+def needed(config: Config, domain: str, methods: Sequence[str], known: PublishedList) -> list[str]:
+    """Published ids to fill: the generator, then those of the methods."""
+    found = registry.methods(config.root)
+    return fetch.needed([domain], known, [found.load(name).weights for name in methods])
+
+
+def bring(root: Path, weights_id: str) -> list[str]:
+    """Write one set of files in the published layout and take it as ``bench fetch --from`` does; remarks.
+
+    The originals are removed after conversion, so that the disk holds at most one of them.
+    """
+    from bench.published import load
+
+    if load.status(root, weights_id) == "present":
+        return [f"{weights_id}: already here"]
+    entry = read_published(root).entry(weights_id)
+    folder = root / "published_files"
+    try:
+        for file in entry.files:
+            files.write_file(entry, file, folder)
+        return fetch.fetch(root, weights_id, folder)
+    finally:
+        for path in [folder / file.name for file in entry.files]:
+            path.unlink(missing_ok=True)
+
+
+def _results(config: Config, methods: Sequence[str], done: Rehearsal, say: SAY) -> None:
+    """Runs, scores, means, tables and figures."""
+    from bench.report import build
+    from bench.runner import run
+    from bench.scoring import score_run
+    from bench.tables import aggregate
+
+    store = RunStore(config.root, config.main_profile)
+    for name in methods:
+        with _step(done, f"run: {name}", say):
+            plan = plan_run(config, name, project.DATASET)
+            result = run(plan, overwrite=_outdated(plan))
+        done.notes += [f"{name} failed on {i}: {why}" for i, why in result["failures"].items()]
+    for name in methods:
+        with _step(done, f"score: {name}", say):
+            scored = score_run(config, store, config.profile, name, "", project.DATASET, device="cpu")
+        done.left_out.update(scored.missing)
+    with _step(done, "means, tables and figures, marked", say):
+        aggregate(store, config.profile, config)
+        done.reports = build(config.root, config.profile, config)
+        marking.mark_reports(store.reports_dir(config.profile))
+
+
+def _outdated(plan: RunPlan) -> bool:
+    """Whether an earlier rehearsal in this folder ran the method with other code or settings."""
+    held = {"complete": plan.run.json, "partial": plan.run.plan}.get(plan.run.state())
+    return held is not None and read_json(held).get("config_hash") != plan.config_hash
+
+
+@contextmanager
+def _step(done: Rehearsal, what: str, say: SAY) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    step = Step(what, time.perf_counter() - begin, peak_gib())
+    done.steps.append(step)
+    say(f"{step.seconds:7.1f} s  peak {step.peak_gib:5.2f} GiB  {what}")

@@ -7,7 +7,7 @@ not entered; files that are no pictures by their suffix are reported.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,10 +51,11 @@ class FolderRequest:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was done: the content of prepared.json and the files of the folder that are no pictures."""
+    """What was done: the content of prepared.json, the files of the folder that are no pictures, and remarks."""
 
     done: dict[str, Any]
     ignored: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def prepare_folder(
@@ -98,9 +99,9 @@ def prepare_folder(
         _same_files(old, files, source)
     if old is not None and not update and _verified(paths, old, source):
         return Prepared(read_json(paths.done), ignored)
-    entries = _convert_all(files, draft, paths, engine, workers, on_tick)
+    entries = convert_all({p.stem: p for p in files}, draft, paths, engine, workers, on_tick)
     if old is not None and not update:
-        _same_bytes(old, entries, paths)
+        same_bytes(old, entries, paths)
         manifest = old
     else:
         manifest = draft.model_copy(update={"images": entries, "count": len(entries)})
@@ -112,34 +113,35 @@ def prepare_folder(
     return Prepared(done, ignored)
 
 
-def _convert_all(
-    files: Sequence[Path],
+def convert_all(
+    named: Mapping[str, Path],
     manifest: Manifest,
     paths: PreparedPaths,
     engine: str,
     workers: int | None,
     on_tick: Callable[[float], None] | None,
 ) -> list[ImageEntry]:
+    """Prepare the picture file of every id, in order; one error names all that cannot be used."""
     assert manifest.folder is not None
     try:
         paths.done.unlink(missing_ok=True)
         paths.images.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(paths.folder, error) from None
-    named = {p.stem: p for p in files}
     work = Work(
-        convert_shard, {"files": named, "spec": manifest.folder, "resolution": manifest.resolution, "paths": paths}
+        convert_shard,
+        {"files": dict(named), "spec": manifest.folder, "resolution": manifest.resolution, "paths": paths},
     )
     shards = make_shards(list(named), SHARD)
     parts = map_shards(work, shards, engine if len(shards) > 2 else "serial", workers, on_tick=on_tick)
     results = [result for part in parts for result in part]
     bad = [(named[i].name, reason) for i, entry, reason in results if entry is None]
     if bad:
-        raise _refusal(manifest, bad, paths)
+        raise refusal(manifest, bad, paths)
     return [ImageEntry.model_validate(entry) for _, entry, _ in results]
 
 
-def _refusal(manifest: Manifest, bad: Sequence[tuple[str, str]], paths: PreparedPaths) -> DataError:
+def refusal(manifest: Manifest, bad: Sequence[tuple[str, str]], paths: PreparedPaths) -> DataError:
     """The one error that names every unusable file, in the message or in problems.csv."""
     _problems(paths, bad)
     count = len(bad)
@@ -240,7 +242,7 @@ def _same_files(old: Manifest, files: Sequence[Path], source: Path) -> None:
         )
 
 
-def _same_bytes(old: Manifest, entries: Sequence[ImageEntry], paths: PreparedPaths) -> None:
+def same_bytes(old: Manifest, entries: Sequence[ImageEntry], paths: PreparedPaths) -> None:
     """Every file has the manifest's bytes, and its prepared pixels the manifest's hash."""
     want = {e.id: e for e in old.images}
     changed = [e for e in entries if e.sha256 != want[e.id].sha256]

@@ -76,6 +76,8 @@ def command(
             say(
                 f"{name}: {len(result.ignored)} files are no pictures and were left out: {name_some(result.ignored, 5)}"
             )
+        for note in result.notes:
+            say(f"{name}: {note}")
         if drifted := result.done.get("drifted"):
             say(f"{name}: {len(drifted)} pictures differ from the manifest by this machine's rounding (accepted)")
         show([PreparedPaths.of(config.root, name).folder], config.root)

@@ -58,12 +58,34 @@ class RenderSpec(BaseModel):
     clip: int | None = None
 
 
-class FolderSpec(BaseModel):
-    """How a folder of pictures becomes a dataset. ``source`` is relative to the project where it lies inside it."""
+class Numbers(BaseModel):
+    """Pictures known by number, as in CelebA-HQ: ``first`` to ``last``, whatever padding and suffix a file's name has.
+
+    ``prefixes`` may stand before the number in a file's name; ids have ``digits`` digits, so they sort as numbers do.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    source: str
+    first: int = Field(0, ge=0)
+    last: int = Field(ge=0)
+    digits: int = Field(5, ge=1, le=9)
+    prefixes: list[str] = []
+
+    def id_of(self, number: int) -> str:
+        return f"{number:0{self.digits}d}"
+
+
+class FolderSpec(BaseModel):
+    """How a folder of pictures becomes a dataset. ``source`` is relative to the project where it lies inside it.
+
+    With ``numbers`` the manifest says which pictures are meant and the user's folder merely holds them; ``source`` is
+    then empty (see bench/numbered.py).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = ""
+    numbers: Numbers | None = None
     align: Literal["none"] = "none"
     crop: Literal["none", "center"] = "none"
     convert: bool = False
@@ -102,6 +124,11 @@ class Manifest(BaseModel):
         """SHA-256 of the manifest's meaning (not its layout or comments): what a run records about its data."""
         meaning = self.model_dump(exclude={"images_file", "title", "licence"}, exclude_none=True)
         return hashlib.sha256(canonical_json(meaning).encode()).hexdigest()
+
+    @property
+    def numbers(self) -> Numbers | None:
+        """The numbers its pictures are known by, if they are."""
+        return self.folder.numbers if self.folder is not None else None
 
     def pixel_hashes(self) -> dict[str, str]:
         """image id -> SHA-256 of the prepared picture's decoded RGB pixels."""
@@ -198,7 +225,8 @@ def _read_sidecar(path: Path, manifest: Path, allow_empty: bool) -> list[dict[st
             return []
         raise DataError(
             f"image list {path} of {manifest.name} is missing",
-            fix="restore it, or write it with `bench prepare --update`",
+            fix="restore it, or write it: `bench prepare --dataset ID --update`, for pictures of your own with "
+            "`--images DIR` (docs/adding_a_dataset.md)",
         )
     with open(path, newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)

@@ -12,6 +12,7 @@ from bench.folders import FolderRequest, Prepared, prepare_folder
 from bench.images import read_rgb, write_error, write_png
 from bench.loading import PreparedDataset
 from bench.manifest import load_manifest, manifest_path
+from bench.numbered import prepare_numbered
 from bench.rendering import prepare_rendered, renderer
 from bench.store import RunStore, write_json
 
@@ -32,6 +33,8 @@ def prepare(
     """
     asked = asked or FolderRequest()
     exists = manifest_path(config.root, dataset_id).is_file()
+    if exists and (numbered := load_manifest(config.root, dataset_id, allow_empty=True)).numbers is not None:
+        return prepare_numbered(config.root, numbered, asked, update, engine, workers, on_tick)
     if asked.images is None and (exists or not asked_anything(asked)):
         if load_manifest(config.root, dataset_id, allow_empty=update).kind == "rendered":
             if asked_anything(asked):

@@ -14,7 +14,8 @@ GROUPS = [
     "api manifest prepared annyfaces",
     "nets weights published generator editing",
     "registry codes rundir store engine device config provenance loading plan probe",
-    "rendering pictures folders prepare runner scoring scores statistics tables timing training checks metric_checks",
+    "rendering pictures folders numbered prepare runner scoring scores statistics tables timing training checks "
+    "metric_checks",
     "report rehearsal",
     "cli",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,9 +32,13 @@ class TimeSettings(_Section):
 
 
 class Profile(_Section):
-    """A profile file. ``limits``: method id -> first so many ids; ``options``: method id -> overrides."""
+    """A profile file. ``limits``: method id -> first so many ids; ``options``: method id -> overrides.
+
+    ``methods``: ids of its table, where they are not those of params.yaml.
+    """
 
     protocol: str
+    methods: list[str] = []
     datasets: list[str] = Field(min_length=1)
     metrics: list[str] = Field(min_length=1)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -83,6 +87,7 @@ class Config:
             results are written to ``results/summary.csv``.
         methods: ids in the published table. ablations: named variants, all of ablations.yaml.
         settings: the profile's content; its keys are also attributes of this class.
+        listed: the methods params.yaml lists, which are those the pipeline has stages for.
     """
 
     root: Path
@@ -92,11 +97,19 @@ class Config:
     methods: list[str]
     ablations: dict[str, Ablation]
     settings: Profile
+    listed: list[str] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Any:
         if name in Profile.model_fields and "settings" in self.__dict__:
             return getattr(self.settings, name)
         raise AttributeError(name)
+
+    def pipeline_settings(self) -> list[str]:
+        """``key=value`` that params.yaml must be given for the pipeline to run this profile; [] if it has them."""
+        methods = f"methods=[{','.join(self.methods)}]"
+        return [f"profile={self.profile}"] * (self.profile != self.main_profile) + [methods] * (
+            self.methods != self.listed
+        )
 
     def limit_for(self, method: str) -> int | None:
         """The profile's number of images for a method (all for None)."""
@@ -169,9 +182,10 @@ def load_config(root: Path | None = None, profile: str | None = None) -> Config:
         profile=name,
         main_profile=params.profile,
         seed=params.seed,
-        methods=params.methods,
+        methods=settings.methods or params.methods,
         ablations=load_ablations(root),
         settings=settings,
+        listed=params.methods,
     )
 
 

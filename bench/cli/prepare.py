@@ -10,6 +10,7 @@ import typer
 
 from bench.cli import common
 from bench.cli.common import examples, open_project, progress, say, show
+from bench.config import Config
 from bench.errors import BenchError
 from bench.folders import FolderRequest
 from bench.manifest import load_manifest, manifest_path, name_some
@@ -63,6 +64,8 @@ def command(
             expected="exactly one",
             fix="pass --dataset ID with --images",
         )
+    if not dataset:
+        _check_pipeline(config)
     from bench import prepare
 
     done = {}
@@ -88,3 +91,15 @@ def command(
 def _total(root: Path, name: str) -> int | None:
     """Pictures expected, for the bar; None where only the folder can tell."""
     return load_manifest(root, name, allow_empty=True).count if manifest_path(root, name).is_file() else None
+
+
+def _check_pipeline(config: Config) -> None:
+    """The first stage of a pipeline refuses params.yaml with one profile's name and another one's methods."""
+    if config.profile == config.main_profile and (settings := config.pipeline_settings()):
+        raise BenchError(
+            f"params.yaml has profile {config.profile!r} and the methods of another",
+            got=", ".join(config.listed),
+            expected=", ".join(config.methods),
+            fix=f"`dvc exp run -S profile={config.profile} -S '{settings[0]}'`, which is what `bench repro --profile "
+            f"{config.profile}` does, or edit params.yaml",
+        )

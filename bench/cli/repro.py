@@ -12,34 +12,40 @@ import typer
 from bench.cli import common
 from bench.cli.common import examples, open_project, say
 from bench.errors import BenchError
+from bench.store import RunStore
 
 
 def register(app: typer.Typer) -> None:
     app.command(
         "repro",
-        help="Reproduce everything, prepare to report, but only what changed. Wraps `dvc repro`.",
-        epilog=examples("bench repro", "bench repro --stage score --dry"),
+        help="Reproduce everything, prepare to report, but only what changed. Wraps `dvc repro`. "
+        "With --profile of another profile, `dvc exp run` sets params.yaml to it and its methods first; "
+        "`git checkout . && dvc checkout` goes back.",
+        epilog=examples("bench repro", "bench repro --stage score --dry", "bench repro --profile smoke"),
     )(command)
 
 
 def command(
     stage: Annotated[list[str] | None, typer.Option("--stage", help="Only up to this stage; may be repeated.")] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Say what would run.")] = False,
+    profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    config, store = open_project(root)
+    config, _ = open_project(root, profile)
     if find_spec("dvc") is None:
         raise BenchError("the pipeline needs DVC", fix="pip install 'hfgi-bench[pipeline]'")
-    command_line = [sys.executable, "-m", "dvc", "repro", *(["--dry"] if dry else []), *(stage or [])]
+    verb = dvc_verb(config.pipeline_settings())
+    command_line = [sys.executable, "-m", "dvc", *verb, *(["--dry"] if dry else []), *(stage or [])]
     code = subprocess.run(command_line, cwd=config.root).returncode
     if code:
         raise BenchError(
             "the pipeline stopped",
-            got=f"`dvc repro` exit code {code}",
+            got=f"`dvc {verb[0]}` exit code {code}",
             fix="mend what it says above and run the same command again; finished stages are kept",
         )
     if dry:
         return
+    store = RunStore(config.root, config.profile)  # by now params.yaml names this profile
     reports = store.reports_dir(config.profile)
     for path in (
         reports / "tables" / "table1.md",
@@ -49,3 +55,8 @@ def command(
     ):
         if path.exists():
             say(f"{path.name}: {path}")
+
+
+def dvc_verb(settings: list[str]) -> list[str]:
+    """The DVC command that runs the pipeline with ``key=value`` settings of params.yaml, or as it is."""
+    return ["exp", "run", *(part for pair in settings for part in ("-S", pair))] if settings else ["repro"]

@@ -1,0 +1,74 @@
+"""One switch for the whole pipeline: a profile brings its own methods, and a half-turned switch is refused."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench import registry
+from bench.cli.repro import dvc_verb
+from bench.config import load_config
+from bench.manifest import load_manifest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture()
+def two(project):
+    """The toy project with a second profile whose table has other methods."""
+    toy = yaml.safe_load((project / "profiles" / "toy.yaml").read_text())
+    (project / "profiles" / "other.yaml").write_text(yaml.safe_dump({**toy, "methods": ["toy_codes"]}))
+    return project
+
+
+def test_a_profile_may_have_methods_of_its_own(two):
+    assert load_config(two).methods == ["toy_copy", "toy_codes"]
+    assert load_config(two, "other").methods == ["toy_codes"]
+
+
+def test_what_params_must_say_for_a_profile(two):
+    assert load_config(two).pipeline_settings() == [] and dvc_verb([]) == ["repro"]
+    settings = load_config(two, "other").pipeline_settings()
+    assert settings == ["profile=other", "methods=[toy_codes]"]
+    assert dvc_verb(settings) == ["exp", "run", "-S", "profile=other", "-S", "methods=[toy_codes]"]
+    (two / "params.yaml").write_text(yaml.safe_dump({"profile": "other", "seed": 0, "methods": ["toy_codes"]}))
+    assert load_config(two).pipeline_settings() == []
+
+
+def test_half_a_switch_stops_at_the_first_stage(two, cli, one_line_error):
+    params = {"profile": "other", "seed": 0, "methods": ["toy_copy", "toy_codes"]}
+    (two / "params.yaml").write_text(yaml.safe_dump(params))
+    line = one_line_error("prepare")
+    assert "profile 'other' and the methods of another" in line and "-S 'methods=[toy_codes]'" in line
+    assert cli("prepare", "--profile", "toy").code == 0, "another profile by hand is none of the pipeline's business"
+
+
+def test_repro_with_another_profile_turns_the_switch(two, cli, monkeypatch):
+    ran = []
+
+    class Done:
+        returncode = 0
+
+    monkeypatch.setattr("subprocess.run", lambda command, cwd: ran.append(command[3:]) or Done())
+    assert cli("repro", "--profile", "other", "--stage", "score").code == 0
+    assert cli("repro", "--dry").code == 0
+    switch = ["exp", "run", "-S", "profile=other", "-S", "methods=[toy_codes]"]
+    assert ran == [[*switch, "score"], ["repro", "--dry"]]
+
+
+def test_the_papers_profile():
+    """Six methods and two controls on its 1,500 pictures; whatever it names exists and covers its domain."""
+    paper = load_config(ROOT, "paper")
+    methods, metrics = registry.methods(ROOT).entries(), registry.metrics(ROOT).entries()
+    assert set(paper.methods) <= set(methods) and set(paper.settings.metrics) <= set(metrics)
+    controls = [m for m in paper.methods if methods[m].attributes.get("control")]
+    assert len(controls) == 2 and len(paper.methods) == 8
+    assert paper.settings.datasets == ["celebahq_1500"]
+    domain = load_manifest(ROOT, "celebahq_1500", allow_empty=True).domain
+    for method in paper.methods:
+        weights = methods[method].attributes.get("weights", {})
+        assert not weights or domain in weights, method
+    slow = [m for m in paper.methods if methods[m].attributes.get("cost") == "slow"]
+    assert {m: paper.limit_for(m) for m in slow} == {m: 100 for m in slow} and slow
+    for method, options in paper.settings.options.items():
+        assert set(options) <= set(methods[method].attributes["options"])

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from bench import registry, weights
+from bench import weights
 from bench.cli import common
 from bench.cli.common import examples, open_project, say
 from bench.config import Config
 from bench.errors import BenchError, WeightsError
-from bench.manifest import load_manifest
-from bench.published.listing import PublishedList, read_published
+from bench.needs import profile_needs
+from bench.published.listing import read_published
 
 Report = Callable[[str, int, int | None], None]
 
@@ -90,24 +90,10 @@ def _choose(config: Config, ids: list[str] | None, folder: Path | None, profile:
                 fix="rename them, or pass the id as well",
             )
         return found
-    needed = profile_needs(config, known)
+    needed = [i for i in profile_needs(config) if i in known.ids]
     if not needed:
         say(f"profile {config.profile} needs no published weights")
     return needed
-
-
-def profile_needs(config: Config, known: PublishedList) -> list[str]:
-    """Published ids the profile's datasets, methods and metrics need."""
-    from bench.published.fetch import needed
-
-    domains = dict.fromkeys(load_manifest(config.root, d, allow_empty=True).domain for d in config.settings.datasets)
-    methods, metrics = registry.methods(config.root).entries(), registry.metrics(config.root).entries()
-    maps = [methods[m].attributes.get("weights", {}) for m in config.methods if m in methods]
-    always: list[str] = []
-    for name in config.settings.metrics:
-        listed = metrics[name].attributes.get("weights", ()) if name in metrics else ()
-        always += listed.values() if isinstance(listed, dict) else [listed] if isinstance(listed, str) else listed
-    return needed(domains, known, maps, always)
 
 
 def _announce(config: Config, ids: list[str]) -> None:

@@ -10,18 +10,18 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GROUPS = [
-    "errors seeds images runid toy drift",
+    "errors seeds images runid toy drift metric_api",
     "api manifest prepared annyfaces",
-    "nets weights published generator editing",
-    "registry codes rundir store engine device config provenance loading plan probe",
+    "nets measures weights published generator editing",
+    "registry codes rundir store engine device config provenance loading plan probe needs",
     "rendering pictures folders numbered prepare runner scoring scores statistics tables timing training checks "
-    "metric_checks",
+    "metric_checks cost forecast",
     "report rehearsal",
     "cli",
 ]
 RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group.split()}
 FOR_METHODS = {"api", "nets", "images", "training.losses"}
-FOR_METRICS = {"api", "images", "nets"}
+FOR_METRICS = {"api", "images", "nets", "measures"}
 
 
 def modules(folder):

@@ -17,17 +17,10 @@ def domains_of(config: Config) -> list[str]:
     return list(dict.fromkeys(load_manifest(config.root, d, allow_empty=True).domain for d in config.settings.datasets))
 
 
-def listed(weights: Any) -> list[str]:
-    """Ids in a metric's ``weights`` attribute: one id, a list of them, or a mapping to them."""
-    if isinstance(weights, str):
-        return [weights] if weights else []
-    return list(weights.values() if isinstance(weights, Mapping) else weights or ())
-
-
 def metric_weights(config: Config, metrics: Iterable[str]) -> dict[str, list[str]]:
     """metric id -> ids of the weights it needs, for those that need any."""
     entries = registry.metrics(config.root).entries()
-    found = {name: listed(entries[name].attributes.get("weights")) for name in metrics if name in entries}
+    found = {name: list(entries[name].attributes.get("weights", ())) for name in metrics if name in entries}
     return {name: ids for name, ids in found.items() if ids}
 
 

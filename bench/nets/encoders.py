@@ -36,24 +36,26 @@ class Map2Style(nn.Module):
     """Strided convolutions that reduce a map to one pixel, and a linear layer.
 
     Args:
-        channels: of the map. style_dim: D of the code, also the width of all convolutions.
+        channels: of the map. style_dim: D of the code.
         sides: (height, width) of the map; halved, rounded up, until one pixel is left.
+        width: of all convolutions; None, as published, is D. Heads hold most of an encoder's parameters.
 
     Source: Richardson et al. 2021 (pSp), Sec. 3.1; parameter names of eladrich/pixel2style2pixel 5cfff38.
     """
 
-    def __init__(self, channels: int, style_dim: int, sides: Sides):
+    def __init__(self, channels: int, style_dim: int, sides: Sides, width: int | None = None):
         super().__init__()
+        width = style_dim if width is None else width
         layers: list[nn.Module] = []
         before = channels
         for _ in range(math.ceil(math.log2(max(sides)))):
-            layers += [nn.Conv2d(before, style_dim, 3, 2, 1), nn.LeakyReLU(SLOPE)]
-            before = style_dim
+            layers += [nn.Conv2d(before, width, 3, 2, 1), nn.LeakyReLU(SLOPE)]
+            before = width
         if not layers:
             raise BenchError("the trunk leaves one pixel", expected="two at least", fix="use fewer groups of units")
         self.shape = (channels, *sides)
         self.convs = nn.Sequential(*layers)
-        self.linear = EqualLinear(style_dim, style_dim)
+        self.linear = EqualLinear(width, style_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D). Raises ShapeError for a map of another shape."""
@@ -103,6 +105,7 @@ class FPNEncoder(IRTrunk):
         channels_in, groups, se, input_size: as :class:`bench.nets.resnet_ir.IRTrunk`.
         taps: level of the pyramid each style reads, 0 the trunk's coarsest map, each further level twice the side.
             None is :func:`published_taps`. There are as many lateral layers as the finest level needs.
+        head_width: of the heads' convolutions, as :class:`Map2Style`.
 
     Raises:
         BenchError: not one tap per style, or a level that the trunk does not have.
@@ -120,6 +123,7 @@ class FPNEncoder(IRTrunk):
         se: bool = True,
         input_size: int | Sequence[int] = 256,
         taps: Sequence[int] | None = None,
+        head_width: int | None = None,
     ):
         super().__init__(channels_in, groups, se, input_size)
         self.n_styles, self.style_dim = n_styles, style_dim
@@ -131,7 +135,9 @@ class FPNEncoder(IRTrunk):
             )
         width = self.widths[-1]
         sides = sides_of(input_size)
-        self.styles = nn.ModuleList(Map2Style(width, style_dim, _halved(sides, levels - tap)) for tap in self.taps)
+        self.styles = nn.ModuleList(
+            Map2Style(width, style_dim, _halved(sides, levels - tap), head_width) for tap in self.taps
+        )
         for level in range(1, max(self.taps) + 1):
             self.add_module(f"latlayer{level}", nn.Conv2d(self.widths[-1 - level], width, 1))
 
@@ -178,6 +184,7 @@ class BackboneEncoder(IRTrunk):
         n_styles, style_dim: as :class:`FPNEncoder`.
         channels_in: 6, the picture first, then the render of the step before.
         groups, se, input_size: as :class:`bench.nets.resnet_ir.IRTrunk`.
+        head_width: of the heads' convolutions, as :class:`Map2Style`.
 
     Source: Alaluf et al. 2021 (ReStyle), Sec. 4.1; yuval-alaluf/restyle-encoder 5e80276.
     """
@@ -190,10 +197,11 @@ class BackboneEncoder(IRTrunk):
         groups: Groups = IR50,
         se: bool = True,
         input_size: int | Sequence[int] = 256,
+        head_width: int | None = None,
     ):
         super().__init__(channels_in, groups, se, input_size)
         self.n_styles, self.style_dim = n_styles, style_dim
-        self.styles = _coarse_heads(self, len(groups))
+        self.styles = _coarse_heads(self, len(groups), head_width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W), picture and render in [-1, 1] (renders may leave it) -> (B, L, D) offsets of the codes."""
@@ -223,10 +231,11 @@ class ResNetEncoder(ResNetTrunk):
         channels_in: int = 6,
         groups: Groups = RESNET34,
         input_size: int | Sequence[int] = 256,
+        head_width: int | None = None,
     ):
         super().__init__(channels_in, groups, input_size)
         self.n_styles, self.style_dim = n_styles, style_dim
-        self.styles = _coarse_heads(self, len(groups))
+        self.styles = _coarse_heads(self, len(groups), head_width)
 
     def forward(self, x: Tensor) -> Tensor:
         """As :meth:`BackboneEncoder.forward`."""
@@ -241,10 +250,10 @@ class ProgressiveResNetEncoder(ResNetEncoder):
         return accumulate(_coarse_codes(self, x, _heads_at(stage, self.n_styles)), self.n_styles)
 
 
-def _coarse_heads(net: BackboneEncoder | ResNetEncoder, halvings: int) -> nn.ModuleList:
+def _coarse_heads(net: BackboneEncoder | ResNetEncoder, halvings: int, width: int | None) -> nn.ModuleList:
     """One head per style for the trunk's coarsest map."""
     sides = _halved(sides_of(net.input_size), halvings)
-    return nn.ModuleList(Map2Style(net.widths[-1], net.style_dim, sides) for _ in range(net.n_styles))
+    return nn.ModuleList(Map2Style(net.widths[-1], net.style_dim, sides, width) for _ in range(net.n_styles))
 
 
 def _coarse_codes(net: BackboneEncoder | ResNetEncoder, x: Tensor, count: int) -> Tensor:

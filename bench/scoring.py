@@ -7,7 +7,7 @@ have a reconstruction; those that failed are named in run.json and counted by be
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from bench.errors import BenchError, DataError
 from bench.images import atomic_write, read_rgb, resize
 from bench.loading import PreparedDataset
 from bench.manifest import name_some
+from bench.runid import config_hash
 from bench.store import RunStore
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ["run_id", "dataset", "method", "variant", "image_id", "task", "metric", "signature", "value"]
 TASK = "inversion"
+STATES = "run_states"  # metadata of a score file: run_id -> hash of the run.json its rows were computed from
 BATCH, SHARD = 16, 64
 
 
@@ -48,11 +50,17 @@ class ScoreJob:
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """Where rows went. ``missing``: metric id -> the command that brings what it lacks, for those left out."""
+    """Where rows went.
+
+    Args:
+        rows: written for this run now. missing: metric id -> the command that brings what it lacks, for those left out.
+        stale: metrics whose earlier rows were dropped, because they were computed from another state of the run.
+    """
 
     path: Path
     rows: int
     missing: Mapping[str, str]
+    stale: Sequence[str] = ()
 
 
 def score_run(
@@ -70,6 +78,8 @@ def score_run(
     on_tick: Callable[[float], None] | None = None,
 ) -> ScoreResult:
     """Score one run with every metric and put its rows into the method's score file of the scope.
+
+    Rows of the run's other metrics stay, unless they belong to another state of it (its run.json has changed).
 
     Args:
         metrics: metric ids; None takes the profile's.
@@ -92,8 +102,9 @@ def score_run(
             table.append(_rows(ids, name, cls.signature(name), [cls().from_run(record)] * len(ids)))
     path = store.scores_path(scope, run.name.label)
     head = {"run_id": str(run.name), "dataset": dataset, "method": method, "variant": variant}
-    count = _write(path, head, [row for rows in table for row in rows])
-    return ScoreResult(path, count, missing)
+    rows = [row for part in table for row in part]
+    stale = _write(path, head, rows, usable, config_hash(record))
+    return ScoreResult(path, len(rows), missing, stale)
 
 
 def _check_run(record: Mapping[str, Any], prepared: PreparedDataset, run_id: str) -> None:
@@ -195,30 +206,44 @@ def _rows(ids: Sequence[str], metric: str, signature: str, values: Sequence[floa
     ]
 
 
-def _write(path: Path, head: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> int:
-    """Replace this run's rows in the method's file, keep those of its other datasets."""
+def _write(
+    path: Path, head: Mapping[str, str], rows: Sequence[Mapping[str, Any]], rescored: Collection[str], state: str
+) -> list[str]:
+    """Replace this run's rows of the metrics ``rescored``; keep those of other datasets, and of its other metrics if
+    they were computed from the same ``state`` of the run. Returns the metrics whose rows were dropped as stale.
+
+    The state each run was scored in stands in the file's metadata, so that tidy rows gain no column.
+    """
     import pandas as pd
 
     table = pd.DataFrame([{**head, **row} for row in rows], columns=COLUMNS).astype({"value": "float64"})
+    states: dict[str, str] = {}
+    stale: list[str] = []
     if path.is_file():
-        others = _read_others(path, head["dataset"])
-        table = pd.concat([others, table], ignore_index=True) if len(others) else table
+        old = _read_scores(path)
+        states = dict(old.attrs.get(STATES, {}))
+        others = (old["dataset"] == head["dataset"]) & ~old["metric"].isin(list(rescored))
+        same_state = states.get(head["run_id"]) == state
+        stale = [] if same_state else sorted(set(old.loc[others, "metric"]))
+        kept = old[(old["dataset"] != head["dataset"]) | (others & same_state)]
+        table = pd.concat([kept, table], ignore_index=True) if len(kept) else table
     table = table.sort_values(["dataset", "metric", "image_id"], kind="stable").reset_index(drop=True)
+    states[head["run_id"]] = state
+    table.attrs = {STATES: dict(sorted(states.items()))}
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     atomic_write(path, buffer.getvalue())
-    return len(rows)
+    return stale
 
 
-def _read_others(path: Path, dataset: str) -> pd.DataFrame:
+def _read_scores(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        old = pd.read_parquet(path)[COLUMNS]
+        return pd.read_parquet(path)[COLUMNS]
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
             f"score file {path} cannot be read",
             got=" ".join(str(error).split())[:200],
             fix="delete it and run `bench score` again",
         ) from None
-    return old[old["dataset"] != dataset]

@@ -80,4 +80,9 @@ def command(
             )
         for name, command in result.missing.items():
             say(f"metric {name} was left out: {command}")
+        if result.stale:
+            say(
+                f"{run.name}: dropped earlier rows of {', '.join(result.stale)}: they belong to another state of the "
+                "run; score these metrics again"
+            )
         show([result.path], config.root)

@@ -60,11 +60,43 @@ def test_failed_images_have_no_rows(project):
     assert set(rows["image_id"]) == {f"head_{n}" for n in (0, 1, 3, 4, 6, 7)} and len(rows) == 18
 
 
-def test_scoring_again_replaces_rows(project):
+def test_scoring_one_metric_keeps_the_others_rows(project):
     invert(project)
-    scored(project)
-    _, rows = scored(project, metrics=["mae"])
-    assert len(rows) == 8
+    _, before = scored(project)
+    result, rows = scored(project, metrics=["mae"])
+    assert result.rows == 8 and result.stale == []
+    pd.testing.assert_frame_equal(rows, before)
+    result, rows = scored(project, metrics=["mse"])
+    assert set(rows["metric"]) == {"mae", "psnr", "rate", "mse"} and len(rows) == 32
+
+
+@pytest.mark.parametrize("how", ["other options", "no record of the state"])
+def test_rows_of_another_state_of_the_run_are_dropped(project, cli, how):
+    """Two metrics of one run never describe two different runs; what was dropped is said."""
+    words = ("run", "--method", "toy_codes", "--variant", "x", "--overwrite")
+    cli(*words, "--set", "scale=0.5")
+    scored(project, variant="x", scope="local")
+    if how == "other options":
+        cli(*words, "--set", "scale=1")
+    else:
+        path = RunStore(project, "toy").scores_path("local", "toy_codes.x")
+        pd.DataFrame(pd.read_parquet(path).to_dict("list")).to_parquet(path, index=False)
+    answer = cli("score", "--scope", "local", "--metric", "mae")
+    assert answer.code == 0 and "dropped earlier rows of psnr, rate: they belong to another state" in answer.err
+    rows = pd.read_parquet(RunStore(project, "toy").scores_path("local", "toy_codes.x"))
+    assert set(rows["metric"]) == {"mae"} and len(rows) == 8
+
+
+def test_rows_of_other_datasets_stay(project, cli):
+    """They keep the state they were scored in, so that their own metrics survive the next partial scoring."""
+    assert cli("prepare", "--dataset", "my", "--images", "pictures", "--align", "none").code == 0
+    for name in ("toy", "my"):
+        cli("run", "--method", "toy_codes", "--dataset", name, "--variant", "x")
+        cli("score", "--scope", "local", "--dataset", name)
+    answer = cli("score", "--scope", "local", "--metric", "mae")
+    assert answer.code == 0 and "dropped" not in answer.err
+    rows = pd.read_parquet(RunStore(project, "toy").scores_path("local", "toy_codes.x"))
+    assert len(rows) == 2 * 3 * 8
 
 
 def test_variant_has_its_own_file(project):

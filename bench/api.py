@@ -7,11 +7,12 @@ seeds, storage and scoring; a method never touches a file except through :class:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import BenchError, DataError, ShapeError, UnknownName, WeightsError
+from bench.metric_api import Metric, MetricWeights, PairMetric, RunMetric, SetMetric
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +27,11 @@ __all__ = [
     "DatasetInfo",
     "Inversion",
     "Method",
+    "Metric",
+    "MetricWeights",
     "PairMetric",
     "RunMetric",
+    "SetMetric",
     "ShapeError",
     "TrainableMethod",
     "UnknownName",
@@ -144,117 +148,47 @@ class Method:
 
 
 class TrainableMethod(Method):
-    """A method with networks of its own. The training loop needs nothing else."""
+    """A method with networks of its own. The training loop asks for these and for nothing else.
+
+    Class attributes:
+        training: options of a training with their defaults; a preset's ``options`` override them.
+    """
+
+    training: ClassVar[Mapping[str, Any]] = {}
+
+    def start_training(self, options: Mapping[str, Any], weights: Mapping[str, float]) -> None:
+        """Build the networks to train; called once, with torch's random numbers seeded.
+
+        Args:
+            options: ``training``, overridden. weights: loss -> its weight; a loss of weight 0 need not be computed.
+        """
+        raise NotImplementedError(f"{type(self).__qualname__}.start_training")
 
     def trainable(self) -> torch.nn.Module:
-        """The module whose parameters are optimised."""
+        """The module whose parameters are optimised. Everything else stays frozen, in evaluation mode."""
         raise NotImplementedError(f"{type(self).__qualname__}.trainable")
+
+    def opponents(self) -> Mapping[str, torch.nn.Module]:
+        """Networks trained against the method, by name (discriminators); each has an optimiser of its own."""
+        return {}
+
+    def training_losses(self, x: Tensor, rng: torch.Generator, seen: int) -> Iterator[dict[str, Tensor]]:
+        """Named scalar losses of each inner step; most methods have one. Gradients of all steps are added up.
+
+        Args:
+            x: (B, 3, R, R) in [-1, 1]. ``context.image_seeds`` holds one seed for each of its pictures.
+            rng: for what no single picture owns. seen: pictures the training has drawn before this batch.
+        """
+        yield self.training_loss(x, rng)
 
     def training_loss(self, x: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """Named scalar losses for a batch (B, 3, R, R) in [-1, 1]; the loop sums what its preset weights."""
         raise NotImplementedError(f"{type(self).__qualname__}.training_loss")
 
+    def opponent_loss(self, name: str, x: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:
+        """Named scalar losses of an opponent, after ``training_losses`` of the same batch."""
+        raise NotImplementedError(f"{type(self).__qualname__}.opponent_loss")
 
-class Metric:
-    """What every metric tells about itself.
-
-    Class attributes:
-        higher_is_better, ideal: ``ideal`` is the value for identical pictures.
-        title, unit: heading in tables; the unit ("dB") follows it, or is empty.
-        source: definition (paper; library whose numbers it equals).
-        version: bumped when the numbers move.
-        details: what else fixes the numbers (window, network, ...), part of the signature.
-    """
-
-    higher_is_better: ClassVar[bool] = False
-    ideal: ClassVar[float] = 0.0
-    title: ClassVar[str] = ""
-    unit: ClassVar[str] = ""
-    source: ClassVar[str] = ""
-    version: ClassVar[str] = "v1"
-    details: ClassVar[str] = ""
-
-
-class PairMetric(Metric):
-    """A number per (source, reconstruction) pair. The file's stem is its id: ``bench/metrics/mae.py`` is ``mae``.
-
-    Class attributes beside those of :class:`Metric`:
-        size: side the pair is brought to before scoring, or None for the stored resolution.
-        resize: the rule of :func:`bench.images.resize` used when a change of size is needed.
-        value_range: (low, high) of the pictures handed to ``__call__``.
-    """
-
-    size: ClassVar[int | None] = None
-    resize: ClassVar[str] = "bilinear_aa"
-    value_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
-
-    def __init__(self, device: torch.device | str = "cpu"):
-        self.device = device
-
-    @classmethod
-    def signature(cls, metric_id: str) -> str:
-        """``id|version|size|resampler|range[|details]``: all that is needed to compute the same number elsewhere."""
-        low, high = cls.value_range
-        size = [str(cls.size), cls.resize] if cls.size else ["native", "none"]
-        parts = [metric_id, cls.version, *size, f"{low:g}..{high:g}"]
-        return "|".join(parts + ([cls.details] if cls.details else []))
-
-    @classmethod
-    def missing(cls) -> str | None:
-        """None, or the command that brings what this metric lacks (shown instead of a number)."""
-        return None
-
-    def __call__(self, x: Tensor, x_hat: Tensor) -> Tensor:
-        """(B, 3, H, W) source and reconstruction in ``value_range`` -> (B,) float64. Pairs are independent."""
-        raise NotImplementedError(f"{type(self).__qualname__}.__call__")
-
-    def pair(self, x: Tensor, x_hat: Tensor) -> tuple[Tensor, Tensor]:
-        """Check a pair and bring it to the metric's device in float64 (float32 where a device has no float64).
-
-        Raises:
-            ShapeError: not two batches (B, 3, H, W) of one shape; nothing is broadcast.
-            BenchError: values outside ``value_range``: the usual sign of a picture in the other convention.
-        """
-        import torch
-
-        if x.ndim != 4 or x.shape[1] != 3 or x.shape != x_hat.shape:
-            raise ShapeError(
-                "a metric compares two batches of RGB pictures",
-                got=f"{tuple(x.shape)} and {tuple(x_hat.shape)}",
-                expected="one shape (B, 3, H, W) for both",
-            )
-        low, high = self.value_range
-        slack = 1e-4 * (high - low)
-        for name, batch in (("source", x), ("reconstruction", x_hat)):
-            least, most = (float(batch.amin()), float(batch.amax())) if batch.numel() else (low, high)
-            if least < low - slack or most > high + slack:  # NaN passes: its NaN score is a failure
-                raise BenchError(
-                    f"{name} leaves the range of metric {type(self).__module__.rsplit('.', 1)[-1]!r}",
-                    got=f"{least:g} to {most:g}",
-                    expected=f"{low:g} to {high:g}",
-                    fix="convert with bench.images; never guess a range",
-                )
-        dtype = torch.float32 if torch.device(self.device).type == "mps" else torch.float64
-        return x.to(self.device, dtype), x_hat.to(self.device, dtype)
-
-
-class RunMetric(Metric):
-    """A number per image that the run's record states, such as the rate. No picture is read.
-
-    Scoring asks ``from_run`` once and writes the value for every id of the run that has an image, so that its rows
-    have the shape of all others (n, failures and common subsets then need no special case).
-    """
-
-    @classmethod
-    def signature(cls, metric_id: str) -> str:
-        """``id|version|run[|details]``."""
-        return "|".join([metric_id, cls.version, "run"] + ([cls.details] if cls.details else []))
-
-    @classmethod
-    def missing(cls) -> str | None:
-        """None: a run record is all it needs."""
-        return None
-
-    def from_run(self, run: Mapping[str, Any]) -> float:
-        """The value from the parsed ``run.json``; DataError names the key that is absent."""
-        raise NotImplementedError(f"{type(self).__qualname__}.from_run")
+    def trained(self, net: torch.nn.Module) -> dict[str, Tensor]:
+        """Tensors of the weights to export, in the published layout; ``net`` is ``trainable()`` or its average."""
+        raise NotImplementedError(f"{type(self).__qualname__}.trained")

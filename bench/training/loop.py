@@ -1,0 +1,210 @@
+"""One training loop for every method: draw, sum the weighted losses, step, and be able to go on after any step.
+
+Nothing here is random between steps: pictures, mirroring and every random number of a step follow from the seed and
+from how many pictures were drawn before. A checkpoint therefore holds tensors and that one number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.api import TrainableMethod
+from bench.errors import BenchError
+from bench.seeds import seed_for
+from bench.training.data import Sampler
+from bench.training.optimizers import make_optimizer
+from bench.training.preset import Preset
+
+DTYPES = {"bf16": torch.bfloat16}
+
+
+class Pictures(Protocol):
+    """Training pictures by row number."""
+
+    ids: list[str]
+
+    def batch(self, rows: np.ndarray, flip: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Rows as (B, 3, R, R) float32 in [-1, 1], mirrored where ``flip``; and labels, which nobody needs here."""
+        ...
+
+
+class Diverged(BenchError):
+    """A loss is not finite. Nothing was updated with it."""
+
+
+class Loop:
+    """A training between two steps.
+
+    Args:
+        preset: what to do. method: whose networks learn; its training has been started.
+        data: training pictures. device: where to compute.
+    """
+
+    def __init__(self, preset: Preset, method: TrainableMethod, data: Pictures, device: torch.device):
+        self.preset, self.method, self.data, self.device = preset, method, data, device
+        self.net = method.trainable().to(device)
+        self.opponents = {name: net.to(device) for name, net in method.opponents().items()}
+        self.average = deepcopy(self.net).requires_grad_(False) if preset.ema_images else None
+        self.optimizer = make_optimizer(self._learning(self.net), preset.optimizer)
+        self.optimizers = {
+            name: make_optimizer(self._learning(net), self._settings(name)) for name, net in self.opponents.items()
+        }
+        self.sampler = Sampler(len(data.ids), preset.seed, preset.method)
+        self.position = 0
+
+    @staticmethod
+    def _learning(net: nn.Module) -> list[nn.Parameter]:
+        return [p for p in net.parameters() if p.requires_grad]
+
+    def _settings(self, name: str):
+        if name not in self.preset.opponents:
+            raise BenchError(
+                f"no optimizer for {name} of method {self.preset.method}",
+                got=sorted(self.preset.opponents),
+                fix=f"add `opponents: {{{name}: {{lr: 0.00002}}}}` to the preset",
+            )
+        return self.preset.opponents[name]
+
+    @property
+    def step_count(self) -> int:
+        """Steps made so far."""
+        return self.position // self.preset.batch
+
+    def steps(self) -> Iterator[dict[str, float]]:
+        """Make steps until the preset's last picture; the losses of each."""
+        while self.position < self.preset.images:
+            yield self.step()
+
+    # -- one step -----------------------------------------------------------------------------------------------------
+
+    def step(self) -> dict[str, float]:
+        """One update of every network.
+
+        Returns:
+            losses, unweighted, and the norm of the gradient.
+        Raises:
+            Diverged: a loss or the gradient is not finite; parameters are those of the step before.
+        """
+        preset, report = self.preset, dict[str, float]()
+        for optimizer in (self.optimizer, *self.optimizers.values()):
+            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * preset.rate(self.position)
+        micro = preset.micro_batch or preset.batch
+        for start in range(0, preset.batch, micro):
+            self._accumulate(self._draw(start, micro), start, micro / preset.batch, report)
+        report["gradient_norm"] = self._norm()
+        self._refuse(report)
+        self.optimizer.step()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        self._update_average()
+        self.position += preset.batch
+        return report
+
+    def _draw(self, start: int, count: int) -> Tensor:
+        """Pictures ``start`` to ``start + count`` of the step's batch; tells the method their seeds."""
+        preset = self.preset
+        positions = range(self.position + start, self.position + start + count)
+        rows = self.sampler.rows(positions.start, count)
+        flips = self.sampler.flips(self.position, preset.batch)[start : start + count] & preset.flip
+        self.method.context.image_seeds = [seed_for(preset.seed, preset.method, "picture", p) for p in positions]
+        return self.data.batch(rows, flips)[0].to(self.device)
+
+    def _accumulate(self, x: Tensor, start: int, share: float, report: dict[str, float]) -> None:
+        """Add the gradients of one pass to those of the step."""
+        method, seed = self.method, seed_for(self.preset.seed, self.preset.method, "step", self.position + start)
+        torch.manual_seed(seed % 2**63)
+        rng = torch.Generator().manual_seed(seed)
+        self.net.train()
+        for net in self.opponents.values():
+            net.requires_grad_(False)
+        losses = method.training_losses(x, rng, self.position)
+        while (terms := self._computed(losses)) is not None:
+            self._add(terms, share, report)
+        for name, net in self.opponents.items():
+            net.train().requires_grad_(True)
+            with self._autocast():
+                terms = method.opponent_loss(name, x, rng, self.step_count)
+            self._add(terms, share, report)
+
+    def _computed(self, losses: Iterator[dict[str, Tensor]]) -> dict[str, Tensor] | None:
+        """The next inner step's losses, None after the last. Forward passes run inside the iterator."""
+        with self._autocast():
+            return next(losses, None)
+
+    def _add(self, terms: Mapping[str, Tensor], share: float, report: dict[str, float]) -> None:
+        """Backward of the weighted sum of one inner step; unweighted values into the report."""
+        absent = sorted(set(terms) - set(self.preset.weights))
+        if absent:
+            raise BenchError(
+                f"no weight for the losses {', '.join(absent)} of method {self.preset.method}",
+                got=sorted(self.preset.weights),
+                fix="name them under `weights` in the preset; 0 turns a loss off",
+            )
+        for name, value in terms.items():
+            report[name] = report.get(name, 0.0) + share * float(value.detach())
+        self._refuse(report)
+        total = torch.stack([self.preset.weights[name] * value.float() for name, value in terms.items()]).sum()
+        (total * share).backward()
+
+    def _refuse(self, report: Mapping[str, float]) -> None:
+        wrong = [name for name, value in report.items() if not math.isfinite(value)]
+        if wrong:
+            raise Diverged(
+                f"training of {self.preset.method} stopped at step {self.step_count}: "
+                f"{', '.join(wrong)} not finite",
+                got=", ".join(f"{name} {value:g}" for name, value in report.items()),
+                fix="lower the learning rate or add `clip: 1` and go on with --resume: the last checkpoint is kept",
+            )
+
+    def _norm(self) -> float:
+        """Norm of the method's gradient, before it is clipped."""
+        most = self.preset.clip or math.inf
+        return float(nn.utils.clip_grad_norm_(self._learning(self.net), most))
+
+    def _update_average(self) -> None:
+        if self.average is None:
+            return
+        keep = 0.5 ** (self.preset.batch / min(self.preset.ema_images, max(self.position, self.preset.batch)))
+        with torch.no_grad():
+            for mean, now in zip(self.average.parameters(), self.net.parameters(), strict=True):
+                mean.lerp_(now, 1 - keep)
+            for mean, now in zip(self.average.buffers(), self.net.buffers(), strict=True):
+                mean.copy_(now)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        dtype = DTYPES.get(self.preset.precision)
+        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype)
+
+    # -- resume -------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        return {
+            "position": self.position,
+            "net": self.net.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "opponents": {name: net.state_dict() for name, net in self.opponents.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on exactly after :meth:`state`."""
+        self.position = state["position"]
+        self.net.load_state_dict(state["net"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name, net in self.opponents.items():
+            net.load_state_dict(state["opponents"][name])
+            self.optimizers[name].load_state_dict(state["optimizers"][name])

@@ -1,0 +1,95 @@
+"""A method's training as data: a YAML file, checked before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.errors import BenchError
+from bench.manifest import one_line
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OptimizerSettings(_Strict):
+    """How parameters move. ``name`` is one of :data:`bench.training.optimizers.OPTIMIZERS`."""
+
+    name: str = "adam"
+    lr: float = Field(gt=0)
+    options: dict[str, Any] = Field(default_factory=dict, description="keywords of the optimiser: betas, eps, ...")
+
+
+class Preset(_Strict):
+    """Everything that fixes a training: same file, same machine -> same weights.
+
+    Whatever changes the course of a training belongs to its identity (:meth:`identity`); its length and how often it
+    reports do not, so a finished training can be prolonged.
+    """
+
+    method: str = Field(description="id of the method, or `trunk`")
+    dataset: str
+    domain: str
+    seed: int = 0
+    images: int = Field(gt=0, description="training pictures to draw in all; a multiple of the batch")
+    batch: int = Field(gt=0, description="pictures per step, over all processes and micro-batches")
+    micro_batch: int = Field(0, ge=0, description="pictures per pass; gradients of the rest are accumulated. 0: all")
+    held_out: int = Field(1000, gt=0, description="last pictures of the set, never trained on")
+    flip: bool = True
+    optimizer: OptimizerSettings
+    opponents: dict[str, OptimizerSettings] = Field(default_factory=dict, description="optimiser of each opponent")
+    decay_images: int = Field(0, ge=0, description="length of a linear decay to 0 at the end; 0: constant rate")
+    warm_up_images: int = Field(0, ge=0, description="length of a linear rise of the rate from 0 at the start")
+    clip: float = Field(0, ge=0, description="norm that gradients are scaled down to; 0: never")
+    ema_images: int = Field(0, ge=0, description="half-life of averaged weights in pictures; 0: none are kept")
+    precision: str = Field("fp32", pattern="^(fp32|bf16)$")
+    weights: dict[str, float] = Field(min_length=1, description="loss -> its weight in the sum")
+    options: dict[str, Any] = Field(default_factory=dict, description="overrides of the method's `training`")
+    log_every: int = Field(400, gt=0)
+    checkpoint_every: int = Field(2000, gt=0)
+    validate_every: int = Field(4000, gt=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Preset:
+        micro = self.micro_batch or self.batch
+        if self.batch % micro:
+            raise ValueError(f"batch {self.batch} is no multiple of micro_batch {micro}")
+        if self.images % self.batch:
+            raise ValueError(f"images {self.images} is no multiple of batch {self.batch}")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must share with the preset it is resumed under."""
+        cadence = {"images", "decay_images", "log_every", "checkpoint_every", "validate_every"}
+        return self.model_dump(exclude=cadence)
+
+    def rate(self, position: int) -> float:
+        """Factor on all learning rates after ``position`` pictures."""
+        factor = 1.0
+        if self.warm_up_images:
+            factor = min(1.0, (position + self.batch) / self.warm_up_images)
+        if self.decay_images:
+            factor = min(factor, max(0.0, (self.images - position) / self.decay_images))
+        return factor
+
+
+def read_preset(path: Path) -> Preset:
+    """Read and check a YAML file.
+
+    Raises:
+        BenchError: the file is missing, is not YAML, or a key is unknown or has a wrong value (all named).
+    """
+    try:
+        return Preset.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise BenchError(f"no training preset at {path}", fix="see `bench train --help`") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path} is not YAML", got=" ".join(str(error).split())) from None
+    except ValidationError as error:
+        raise BenchError(
+            f"{path} has wrong values", got=one_line(error), expected="the keys of bench/training/preset.py"
+        ) from None

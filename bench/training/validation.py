@@ -1,0 +1,76 @@
+"""How a training stands: error and pictures of the held-out split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench.images import to_tensor, write_png
+from bench.training.data import PackedImages
+from bench.training.evaluate import grid
+from bench.training.loop import Loop
+
+PICTURES, SHOWN = 200, 8
+
+
+@torch.no_grad()
+def validate(loop: Loop, held: PackedImages, folder: Path | None) -> dict[str, float]:
+    """Mean absolute error in [0, 1] of held-out pictures, by the averaged weights where there are any.
+
+    Args:
+        held: the first 200 are used.
+        folder: where ``<position>.png`` goes, sources above reconstructions; None writes none.
+    """
+    count = min(PICTURES, len(held.ids))
+    errors, shown = [], []
+    with evaluated(loop):
+        for start in range(0, count, 25):
+            x = to_tensor(held.images[start : min(start + 25, count)]).to(loop.device)
+            found = loop.method.embed(x)
+            x_hat = loop.method.render(found.w_plus, found).clamp(-1, 1)
+            errors.append((x_hat - x).abs().mean((1, 2, 3)) / 2)
+            if start < SHOWN:
+                shown = [x[:SHOWN].cpu(), x_hat[:SHOWN].cpu()]
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_png(folder / f"{loop.position:08d}.png", grid(shown))
+    return {"held_out_mae": float(torch.cat(errors).mean())}
+
+
+@contextmanager
+def evaluated(loop: Loop) -> Iterator[nn.Module]:
+    """The method in evaluation mode, with averaged weights where there are any; then everything as before.
+
+    Averaged weights never saw a batch: their batch norms are measured anew on training pictures.
+    """
+    net = loop.net
+    kept = {key: value.clone() for key, value in net.state_dict().items()}
+    try:
+        if loop.average is not None:
+            net.load_state_dict(loop.average.state_dict())
+            calibrate(loop)
+        yield net.eval()
+    finally:
+        net.load_state_dict(kept)
+        net.train()
+
+
+def calibrate(loop: Loop, batches: int = 16) -> None:
+    """Set the batch norms of the trained network to the mean statistics of training batches."""
+    norms = [m for m in loop.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches that follow
+    loop.net.train()
+    size = max(loop.preset.batch, 16)
+    for n in range(batches if norms else 0):
+        rows = np.arange(n * size, (n + 1) * size) % len(loop.data.ids)
+        loop.method.embed(loop.data.batch(rows, np.zeros(size, bool))[0].to(loop.device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

@@ -120,6 +120,7 @@ def time_run(
         "variant": plan.variant,
         "dataset": dataset,
         "config_hash": plan.config_hash,
+        "options": plan.options,
         "clock": CLOCK_SCOPE,
         "device": where.type,
         "device_name": probe.device_name(where),

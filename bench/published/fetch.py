@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from bench.errors import WeightsError
 from bench.images import file_sha256
 from bench.published.compare import compare_part, describe
 from bench.published.convert import convert
 from bench.published.download import Progress, download
-from bench.published.listing import FOLDER, Published, PublishedFile, PublishedList, declared, read_published
+from bench.published.listing import FOLDER, Published, PublishedFile, PublishedList, read_published
 from bench.published.lock import Compared, Locked, Stamp, present, read_lock, write_lock
 
 CACHE = "cache"  # folder under weights/ for files on their way; kept out of version control
@@ -148,17 +147,3 @@ def found_in(known: PublishedList, folder: Path) -> list[str]:
         if all(find(file, folder) and names.count(file.name) == 1 for file in entry.files):
             ids.append(entry.id)
     return ids
-
-
-def needed(
-    domains: Iterable[str], known: PublishedList, methods: Iterable[Mapping[str, Any]], always: Iterable[str] = ()
-) -> list[str]:
-    """Published ids that a profile needs, generators first, each once.
-
-    Args:
-        methods: per method, domain -> id or list of ids. always: ids needed in every domain, such as those of metrics.
-    """
-    domains = list(domains)
-    ids = [known.domains[d].generator for d in domains if d in known.domains]
-    ids += [i for mapping in methods for d in domains for i in declared(mapping, d)]
-    return [i for i in dict.fromkeys([*ids, *always]) if i in known.ids]

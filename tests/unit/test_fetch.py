@@ -3,7 +3,6 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from bench.generator import SharedGenerator
 from bench.nets.stylegan2 import Generator
 from bench.published import download as dl
 from bench.published import fetch, layouts, load
-from bench.published.listing import PublishedFile, PublishedList, published_path
+from bench.published.listing import PublishedFile, published_path
 from bench.published.lock import lock_path, read_lock
 
 DATA = bytes(range(256)) * 4000  # 1 MB
@@ -446,15 +445,6 @@ def test_a_damaged_lock_is_not_rebuilt(project, folder):
     lock_path(project).write_text("gen: {files: 3}")
     with pytest.raises(WeightsError, match=r"lock\.yaml is not valid.*git checkout"):
         fetch.fetch(project, "gen", folder)
-
-
-def test_what_a_profile_needs():
-    known = PublishedList.model_validate(
-        yaml.safe_load((Path(__file__).parents[2] / "weights/published.yaml").read_text())
-    )
-    maps = [{"faces": "e4e_ffhq", "cars": "e4e_cars"}, {"faces": "e4e_ffhq"}, {"annyfaces": "own"}, {}]
-    assert fetch.needed(["faces"], known, maps, ["lpips_alex"]) == ["stylegan2_ffhq", "e4e_ffhq", "lpips_alex"]
-    assert fetch.needed(["annyfaces"], known, maps) == []
 
 
 def test_raw_parts_are_taken_out_of_their_archive(project, tmp_path):

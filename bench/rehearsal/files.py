@@ -6,6 +6,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.errors import BenchError
 from bench.images import write_error
 from bench.published import layouts
@@ -65,12 +67,23 @@ def write_file(entry: Published, file: PublishedFile, folder: Path) -> Path:
     path = folder / file.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        torch.save(content, path)
+        _save(content, path)
     except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
         if isinstance(error, OSError):
             raise write_error(path, error) from None
         raise BenchError(f"{path} cannot be written", got=" ".join(str(error).split())[:200]) from None
     return path
+
+
+def _save(content: dict[str, Any], path: Path) -> None:
+    """As the source stores it: ``.npy`` files hold a pickled dict of arrays, all others are PyTorch checkpoints."""
+    import torch
+
+    if path.suffix == ".npy":
+        arrays = {key: value.numpy() for key, value in content.items()}
+        np.save(path, np.array(arrays, dtype=object), allow_pickle=True)
+    else:
+        torch.save(content, path)
 
 
 def part_arrays(entry: Published, part: Part) -> dict[str, Any]:

@@ -17,17 +17,21 @@ from bench.published.listing import FILE, FOLDER, Published, PublishedList
 from bench.toy import toy_images
 
 MARKER = "rehearsal.json"
+STEPS = "steps.json"  # what the last call did, with seconds and memory
+TIME = {"images": 2, "budget_s": 5.0}  # a warm-up call and one sample are always taken
 PROFILE = DATASET = "rehearsal"
 TITLE = "REHEARSAL (weights filled by rule; numbers mean nothing)"
 
 
-def create(source: Config, into: Path, known: PublishedList, methods: list[str], options: dict[str, Any]) -> Path:
+def create(
+    source: Config, into: Path, known: PublishedList, options: dict[str, dict[str, Any]], metrics: list[str]
+) -> Path:
     """Lay out the project, or go on in one laid out earlier from the same settings.
 
     Args:
         source: settings of the real project and the profile to rehearse.
         known: published weights; those that are filled by rule without the hashes of the real files.
-        methods: ids to run. options: method id -> overrides.
+        options: ids of the methods to run -> overrides. metrics: ids to score with.
     Raises:
         BenchError: the folder holds something else, or a rehearsal of other settings.
     """
@@ -36,14 +40,17 @@ def create(source: Config, into: Path, known: PublishedList, methods: list[str],
         **source.settings.model_dump(mode="json"),
         "protocol": f"rehearsal-{source.settings.protocol}",
         "datasets": [DATASET],
+        "methods": [],
+        "metrics": metrics,
         "engine": "serial",
         "batch_size": 1,
         "device": "cpu",
         "limits": {},
         "options": options,
+        "time": TIME,
     }
     texts = {
-        "params.yaml": _yaml({"profile": PROFILE, "seed": source.seed, "methods": methods}),
+        "params.yaml": _yaml({"profile": PROFILE, "seed": source.seed, "methods": list(options)}),
         f"profiles/{PROFILE}.yaml": _yaml(settings),
         f"{FOLDER}/{FILE}": _yaml(known.model_dump(mode="json", exclude_defaults=True)),
     }
@@ -52,7 +59,7 @@ def create(source: Config, into: Path, known: PublishedList, methods: list[str],
     for name, text in texts.items():
         (into / name).parent.mkdir(parents=True, exist_ok=True)
         atomic_write(into / name, text)
-    _copy_methods(source.root, into)
+    _copy_plugins(source.root, into)
     atomic_write(into / MARKER, marker)
     return into
 
@@ -73,14 +80,15 @@ def _refuse_foreign(into: Path, marker: str, texts: dict[str, str]) -> None:
         raise BenchError(f"{into} holds a rehearsal of other settings", fix=fix)
 
 
-def _copy_methods(root: Path, into: Path) -> None:
-    """The project's own methods, where they do not come with the package."""
+def _copy_plugins(root: Path, into: Path) -> None:
+    """The project's own methods and metrics, where they do not come with the package."""
     from bench import registry
 
-    for entry in registry.methods(root).entries().values():
-        if entry.origin == "project" and entry.path:
-            (into / "methods").mkdir(exist_ok=True)
-            atomic_write(into / "methods" / entry.path.name, entry.path.read_text(encoding="utf-8"))
+    for kind, known in (("methods", registry.methods(root)), ("metrics", registry.metrics(root))):
+        for entry in known.entries().values():
+            if entry.origin == "project" and entry.path:
+                (into / kind).mkdir(exist_ok=True)
+                atomic_write(into / kind / entry.path.name, entry.path.read_text(encoding="utf-8"))
 
 
 def without_hashes(known: PublishedList, filled: list[str]) -> PublishedList:

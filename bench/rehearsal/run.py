@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import registry
+from bench import provenance, registry
 from bench.api import DatasetInfo
 from bench.config import Config, load_config
 from bench.errors import BenchError
+from bench.needs import metric_weights, weights_needed
 from bench.plan import RunPlan, plan_run
 from bench.published import fetch
 from bench.published.listing import PublishedList, declared, read_published
 from bench.rehearsal import files, marking, project
-from bench.store import RunStore, read_json
+from bench.store import RunStore, read_json, write_json
 
 SAY = Callable[[str], None]
 
@@ -83,11 +84,14 @@ def rehearse(
         raise BenchError("a rehearsal needs a folder of its own", got=str(into), fix="choose another --into")
     size = known.domains[domain].resolution
     chosen, left_out = able(config, DatasetInfo(project.DATASET, domain, size, images), known, methods)
-    ids = needed(config, domain, chosen, known)
-    quick = {m: dict(cls.quick) for m in chosen if (cls := registry.methods(config.root).load(m)).cost == "slow"}
-    root = project.create(config, into, project.without_hashes(known, ids), chosen, quick)
+    metrics, without = able_metrics(config, known)
+    left_out.update(without)
+    options = {m: options_of(config, m) for m in chosen}
+    ids = [i for i in weights_needed(config, [domain], options, metrics) if i in known.ids]
+    root = project.create(config, into, project.without_hashes(known, ids), options, metrics)
     done = Rehearsal(root, left_out=left_out)
-    registry.methods.cache_clear()  # the new folder may hold methods of the project
+    registry.methods.cache_clear()  # the new folder may hold plug-ins of the project
+    registry.metrics.cache_clear()
     for weights_id in ids:
         with _step(done, f"file and conversion: {weights_id}", say):
             done.notes += bring(root, weights_id)
@@ -97,6 +101,8 @@ def rehearse(
     with _step(done, f"{images} pictures of {size} px", say):
         project.prepare_pictures(there, domain, size, images)
     _results(there, chosen, done, say)
+    steps = [{"step": s.what, "seconds": round(s.seconds, 1), "peak_gib": round(s.peak_gib, 2)} for s in done.steps]
+    write_json(root / project.STEPS, {"steps": steps, "machine": provenance.machine(), "left_out": done.left_out})
     return done
 
 
@@ -134,10 +140,26 @@ def _no_stand_in(cls: Any, domain: str, known: PublishedList) -> str | None:
     return None
 
 
-def needed(config: Config, domain: str, methods: Sequence[str], known: PublishedList) -> list[str]:
-    """Published ids to fill: the generator, then those of the methods."""
-    found = registry.methods(config.root)
-    return fetch.needed([domain], known, [found.load(name).weights for name in methods])
+def able_metrics(config: Config, known: PublishedList) -> tuple[list[str], dict[str, str]]:
+    """Metrics of the profile that can take part, and why the others cannot."""
+    entries, chosen, left_out = registry.metrics(config.root).entries(), [], {}
+    for name in config.settings.metrics:
+        ids = metric_weights(config, [name]).get(name, [])
+        reasons = [f"{i}: {why}" for i in ids if i in known.ids and (why := files.can_stand_in(known.entry(i)))]
+        reasons += [entries[name].error] if name in entries and entries[name].error else []
+        if reasons:
+            left_out[name] = "; ".join(reasons)
+        else:
+            chosen.append(name)
+    if not chosen:
+        raise BenchError("no metric can take part", got="; ".join(f"{k}: {v}" for k, v in left_out.items()))
+    return chosen, left_out
+
+
+def options_of(config: Config, method: str) -> dict[str, Any]:
+    """The profile's options of a method; methods that optimise for each picture do so quickly."""
+    cls = registry.methods(config.root).load(method)
+    return {**config.options_for(method), **(cls.quick if cls.cost == "slow" else {})}
 
 
 def bring(root: Path, weights_id: str) -> list[str]:
@@ -161,11 +183,12 @@ def bring(root: Path, weights_id: str) -> list[str]:
 
 
 def _results(config: Config, methods: Sequence[str], done: Rehearsal, say: SAY) -> None:
-    """Runs, scores, means, tables and figures."""
+    """Runs, scores, times, means, tables and figures."""
     from bench.report import build
     from bench.runner import run
     from bench.scoring import score_run
     from bench.tables import aggregate
+    from bench.timing import time_run
 
     store = RunStore(config.root, config.main_profile)
     for name in methods:
@@ -177,6 +200,9 @@ def _results(config: Config, methods: Sequence[str], done: Rehearsal, say: SAY) 
         with _step(done, f"score: {name}", say):
             scored = score_run(config, store, config.profile, name, "", project.DATASET, device="cpu")
         done.left_out.update(scored.missing)
+    for name in methods:
+        with _step(done, f"time: {name}", say):
+            time_run(name, project.DATASET, config, store)
     with _step(done, "means, tables and figures, marked", say):
         aggregate(store, config.profile, config)
         done.reports = build(config.root, config.profile, config)

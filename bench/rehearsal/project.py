@@ -18,7 +18,7 @@ from bench.toy import toy_images
 
 MARKER = "rehearsal.json"
 STEPS = "steps.json"  # what the last call did, with seconds and memory
-TIME = {"images": 2, "budget_s": 5.0}  # a warm-up call and one sample are always taken
+TIME_BUDGET = 5.0  # seconds a method; a warm-up call and one sample are always taken
 PROFILE = DATASET = "rehearsal"
 TITLE = "REHEARSAL (weights filled by rule; numbers mean nothing)"
 
@@ -47,7 +47,7 @@ def create(
         "device": "cpu",
         "limits": {},
         "options": options,
-        "time": TIME,
+        "time": {"images": 2, "budget_s": min(TIME_BUDGET, source.settings.time.budget_s)},
     }
     texts = {
         "params.yaml": _yaml({"profile": PROFILE, "seed": source.seed, "methods": list(options)}),

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
@@ -12,6 +13,7 @@ from PIL import Image
 from bench.errors import BenchError
 from bench.published import layouts
 from bench.published.listing import Part, read_published
+from bench.published.lock import present, read_lock
 from bench.published.reading import read_checkpoint
 from bench.rehearsal import files, marking
 from bench.rehearsal.fill import fill, normal
@@ -100,6 +102,15 @@ def test_a_file_has_the_keys_and_sections_of_the_published_one(tmp_path):
     assert tuple(content["latent_avg"].shape) == (18, 512)
 
 
+def test_detector_files_are_pickled_dicts_as_published(tmp_path):
+    """The other kind of file there is; reading one is not reading a checkpoint."""
+    entry = LISTED.entry("mtcnn")
+    path = files.write_file(entry, entry.files[0], tmp_path)
+    assert path.name == "pnet.npy" and path.read_bytes().startswith(b"\x93NUMPY")
+    shapes = {k: tuple(v.shape) for k, v in read_checkpoint(path).items()}
+    assert shapes == layouts.mtcnn("p")
+
+
 def test_hashes_of_real_files_do_not_bind_stand_ins():
     entry = LISTED.entry("hfgi_ffhq")
     bound = entry.files[0].model_copy(update={"sha256": "0" * 64, "size_bytes": 7})
@@ -144,6 +155,15 @@ class Method(api.Method):
     def embed(self, x):
         return api.Inversion(self.mean.expand(len(x), -1, -1).clone())
 """
+OWN_METRIC = """
+from bench import api
+class Metric(api.PairMetric):
+    '''Mean absolute error; it says that it needs weights, and which.'''
+    title, source, weights = "Net", "test", ("WEIGHTS",)
+    def __call__(self, x, x_hat):
+        x, x_hat = self.pair(x, x_hat)
+        return (x - x_hat).abs().mean((1, 2, 3))
+"""
 DOMAIN = {"faces": {"generator": "small_generator", "resolution": 32}}
 
 
@@ -154,7 +174,8 @@ def small_list():
     own = LISTED.entry("hfgi_ffhq")
     parts = {"grid_align": own.parts["grid_align"], **mean}
     own = own.model_copy(update={"id": "own_aligner", "size": 32, "parts": parts})
-    published = [e.model_dump(mode="json", exclude_defaults=True) for e in (generator, own)]
+    measured = (LISTED.entry("lpips_alex"), LISTED.entry("arcface_buffalo_l"))
+    published = [e.model_dump(mode="json", exclude_defaults=True) for e in (generator, own, *measured)]
     return {"domains": DOMAIN, "published": published}
 
 
@@ -163,6 +184,12 @@ def real(project):
     """A project with published weights of a domain, none of which has been fetched."""
     (project / "weights" / "published.yaml").write_text(yaml.safe_dump(small_list()))
     (project / "methods" / "own.py").write_text(OWN_METHOD)
+    (project / "metrics").mkdir()
+    (project / "metrics" / "net.py").write_text(OWN_METRIC.replace("WEIGHTS", "lpips_alex"))
+    (project / "metrics" / "sealed.py").write_text(OWN_METRIC.replace("WEIGHTS", "arcface_buffalo_l"))
+    profile = yaml.safe_load((project / "profiles" / "toy.yaml").read_text())
+    profile["metrics"] += ["net", "sealed"]
+    (project / "profiles" / "toy.yaml").write_text(yaml.safe_dump(profile))
     return project
 
 
@@ -185,6 +212,14 @@ def test_from_files_to_the_table(real, cli):
     assert "rehearsal-toy32" in (folder / "results" / "summary.csv").read_text()
     run = json.loads((folder / "results/runs/rehearsal/own/rehearsal/run.json").read_text())
     assert sorted(run["weights"]) == ["own_aligner", "small_generator"]
+    summary = pd.read_csv(folder / "results" / "summary.csv")
+    assert set(summary.metric) == {"mae", "psnr", "rate", "net"}, "metrics whose weights can be filled, and no others"
+    assert "sealed was left out: arcface_buffalo_l: kept as published, unread" in answer.err
+    assert present(folder, read_lock(folder)["lpips_alex"]), "the metric's weights were not filled"
+    timings = {p.stem for p in folder.glob("results/timing/rehearsal/*/*.json")}
+    assert timings == {"own-rehearsal", "toy_copy-rehearsal"}
+    steps = json.loads((folder / "steps.json").read_text())["steps"]
+    assert {"run: own", "score: own", "time: own"} < {s["step"] for s in steps} and steps[-1]["peak_gib"] > 0.1
     assert run["n"] == 2 and not run["failures"]
     assert not list((folder / "published_files").iterdir()), "originals take up space"
     assert "peak memory" in answer.err and "run: own" in answer.err and answer.out.count("table1") == 2

@@ -38,7 +38,7 @@ def read_codes(path: Path) -> tuple[list[str], np.ndarray]:
             f"codes {path} cannot be read",
             got=" ".join(str(error).split()) or type(error).__name__,
             expected="safetensors with w_plus and ids",
-            fix="run the method again with --overwrite",
+            fix="run the method again with --fresh",
         ) from None
 
 

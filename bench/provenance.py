@@ -30,6 +30,17 @@ PACKAGES = (
     "anny",
     "numba",
 )
+RESULT_CODE = (  # beside bench/nets: a change in any of these may change results, so it makes them stale
+    "api.py",
+    "codes.py",
+    "device.py",
+    "generator.py",
+    "images.py",
+    "loading.py",
+    "runner.py",
+    "seeds.py",
+    "weights.py",
+)
 
 
 def versions() -> dict[str, str]:
@@ -46,8 +57,7 @@ def versions() -> dict[str, str]:
 def code_sha256(extra: Iterable[Path] = ()) -> str:
     """One hash over the code that turns pictures into results: networks, generator, runner and the ``extra`` files."""
     package = Path(__file__).parent
-    own = ("api.py", "device.py", "generator.py", "images.py", "runner.py", "seeds.py", "weights.py")
-    files = [package / name for name in own] + sorted((package / "nets").rglob("*.py"))
+    files = [package / name for name in RESULT_CODE] + sorted((package / "nets").rglob("*.py"))
     files += [package / "training" / "losses.py", *extra]
     return files_sha256(path for path in files if path.is_file())
 

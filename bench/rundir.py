@@ -3,15 +3,18 @@
 A run is written in shards. A shard is a folder that appears under its final name in one rename, so it is either
 complete or absent. When all shards are there they are joined, ``run.json`` is written last and the shards go. A run
 killed at any moment is therefore absent, resumable or complete, and nothing else.
+
+Results of two configurations never meet: work goes on from what is there only under an equal configuration hash (over
+settings, data, weights and code) and equal versions of the libraries that can move a number.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 from bench.codes import join_codes, read_codes
 from bench.errors import BenchError, DataError
 from bench.images import atomic_write, write_error
+from bench.locking import only_writer
 from bench.manifest import duplicates, name_some
-from bench.runid import RunName
+from bench.runid import Identity, RunName
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,6 +87,13 @@ class Run:
     def shard(self, index: int) -> Path:
         return self.shards / f"{index:05d}"
 
+    @property
+    def command(self) -> str:
+        """What makes the run, for messages; own settings (``--set``, ``--limit``) are not in it."""
+        command = f"bench run --method {self.name.method} --dataset {self.name.dataset}"
+        option = "--variant" if self.scope == "local" else "--ablation"
+        return f"{command} {option} {self.name.variant}" if self.name.variant else command
+
     def state(self) -> str:
         if self.json.is_file():
             return "complete"
@@ -100,12 +111,11 @@ class Run:
         """
         state = self.state()
         if state != "complete":
-            command = f"bench run --method {self.name.method} --dataset {self.name.dataset}"
             raise DataError(
                 f"run {self.name} has no complete results in {self.folder}",
                 got=f"state {state!r}",
                 expected="run.json",
-                fix=f"run `{command}`" + (" again; it resumes" * (state == "partial")),
+                fix=f"run `{self.command}`" + (" again; it resumes" * (state == "partial")),
             )
         return read_json(self.json)
 
@@ -113,16 +123,46 @@ class Run:
         """(ids, w_plus (N, L, D) float32) of a complete run."""
         return read_codes(self.codes)
 
-    def begin(self, config_hash: str, config: Mapping[str, Any], overwrite: bool = False) -> bool:
+    def begin(
+        self,
+        config_hash: str,
+        config: Mapping[str, Any],
+        overwrite: bool = False,
+        fresh: bool = False,
+        versions: Mapping[str, str] | None = None,
+    ) -> bool:
         """Open the run for writing; False when it is complete with these very settings and there is nothing to do.
 
+        Args:
+            overwrite: replace what differs; equal work is kept: a complete run is left alone, a partial one resumes.
+            fresh: compute everything again, whatever is here.
+            versions: of the libraries in use; None compares the configuration alone.
         Raises:
-            BenchError: the folder holds results of other settings and ``overwrite`` is not given.
+            BenchError: the folder holds other results than these settings give, and ``overwrite`` is not given.
         """
-        state = self.state()
-        if overwrite and state != "absent":
+        if fresh:
             self.discard()
-            state = "absent"
+        asked = Identity(config_hash, config, versions)
+        state = self.state()
+        if state != "absent":
+            try:  # other versions spoil a run in progress; a complete one says itself which it was made with
+                self._check_held(state, asked if overwrite or state == "partial" else asked._replace(versions=None))
+            except BenchError:
+                if not overwrite:
+                    raise
+                self.discard()
+                state = "absent"
+        if state == "complete":
+            self._remove(self.shards)  # left by a kill after run.json was written
+            return False
+        if state == "absent":
+            write_json(self.plan, asked.record())
+        for leftover in self.shards.glob(".*.tmp"):
+            self._remove(leftover)
+        return True
+
+    def _check_held(self, state: str, asked: Identity) -> None:
+        """Raise unless what is here is whole and of the same identity."""
         if state == "foreign":
             raise BenchError(
                 f"{self.folder} holds files that are no run",
@@ -130,23 +170,16 @@ class Run:
                 expected="an empty folder",
                 fix="move them away, or pass --overwrite",
             )
-        if state in ("partial", "complete"):
-            old = read_json(self.plan if state == "partial" else self.json)
-            if old.get("config_hash") != config_hash:
-                raise BenchError(
-                    f"run {self.name} exists with other settings in {self.folder}",
-                    got=_difference(old.get("config", {}), config),
-                    expected="the same settings",
-                    fix="pass --overwrite to replace it, or --variant NAME to keep both",
-                )
+        held = read_json(self.json if state == "complete" else self.plan)
+        if difference := asked.difference(held):
+            raise BenchError(
+                f"run {self.name} exists with other settings in {self.folder}",
+                got=difference,
+                expected="the same settings",
+                fix="pass --overwrite to replace it, or --variant NAME to keep both",
+            )
         if state == "complete":
-            self._remove(self.shards)  # left by a kill after run.json was written
-            return False
-        if state == "absent":
-            write_json(self.plan, {"config_hash": config_hash, "config": dict(config)})
-        for leftover in self.shards.glob(".*.tmp"):
-            self._remove(leftover)
-        return True
+            self.check_complete(held["ids"], held["failures"])
 
     def discard(self) -> None:
         """Delete the run: renamed first, so that a kill half-way leaves nothing that looks like a run."""
@@ -205,8 +238,9 @@ class Run:
         failures = {k: v for part in parts for k, v in part["failures"].items()}
         rates = sorted({part["rate_floats"] for part in parts if part["rate_floats"] is not None})
         ids = [i for chunk in shard_ids for i in chunk]
+        self._remove(self.images)  # of an earlier attempt at joining: these very shards make it anew
         try:
-            self.images.mkdir(parents=True, exist_ok=True)
+            self.images.mkdir(parents=True)
             for index, chunk in enumerate(shard_ids):
                 for image_id in chunk:
                     if image_id not in failures:
@@ -246,36 +280,12 @@ class Run:
                 f"run {self.name} does not hold exactly its {len(ids)} images",
                 got="; ".join(got),
                 expected="every selected id once",
-                fix="run it again with --overwrite",
+                fix=f"compute it anew: `{self.command} --fresh`",
             )
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the run against a second writer; the system lets go of it even after kill -9."""
-        try:
-            import fcntl
-        except ImportError:  # no such locks here (Windows): go on without
-            yield
-            return
-        path = self.folder.parent / f".{self.folder.name}.lock"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stream = open(path, "a")  # noqa: SIM115  held while the run is written
-        except OSError as error:
-            raise write_error(self.folder, error) from None
-        with stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BenchError(
-                    f"run {self.name} is being written by another process",
-                    expected="one writer",
-                    fix="wait for it, or stop it",
-                ) from None
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
+        return only_writer(self.folder.parent / f".{self.folder.name}.lock", f"run {self.name}")
 
 
 def _link(source: Path, target: Path) -> None:
@@ -286,16 +296,3 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """``options {'steps': 50} instead of {'steps': 100}``: the first settings that differ, shortened."""
-
-    def show(value: Any) -> str:
-        text = str(value)
-        return text if len(text) <= 60 else text[:57] + "..."
-
-    keys = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
-    return (
-        "; ".join(f"{k} {show(old.get(k))} instead of {show(new.get(k))}" for k in keys[:3]) or "another configuration"
-    )

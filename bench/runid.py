@@ -33,6 +33,42 @@ class RunName(NamedTuple):
         return f"{self.label}-{self.dataset}"
 
 
+class Identity(NamedTuple):
+    """What makes two runs the same work.
+
+    ``config`` holds everything that fixes the numbers and ``config_hash`` is its hash; ``versions`` are those of the
+    libraries in use, None where they do not matter.
+    """
+
+    config_hash: str
+    config: Mapping[str, Any]
+    versions: Mapping[str, str] | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As it is kept beside work in progress."""
+        return {"config_hash": self.config_hash, "config": dict(self.config), "versions": dict(self.versions or {})}
+
+    def difference(self, held: Mapping[str, Any]) -> str:
+        """What a record says otherwise: ``options {'steps': 50} instead of {'steps': 100}``; "" if it agrees."""
+        pairs = []
+        if held.get("config_hash") != self.config_hash:
+            pairs.append((held.get("config") or {}, self.config))
+        if self.versions is not None and (held.get("versions") or {}) != self.versions:
+            pairs.append((held.get("versions") or {}, self.versions))
+        found = [
+            f"{key} {_short(old.get(key))} instead of {_short(new.get(key))}"
+            for old, new in pairs
+            for key in sorted({*old, *new})
+            if old.get(key) != new.get(key)
+        ]
+        return "; ".join(found[:3]) or "another configuration" * bool(pairs)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def check_id(kind: str, value: str) -> str:
     """``value`` itself, if it may be an id; otherwise a BenchError that says which letters are allowed."""
     if not _ID.fullmatch(value):

@@ -25,6 +25,7 @@ from bench.images import to_uint8, write_png
 from bench.loading import PreparedDataset
 from bench.manifest import name_some
 from bench.plan import RunPlan
+from bench.provenance import versions
 from bench.seeds import seed_for
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def run(
     engine: str = "serial",
     workers: int | None = None,
     overwrite: bool = False,
+    fresh: bool = False,
     engine_asked: bool = False,
     on_tick: Callable[[float], None] | None = None,
     on_plan: Callable[[int, int], None] | None = None,
@@ -55,6 +57,7 @@ def run(
 
     Args:
         engine, workers: see :func:`bench.engine.map_shards`. engine_asked: the user named the engine.
+        overwrite, fresh: see :meth:`bench.rundir.Run.begin`.
         on_tick: called with numbers of finished images. on_plan: called once with (images to do, images in all).
     Returns:
         The content of run.json.
@@ -66,7 +69,7 @@ def run(
     PreparedDataset.open(plan.root, plan.dataset)
     folder = plan.run
     with folder.lock():
-        if not folder.begin(plan.config_hash, plan.config, overwrite):
+        if not folder.begin(plan.config_hash, plan.config, overwrite, fresh, versions()):
             return folder.read()
         shards = make_shards(plan.ids, plan.shard_size)
         todo = [shard for shard in shards if not folder.has_shard(shard.index, shard.ids)]

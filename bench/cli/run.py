@@ -20,12 +20,14 @@ from bench.store import RunStore, write_json
 def register(app: typer.Typer) -> None:
     app.command(
         "run",
-        help="Invert a dataset with a method: a picture and a code for every image. A killed run resumes. "
+        help="Invert a dataset with a method: a picture and a code for every image. A killed run resumes, "
+        "with --overwrite too, if settings, data, weights, code and library versions are still the same. "
         "With settings other than the profile's, results go to scope 'local' and never replace the pipeline's.",
         epilog=examples(
             "bench run --method latent_avg",
             "bench run --method optimize_w_plus --limit 4 --set steps=20",
             "bench run --method copy_input --dataset annyfaces_1500 --dry-run",
+            "bench run --method latent_avg --fresh",
         ),
     )(command)
 
@@ -39,7 +41,13 @@ def command(
     ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,
     variant: Annotated[str | None, typer.Option("--variant", help="A name for a run with own --set values.")] = None,
     limit: common.Limit = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run left.")] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace results of other settings, code or versions; equal ones are kept or resumed."
+        ),
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute everything again, whatever is there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved plan as JSON and stop.")] = False,
     device: common.Device = None,
     batch_size: common.BatchSize = None,
@@ -76,7 +84,7 @@ def command(
                 )
             )
             continue
-        _carry_out(config, store, plan, engine, workers, overwrite)
+        _carry_out(config, store, plan, engine, workers, overwrite, fresh)
 
 
 def _datasets(config: Config, method: str, asked: list[str] | None) -> list[str]:
@@ -93,14 +101,18 @@ def _datasets(config: Config, method: str, asked: list[str] | None) -> list[str]
 
 
 def _carry_out(
-    config: Config, store: RunStore, plan: Any, engine: str | None, workers: int | None, overwrite: bool
+    config: Config,
+    store: RunStore,
+    plan: Any,
+    engine: str | None,
+    workers: int | None,
+    overwrite: bool,
+    fresh: bool,
 ) -> None:
     from bench import provenance
     from bench.runner import run
 
     started, begin = provenance.now(), time.perf_counter()
-    if plan.run.state() == "partial" and not overwrite:
-        say(f"{plan.run_id}: resuming")
     begun = False
 
     with progress(plan.run_id, len(plan.ids)) as advance:
@@ -108,6 +120,8 @@ def _carry_out(
         def on_plan(todo: int, total: int) -> None:
             nonlocal begun
             begun = True
+            if todo < total:
+                say(f"{plan.run_id}: resuming, {total - todo} of {total} images are done")
             advance(total - todo)
 
         result = run(
@@ -115,12 +129,13 @@ def _carry_out(
             engine or config.settings.engine,
             workers or config.settings.workers,
             overwrite,
+            fresh,
             engine_asked=engine is not None,
             on_tick=advance,
             on_plan=on_plan,
         )
     if not begun:
-        say(f"{plan.run_id}: complete already, nothing to do (--overwrite starts afresh)")
+        say(f"{plan.run_id}: complete already, nothing to do (--fresh computes it again)")
         return show([plan.run.folder], config.root)
     seconds = time.perf_counter() - begin
     facts = {

@@ -15,11 +15,11 @@ from bench.api import DatasetInfo
 from bench.config import Config, load_config
 from bench.errors import BenchError
 from bench.needs import metric_weights, weights_needed
-from bench.plan import RunPlan, plan_run
+from bench.plan import plan_run
 from bench.published import fetch
 from bench.published.listing import PublishedList, declared, read_published
 from bench.rehearsal import files, marking, project
-from bench.store import RunStore, read_json, write_json
+from bench.store import RunStore, write_json
 
 SAY = Callable[[str], None]
 
@@ -193,8 +193,7 @@ def _results(config: Config, methods: Sequence[str], done: Rehearsal, say: SAY) 
     store = RunStore(config.root, config.main_profile)
     for name in methods:
         with _step(done, f"run: {name}", say):
-            plan = plan_run(config, name, project.DATASET)
-            result = run(plan, overwrite=_outdated(plan))
+            result = run(plan_run(config, name, project.DATASET), overwrite=True)
         done.notes += [f"{name} failed on {i}: {why}" for i, why in result["failures"].items()]
     for name in methods:
         with _step(done, f"score: {name}", say):
@@ -207,12 +206,6 @@ def _results(config: Config, methods: Sequence[str], done: Rehearsal, say: SAY) 
         aggregate(store, config.profile, config)
         done.reports = build(config.root, config.profile, config)
         marking.mark_reports(store.reports_dir(config.profile))
-
-
-def _outdated(plan: RunPlan) -> bool:
-    """Whether an earlier rehearsal in this folder ran the method with other code or settings."""
-    held = {"complete": plan.run.json, "partial": plan.run.plan}.get(plan.run.state())
-    return held is not None and read_json(held).get("config_hash") != plan.config_hash
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def test_damaged_picture_then_mended(project, cli, one_line_error, how, words):
     assert run.state() == "partial" and {p: p.stat().st_mtime_ns for p in kept} == kept
     assert cli(*RUN).code == 0
     resumed = files_of(run)
-    assert cli(*RUN, "--overwrite").code == 0 and files_of(run) == resumed
+    assert cli(*RUN, "--fresh").code == 0 and files_of(run) == resumed
 
 
 def test_duplicate_ids(project, one_line_error):

@@ -1,11 +1,14 @@
 """The runner: no picture is dropped; results depend on neither batches nor engine, interruptions or the clock."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from bench import provenance, registry
 from bench.codes import read_codes
 from bench.config import load_config
 from bench.errors import BenchError, DataError, ShapeError, UnknownName, WeightsError
@@ -62,7 +65,7 @@ def test_engine_and_workers_do_not_matter(project):
     chosen = plan(project)
     run(chosen, "serial")
     serial = everything(chosen)
-    run(chosen, "processes", workers=2, overwrite=True)
+    run(chosen, "processes", workers=2, fresh=True)
     assert everything(chosen) == serial
 
 
@@ -73,7 +76,7 @@ def test_batch_size_does_not_matter(project, batch_size):
     before = {i: read_rgb(chosen.run.image(i)).astype(int) for i in chosen.ids}
     other = plan(project, batch_size=batch_size)
     assert other.config_hash == chosen.config_hash and other.scope == "toy"
-    run(other, overwrite=True)
+    run(other, fresh=True)
     for image_id, image in before.items():  # float32 sums in another order may move a rounding by one level
         assert np.abs(read_rgb(other.run.image(image_id)) - image).max() <= 1
 
@@ -108,7 +111,8 @@ def test_complete_run_is_left_alone(project):
     assert {p: p.stat().st_mtime_ns for p in chosen.run.folder.rglob("*")} == before
 
 
-def test_interrupted_run_resumes_to_the_same_files(project, monkeypatch):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_interrupted_run_resumes_to_the_same_files(project, overwrite):
     chosen = plan(project)
     run(chosen)
     whole = everything(chosen)
@@ -124,15 +128,53 @@ def test_interrupted_run_resumes_to_the_same_files(project, monkeypatch):
         run(chosen, on_tick=stop_after_two)
     assert chosen.run.state() == "partial"
     told = []
-    run(plan(project), on_plan=lambda todo, total: told.append((todo, total)))
+    run(plan(project), overwrite=overwrite, on_plan=lambda todo, total: told.append((todo, total)))
     assert told[0][0] < told[0][1] == 8 and everything(chosen) == whole
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_code_changes_make_results_stale(project, monkeypatch, finished):
+    """Shards of the old code are never joined with those of the new; without --overwrite that is said."""
+
+    def stop(amount):
+        raise KeyboardInterrupt
+
+    if finished:
+        run(plan(project))
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            run(plan(project), on_tick=stop)
+    path = project / "methods" / "toy_codes.py"
+    path.write_text(path.read_text().replace("x.mean((2, 3))", "x.amax((2, 3))"))
+    registry.methods.cache_clear()
+    with pytest.raises(BenchError, match="exists with other settings.*code_sha256"):
+        run(plan(project))
+    told = []
+    run(plan(project), overwrite=True, on_plan=lambda todo, total: told.append((todo, total)))
+    assert told == [(8, 8)]
+    renewed = everything(plan(project))
+    run(plan(project), fresh=True)
+    assert everything(plan(project)) == renewed
+
+
+def test_hashed_code_is_closed_under_imports():
+    """A module that code of the hash imports is in the hash itself, or moves no number of a run."""
+    indifferent = {"__version__", "engine", "errors", "manifest", "metric_api", "plan", "prepared", "provenance"}
+    indifferent |= {"published", "registry", "rundir", "runid"}
+    package = Path(provenance.__file__).parent
+    hashed = [package / name for name in provenance.RESULT_CODE]
+    hashed += [*(package / "nets").rglob("*.py"), package / "training/losses.py"]
+    have = {str(p.relative_to(package).with_suffix("")).replace("/", ".") for p in hashed}
+    for path in hashed:
+        for name in re.findall(r"^\s*from bench\.([\w.]+) import", path.read_text(), re.MULTILINE):
+            assert name in have or name.split(".")[0] in {*indifferent, "nets"}, f"{path.name} imports {name}"
 
 
 def test_record_holds_no_clock_and_no_machine(project):
     chosen = plan(project)
     run(chosen)
     first = chosen.run.json.read_text()
-    run(chosen, overwrite=True)
+    run(chosen, fresh=True)
     assert chosen.run.json.read_text() == first
     record = json.loads(first)
     assert str(project) not in first and "seconds" not in first

@@ -132,6 +132,76 @@ def test_other_settings_are_refused(run, finished):
     assert run.state() == "partial" and not run.has_shard(0, IDS[0])
 
 
+def test_overwrite_goes_on_from_equal_work(run):
+    """The pipeline always passes --overwrite: a killed run must resume there too, and a complete one be left alone."""
+    run.begin("h1", {"steps": 1}, overwrite=True)
+    run.commit_shard(0, IDS[0], fill(IDS[0]))
+    assert run.begin("h1", {"steps": 1}, overwrite=True) and run.has_shard(0, IDS[0])
+    commit_all(run)
+    run.finish(IDS, RECORD)
+    before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")}
+    assert run.begin("h1", {"steps": 1}, overwrite=True) is False
+    assert {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_fresh_computes_equal_work_again(run, finished):
+    run.begin("h1", {})
+    commit_all(run)
+    if finished:
+        run.finish(IDS, RECORD)
+    assert run.begin("h1", {}, fresh=True)
+    assert run.state() == "partial" and not run.has_shard(0, IDS[0]) and not run.images.exists()
+
+
+def test_shards_of_other_versions_are_never_joined(run):
+    """Library versions are no settings, but shards computed with two of them make one run of neither."""
+    run.begin("h1", {"steps": 1}, versions={"torch": "1"})
+    commit_all(run)
+    with pytest.raises(BenchError, match="torch 1 instead of 2.*--overwrite"):
+        run.begin("h1", {"steps": 1}, versions={"torch": "2"})
+    assert run.begin("h1", {"steps": 1}, versions={"torch": "1"}) and run.has_shard(0, IDS[0])
+    assert run.begin("h1", {"steps": 1}, overwrite=True, versions={"torch": "2"}) and not run.has_shard(0, IDS[0])
+
+
+def test_complete_run_of_other_versions_stays_unless_it_is_to_be_replaced(run):
+    run.begin("h1", {}, versions={"torch": "1"})
+    commit_all(run)
+    run.finish(IDS, {**RECORD, "versions": {"torch": "1"}})
+    assert run.begin("h1", {}, versions={"torch": "2"}) is False
+    assert run.begin("h1", {}, overwrite=True, versions={"torch": "1"}) is False
+    assert run.begin("h1", {}, overwrite=True, versions={"torch": "2"}) and run.state() == "partial"
+
+
+def test_complete_run_that_lost_a_picture(run):
+    """It is named, not called done; --overwrite makes it whole."""
+    run.begin("h1", {})
+    commit_all(run)
+    run.finish(IDS, RECORD)
+    run.image("b").unlink()
+    with pytest.raises(DataError, match="missing b.*bench run --method m --dataset d --fresh"):
+        run.begin("h1", {})
+    assert run.begin("h1", {}, overwrite=True) and run.state() == "partial"
+
+
+def test_damaged_record_is_replaced_on_request(run):
+    run.begin("h1", {})
+    commit_all(run)
+    run.finish(IDS, RECORD)
+    run.json.write_text("{")
+    assert run.begin("h1", {}, overwrite=True) and not run.images.exists()
+
+
+def test_joining_again_leaves_no_older_picture(run):
+    """A picture of an image that failed must not come from an earlier attempt."""
+    run.begin("h1", {})
+    commit_all(run, {"b": "too bright"})
+    run.images.mkdir()
+    write_png(run.image("b"), np.zeros((2, 2, 3), np.uint8))
+    run.finish(IDS, RECORD)
+    assert sorted(p.stem for p in run.images.iterdir()) == ["a", "c"]
+
+
 def test_foreign_folder_is_refused(run):
     run.images.mkdir(parents=True)
     write_png(run.image("a"), np.zeros((2, 2, 3), np.uint8))
@@ -203,6 +273,26 @@ def test_one_writer_at_a_time(run):
     with run.lock():
         pass
     assert list(run.folder.parent.iterdir()) == []
+
+
+def test_lock_file_removed_while_another_waits(run, monkeypatch):
+    """Opened before its holder removed it, locked after: such a lock holds nothing and must be taken again."""
+    import fcntl
+
+    real, path = fcntl.flock, run.folder.parent / f".{run.folder.name}.lock"
+    removed = []
+
+    def flock(stream, how):
+        if not removed:
+            removed.append(path.unlink())
+        real(stream, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with run.lock():
+        assert removed and path.is_file()
+        with pytest.raises(BenchError, match="being written by another process"), run.lock():
+            pass
+        assert path.is_file()
 
 
 def test_json_is_stable_text(tmp_path):

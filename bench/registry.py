@@ -248,5 +248,9 @@ def methods(root: Path | None = None) -> Registry:
 def metrics(root: Path | None = None) -> Registry:
     """The metrics seen from a project: installed ones, those in ``<root>/metrics``, entry points."""
     return Registry(
-        "metric", "Metric", (api.PairMetric, api.RunMetric), _folders("bench.metrics", root, "metrics"), "bench.metrics"
+        "metric",
+        "Metric",
+        (api.PairMetric, api.RunMetric, api.SetMetric),
+        _folders("bench.metrics", root, "metrics"),
+        "bench.metrics",
     )

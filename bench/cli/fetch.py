@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "bench fetch --profile paper --dry-run",
             "bench fetch --profile paper",
-            "bench fetch lpips_alex alexnet",
+            "bench fetch lpips-alex inception-fid",
             "bench fetch --from ~/Downloads",
         ),
     )(command)
@@ -78,7 +78,7 @@ def _choose(config: Config, ids: list[str] | None, folder: Path | None, profile:
     """The ids meant, checked before anything is downloaded."""
     known = read_published(config.root)
     if ids:
-        return [known.entry(weights_id).id for weights_id in dict.fromkeys(ids)]
+        return [known.entry(weights_id).id for weights_id in dict.fromkeys(i.replace("-", "_") for i in ids)]
     if folder is not None and profile is None:
         from bench.published.fetch import found_in
 

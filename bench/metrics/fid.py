@@ -12,3 +12,4 @@ class Metric(Frechet, OnInception):
     higher_is_better, ideal = False, 0.0
     source = "Heusel et al. 2017; torch-fidelity 0.4.0 (features; equal to its fid_statistics_to_metric)"
     details = "rgb|inception-v3-2015-12-05,pool 2048,tf1-bilinear 299|float64 moments"
+    weights, packages, extra = ("inception_fid",), ("torch_fidelity", "torchvision"), "fid"

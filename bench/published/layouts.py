@@ -251,10 +251,17 @@ def vgg16() -> Layout:
     return _features({i: (out, into, 3) for i, (into, out) in zip(indices, pairwise(widths), strict=True)})
 
 
-def lpips_heads(net: str) -> Layout:
-    """The 1x1 weights of LPIPS v0.1 for ``alex`` or ``vgg``."""
-    widths = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}[net]
-    return {f"lin{i}.model.1.weight": (1, width, 1, 1) for i, width in enumerate(widths)}
+def squeezenet() -> Layout:
+    """Convolutions of torchvision's SqueezeNet 1.1: a plain one, then eight fire modules."""
+    out, into = _conv("features.0", 64, 3, 3, bias=True), 64
+    for index, narrow, wide in ((3, 16, 64), (4, 16, 64), (6, 32, 128), (7, 32, 128), (9, 48, 192), (10, 48, 192),
+                                (11, 64, 256), (12, 64, 256)):  # fmt: skip
+        at = f"features.{index}"
+        out.update(_conv(f"{at}.squeeze", narrow, into, 1, bias=True))
+        out.update(_conv(f"{at}.expand1x1", wide, narrow, 1, bias=True))
+        out.update(_conv(f"{at}.expand3x3", wide, narrow, 3, bias=True))
+        into = 2 * wide
+    return out
 
 
 def moco_resnet50() -> Layout:
@@ -278,7 +285,7 @@ RULES: dict[str, Callable[..., Layout]] = {
     rule.__name__: rule
     for rule in (
         generator, discriminator, latent_avg, fpn_encoder, backbone_encoder, resnet_encoder, consultation_encoder,
-        aligner, arcface_ir_se50, curricularface_ir101, mtcnn, alexnet, vgg16, lpips_heads, moco_resnet50,
+        aligner, arcface_ir_se50, curricularface_ir101, mtcnn, alexnet, vgg16, squeezenet, moco_resnet50,
     )
 }  # fmt: skip
 _SIZED = ("generator", "discriminator", "latent_avg", "fpn_encoder", "backbone_encoder", "resnet_encoder")

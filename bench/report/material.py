@@ -15,6 +15,7 @@ from bench.config import Config, load_config
 from bench.errors import BenchError
 from bench.loading import PreparedDataset
 from bench.manifest import Manifest, load_manifest
+from bench.metric_build import lacking
 from bench.runid import parse_label
 from bench.scores import Scores, common_ids, scope_scores
 from bench.store import RunStore, read_json
@@ -109,11 +110,11 @@ class Material:
 
     def absent_metrics(self, dataset: str) -> dict[str, str]:
         """Metrics the profile names that nobody has: metric -> ``needs: ...``."""
-        reasons = {}
+        reasons, scored = {}, {metric.partition(".")[0] for metric in self.metrics(dataset)}
         for metric in self.config.metrics:
-            if metric not in self.metrics(dataset):
-                missing = registry.metrics(self.root).load(metric).missing()
-                reasons[metric] = f"needs: {missing or '`bench score`'}"
+            if metric not in scored:
+                missing = lacking(self.root, registry.metrics(self.root).load(metric))
+                reasons[metric] = f"needs: {missing or 'bench score'}"
         return reasons
 
     def unscored(self, dataset: str) -> list[str]:

@@ -13,7 +13,7 @@ GROUPS = [
     "errors seeds images runid toy drift metric_api",
     "api manifest prepared annyfaces",
     "nets measures weights published generator editing",
-    "registry codes locking rundir store engine device config provenance loading plan probe needs",
+    "registry metric_build codes locking rundir store engine device config provenance loading plan probe needs",
     "rendering pictures folders numbered prepare runner scoring scores statistics tables timing training checks "
     "metric_checks cost forecast",
     "report rehearsal",

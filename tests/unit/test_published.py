@@ -53,11 +53,12 @@ def test_layouts_of_torchvision_networks():
         nets = {
             "alexnet": models.alexnet(),
             "vgg16": models.vgg16(),
+            "squeezenet": models.squeezenet1_1(),
             "moco": models.resnet50(),
             "34": models.resnet34(),
         }
     shapes = {name: {k: tuple(v.shape) for k, v in net.state_dict().items()} for name, net in nets.items()}
-    for name in ("alexnet", "vgg16"):
+    for name in ("alexnet", "vgg16", "squeezenet"):
         assert layouts.RULES[name]() == {k: v for k, v in shapes[name].items() if k.startswith("features.")}
     trunk = {k: v for k, v in layouts.moco_resnet50().items() if not k.startswith("fc.")}
     assert trunk == {k: v for k, v in shapes["moco"].items() if not k.startswith("fc.")}
@@ -91,7 +92,7 @@ def test_unknown_layout():
 def test_all_files_the_paper_needs_are_listed():
     have = set(LISTED.ids)
     assert {"stylegan2_ffhq", "psp_ffhq", "e4e_ffhq", "restyle_psp_ffhq", "restyle_e4e_ffhq", "hfgi_ffhq"} <= have
-    assert {"lpips_alex", "alexnet", "lpips_vgg", "vgg16", "inception_fid", "arcface_buffalo_l", "arcface_ir_se50",
+    assert {"lpips_alex", "lpips_vgg", "lpips_squeeze", "inception_fid", "arcface_buffalo_l", "arcface_ir_se50",
             "curricularface", "mtcnn", "moco_v2"} <= have  # fmt: skip
     for entry in LISTED.published:
         assert entry.licence and entry.source and all(file.address and file.by_hand for file in entry.files), entry.id

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from bench.errors import WeightsError
@@ -17,6 +17,7 @@ from bench.published import npy
 
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled number that opens files before torch 1.6
 _NVIDIA = (b"dnnlib", b"torch_utils", b"legacy", b"G_ema")
+_PATHS = {"PosixPath": PurePosixPath, "WindowsPath": PureWindowsPath}  # Python 3.13 has them in pathlib._local
 _WEB = (b"<!doctype", b"<html", b"<head", b"<?xml")
 
 
@@ -110,7 +111,7 @@ def _safe_types() -> list[Any]:
         *numbers,
         (scalar, "numpy.core.multiarray.scalar"),
         (scalar, "numpy._core.multiarray.scalar"),
-        (PurePosixPath, "pathlib.PosixPath"),
+        *[(kind, f"{module}.{name}") for module in ("pathlib", "pathlib._local") for name, kind in _PATHS.items()],
     ]
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.csvfiles import write_rows
 from bench.engine import Work, make_shards, map_shards
 from bench.errors import BenchError, DataError
-from bench.images import atomic_write, file_sha256, pixel_sha256, read_rgb, write_error
+from bench.images import file_sha256, pixel_sha256, read_rgb, write_error
 from bench.manifest import (
     FolderSpec,
     ImageEntry,
@@ -30,6 +31,7 @@ from bench.rundir import read_json, write_json
 from bench.runid import check_id
 
 SHARD = 32
+PROBLEMS = ("file", "problem")  # columns of problems.csv
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def prepare_folder(
     """
     check_id("dataset", dataset_id)
     exists = manifest_path(root, dataset_id).is_file()
-    old = load_manifest(root, dataset_id, allow_empty=True) if exists else None
+    old = load_manifest(root, dataset_id, images=False) if exists else None
     if old is not None and old.kind != "folder":
         raise BenchError(
             f"dataset {dataset_id!r} is of kind {old.kind!r}",
@@ -143,7 +145,7 @@ def convert_all(
 
 def refusal(manifest: Manifest, bad: Sequence[tuple[str, str]], paths: PreparedPaths) -> DataError:
     """The one error that names every unusable file, in the message or in problems.csv."""
-    _problems(paths, bad)
+    write_rows(paths.problems, PROBLEMS, bad)
     count = len(bad)
     return DataError(
         f"{count} picture{'s' * (count > 1)} of dataset {manifest.id!r} cannot be used",
@@ -152,10 +154,6 @@ def refusal(manifest: Manifest, bad: Sequence[tuple[str, str]], paths: PreparedP
         fix=f"mend or remove {'them' if count > 1 else 'it'}"
         + (f"; all are listed in {paths.problems}" if count > 10 else ""),
     )
-
-
-def _problems(paths: PreparedPaths, rows: Sequence[tuple[str, str]]) -> None:
-    atomic_write(paths.problems, "file,problem\n" + "".join(f'"{name}","{reason}"\n' for name, reason in rows))
 
 
 def _draft(
@@ -252,7 +250,7 @@ def same_bytes(old: Manifest, entries: Sequence[ImageEntry], paths: PreparedPath
         (rounded, "decode to other pixels than in the manifest"),
     ):
         if found:
-            _problems(paths, [(e.file or e.id, what) for e in found])
+            write_rows(paths.problems, PROBLEMS, [(e.file or e.id, what) for e in found])
             raise DataError(
                 f"{len(found)} pictures of dataset {old.id!r} {what}",
                 got=name_some(e.id for e in found),

@@ -30,9 +30,9 @@ def read_rgb(path: str | Path, size: int | tuple[int, int] | None = None) -> np.
     Returns:
         (H, W, 3) uint8.
     Raises:
-        DataError: missing, truncated or not a picture, wrong mode, wrong size.
+        DataError: missing, truncated or not a picture, far too large, wrong mode, wrong size.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     path = Path(path)
     try:
@@ -47,7 +47,7 @@ def read_rgb(path: str | Path, size: int | tuple[int, int] | None = None) -> np.
             array = np.asarray(picture)
     except FileNotFoundError:
         raise DataError(f"picture {path} is missing", fix="run `bench prepare` for its dataset") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except picture_errors() as error:
         raise DataError(
             f"picture {path} cannot be read",
             got=str(error) or type(error).__name__,
@@ -64,6 +64,17 @@ def read_rgb(path: str | Path, size: int | tuple[int, int] | None = None) -> np.
                 fix="prepare the dataset at the resolution of its manifest",
             )
     return array
+
+
+def picture_errors() -> tuple[type[Exception], ...]:
+    """What Pillow raises for a file that is no complete picture, or claims more pixels than it dares to unpack."""
+    import struct
+    import zlib
+
+    from PIL import Image, UnidentifiedImageError
+
+    damaged = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+    return (UnidentifiedImageError, Image.DecompressionBombError, *damaged)
 
 
 def write_png(path: str | Path, array: np.ndarray) -> None:
@@ -123,6 +134,21 @@ def write_error(path: str | Path, error: OSError) -> BenchError:
         got=error.strerror or str(error),
         expected="a writable path with free space",
         fix=fixes.get(error.errno or 0, "check the path"),
+    )
+
+
+def access_error(error: OSError) -> BenchError:
+    """The one-line error for a failure of the file system that nobody closer to it explained."""
+    import errno
+
+    path = error.filename or "a file"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return write_error(path, error)
+    return BenchError(
+        f"cannot access {path}",
+        got=error.strerror or str(error),
+        expected="a file that can be read and written",
+        fix="check that it exists and whose it is",
     )
 
 

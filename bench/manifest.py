@@ -6,9 +6,7 @@ A manifest is ``datasets/<id>.yaml``. Its images stand in the file itself or, ab
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,8 +16,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.api import DatasetInfo
+from bench.csvfiles import read_rows, write_rows
 from bench.errors import BenchError, DataError, UnknownName
 from bench.images import atomic_write
+from bench.recipes import FolderSpec, Numbers, RenderSpec
 from bench.runid import canonical_json, check_id
 
 INLINE = 2000  # images listed in the yaml itself; a longer list goes to a csv beside it
@@ -45,51 +45,6 @@ class ImageEntry(BaseModel):
     height: int | None = None
     pixels: str | None = None
     coarse: str | None = None
-
-
-class RenderSpec(BaseModel):
-    """Where a rendered dataset comes from. ``clip``: frames per clip of a video split (ids ``03_0017``)."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    renderer_version: str | int
-    split: str
-    seed: int = 0
-    clip: int | None = None
-
-
-class Numbers(BaseModel):
-    """Pictures known by number, as in CelebA-HQ: ``first`` to ``last``, whatever padding and suffix a file's name has.
-
-    ``prefixes`` may stand before the number in a file's name; ids have ``digits`` digits, so they sort as numbers do.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    first: int = Field(0, ge=0)
-    last: int = Field(ge=0)
-    digits: int = Field(5, ge=1, le=9)
-    prefixes: list[str] = []
-
-    def id_of(self, number: int) -> str:
-        return f"{number:0{self.digits}d}"
-
-
-class FolderSpec(BaseModel):
-    """How a folder of pictures becomes a dataset. ``source`` is relative to the project where it lies inside it.
-
-    With ``numbers`` the manifest says which pictures are meant and the user's folder merely holds them; ``source`` is
-    then empty (see bench/numbered.py).
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    source: str = ""
-    numbers: Numbers | None = None
-    align: Literal["none"] = "none"
-    crop: Literal["none", "center"] = "none"
-    convert: bool = False
-    resize: Literal["pil_lanczos"] = "pil_lanczos"
 
 
 class Manifest(BaseModel):
@@ -152,11 +107,12 @@ def dataset_ids(root: Path) -> list[str]:
     return sorted(p.stem for p in (Path(root) / "datasets").glob("*.yaml"))
 
 
-def load_manifest(root: Path, dataset_id: str, allow_empty: bool = False) -> Manifest:
+def load_manifest(root: Path, dataset_id: str, allow_empty: bool = False, images: bool = True) -> Manifest:
     """Read and validate datasets/<dataset_id>.yaml.
 
     Args:
         allow_empty: accept a manifest without images (one whose hashes ``bench prepare --update`` still has to write).
+        images: False leaves the list of images alone, whatever its state: ``bench prepare --update`` writes it anew.
     Raises:
         UnknownName: no such dataset. DataError: the file breaks a rule; the message names file, entry and rule.
     """
@@ -165,7 +121,7 @@ def load_manifest(root: Path, dataset_id: str, allow_empty: bool = False) -> Man
         raise UnknownName.of("dataset", dataset_id, dataset_ids(root))
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that is none
         raise DataError(
             f"manifest {path} is not YAML", got=" ".join(str(error).split()), fix="correct the file"
         ) from None
@@ -176,8 +132,10 @@ def load_manifest(root: Path, dataset_id: str, allow_empty: bool = False) -> Man
             expected="keys id, domain, kind, ...",
             fix="correct the file",
         )
-    if raw.get("images_file"):
-        raw = {**raw, "images": _read_sidecar(path.with_name(str(raw["images_file"])), path, allow_empty)}
+    if not images:
+        raw = {**raw, "images": []}
+    elif raw.get("images_file"):
+        raw = {**raw, "images": _read_sidecar(path.parent / str(raw["images_file"]), path, allow_empty)}
     manifest = _validate(raw, path)
     if manifest.id != dataset_id:
         raise DataError(
@@ -186,7 +144,7 @@ def load_manifest(root: Path, dataset_id: str, allow_empty: bool = False) -> Man
             expected=dataset_id,
             fix="make id and file name agree",
         )
-    if manifest.images or not allow_empty:
+    if images and (manifest.images or not allow_empty):
         _check_images(manifest, path)
     return manifest
 
@@ -200,11 +158,7 @@ def save_manifest(root: Path, manifest: Manifest) -> Path:
         head.pop("title", None)
     if len(manifest.images) > INLINE:
         sidecar = path.with_suffix(".csv")
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([getattr(e, c) for c in columns] for e in manifest.images)
-        atomic_write(sidecar, text.getvalue())
+        write_rows(sidecar, columns, ([getattr(e, c) for c in columns] for e in manifest.images))
         head["images_file"] = sidecar.name
     body = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=120)
     if len(manifest.images) <= INLINE:
@@ -220,6 +174,8 @@ def _flow(row: dict[str, Any]) -> str:
 
 
 def _read_sidecar(path: Path, manifest: Path, allow_empty: bool) -> list[dict[str, Any]]:
+    if path.parent != manifest.parent:
+        raise DataError(f"manifest {manifest} is not valid", got=f"images_file {path}", expected="a file beside it")
     if not path.is_file():
         if allow_empty:
             return []
@@ -228,11 +184,8 @@ def _read_sidecar(path: Path, manifest: Path, allow_empty: bool) -> list[dict[st
             fix="restore it, or write it: `bench prepare --dataset ID --update`, for pictures of your own with "
             "`--images DIR` (docs/adding_a_dataset.md)",
         )
-    with open(path, newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        if not reader.fieldnames or not {"id", "sha256"} <= set(reader.fieldnames):
-            raise DataError(f"image list {path} lacks columns", got=reader.fieldnames, expected="id,sha256")
-        return [{k: v for k, v in row.items() if k is not None and v not in (None, "")} for row in reader]
+    fix = f"restore it, or write it anew: `bench prepare --dataset {manifest.stem} --update`"
+    return list(read_rows(path, ("id", "sha256"), "image list", fix))
 
 
 def _validate(raw: dict[str, Any], path: Path) -> Manifest:
@@ -283,19 +236,20 @@ def duplicates(ids: Sequence[str]) -> list[str]:
 def _check_images(manifest: Manifest, path: Path) -> None:
     """Rules over the whole list: one entry an image, well-formed hashes, safe names, the declared count."""
     ids = manifest.ids
+    anew = f"`bench prepare --dataset {manifest.id} --update`"
     if len(ids) != manifest.count:
         raise DataError(
             f"manifest {path} lists the wrong number of images",
             got=len(ids),
             expected=f"count {manifest.count}",
-            fix=f"`bench prepare --dataset {manifest.id} --update` writes the list",
+            fix=f"{anew} writes the list",
         )
     if twice := duplicates(ids):
         raise DataError(
             f"manifest {path} lists images twice",
             got=name_some(twice),
             expected="every id once",
-            fix="delete the second entries",
+            fix=f"delete the second entries, or {anew}",
         )
     if unsafe := [i for i in ids if not i or i.startswith(".") or "/" in i or "\\" in i]:
         raise DataError(
@@ -309,5 +263,5 @@ def _check_images(manifest: Manifest, path: Path) -> None:
             f"manifest {path} has malformed hashes",
             got=name_some(bad),
             expected="64 lower-case hex digits (SHA-256)",
-            fix=f"`bench prepare --dataset {manifest.id} --update` writes them",
+            fix=f"{anew} writes them",
         )

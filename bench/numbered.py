@@ -12,15 +12,14 @@ between machines and a run must read what was hashed.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from bench.csvfiles import write_rows
 from bench.errors import BenchError, DataError
 from bench.folders import FolderRequest, Prepared, convert_all, refusal, same_bytes
-from bench.images import atomic_write, file_sha256, pixel_sha256, read_rgb
+from bench.images import file_sha256, picture_errors, pixel_sha256, read_rgb
 from bench.manifest import ImageEntry, Manifest, Numbers, load_manifest, manifest_path, name_some
 from bench.pictures import SUFFIXES
 from bench.prepared import PreparedPaths
@@ -158,14 +157,14 @@ def _all_of(files: Mapping[int, Path], manifest: Manifest, numbers: Numbers) -> 
 
 def _same_size(named: Mapping[str, Path], manifest: Manifest, paths: PreparedPaths) -> None:
     """Pictures of another size are other data (there are copies of 256 px): nothing is resized here."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     bad = []
     for path in named.values():
         try:
             with Image.open(path) as picture:
                 width, height = picture.size
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        except picture_errors():
             continue  # conversion says what is wrong with it
         if (width, height) != (manifest.resolution, manifest.resolution):
             bad.append((path.name, f"is {width}x{height}, expected {manifest.resolution}x{manifest.resolution}"))
@@ -218,9 +217,6 @@ def _sidecar(manifest: Manifest) -> str:
 
 def _record(root: Path, declared: Manifest, entries: Sequence[ImageEntry]) -> Manifest:
     """Write the sidecar (the manifest itself stays as its author wrote it) and read both back."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([getattr(e, c) for c in COLUMNS] for e in entries)
-    atomic_write(manifest_path(root, declared.id).with_name(_sidecar(declared)), text.getvalue())
+    path = manifest_path(root, declared.id).with_name(_sidecar(declared))
+    write_rows(path, COLUMNS, ([getattr(e, c) for c in COLUMNS] for e in entries))
     return load_manifest(root, declared.id)

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.engine import Shard, tick
 from bench.errors import DataError
-from bench.images import pixel_sha256, write_png
+from bench.images import picture_errors, pixel_sha256, write_png
 from bench.manifest import FolderSpec, duplicates, name_some
 from bench.prepared import PreparedPaths
 
@@ -58,13 +58,13 @@ def load_square(path: Path, data: bytes, resolution: int, crop: str, convert: bo
     Raises:
         DataError: unreadable, wrong mode, not square; the message is the reason alone, the caller names the file.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(data)) as opened:
             opened.load()
             picture = ImageOps.exif_transpose(opened)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except picture_errors() as error:
         reason = str(error).split(" <_io")[0] or type(error).__name__  # Pillow names the buffer's address
         raise DataError(f"cannot be read ({reason})") from None
     if picture.mode != "RGB":

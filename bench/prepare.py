@@ -33,10 +33,11 @@ def prepare(
     """
     asked = asked or FolderRequest()
     exists = manifest_path(config.root, dataset_id).is_file()
-    if exists and (numbered := load_manifest(config.root, dataset_id, allow_empty=True)).numbers is not None:
-        return prepare_numbered(config.root, numbered, asked, update, engine, workers, on_tick)
+    manifest = load_manifest(config.root, dataset_id, True, images=not update) if exists else None
+    if manifest is not None and manifest.numbers is not None:
+        return prepare_numbered(config.root, manifest, asked, update, engine, workers, on_tick)
     if asked.images is None and (exists or not asked_anything(asked)):
-        if load_manifest(config.root, dataset_id, allow_empty=update).kind == "rendered":
+        if load_manifest(config.root, dataset_id, images=False).kind == "rendered":
             if asked_anything(asked):
                 raise BenchError(
                     f"dataset {dataset_id!r} is rendered and takes no folder settings",
@@ -54,7 +55,7 @@ def folder_defaults(config: Config) -> tuple[str, int] | None:
     """(domain, resolution) of the profile's data: what a user's folder gets if it does not say otherwise."""
     for name in config.settings.datasets:
         if manifest_path(config.root, name).is_file():
-            first = load_manifest(config.root, name, allow_empty=True)
+            first = load_manifest(config.root, name, images=False)
             return first.domain, first.resolution
     return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import shutil
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.csvfiles import write_rows
 from bench.drift import coarse, drifted
 from bench.engine import Shard, Work, make_shards, map_shards, tick
 from bench.errors import BenchError, DataError
@@ -63,7 +63,7 @@ def prepare_rendered(
     Raises:
         DataError: pictures differ from the manifest; the message names the first ten, problems.csv all.
     """
-    manifest = load_manifest(root, dataset_id, allow_empty=update)
+    manifest = load_manifest(root, dataset_id, images=not update)
     paths = PreparedPaths.of(root, dataset_id)
     version = _check_version(manifest, update)
     ids = image_ids(manifest)
@@ -244,11 +244,7 @@ def _write_problems(paths: PreparedPaths, rows: Sequence[tuple[str, str, str]]) 
     if not rows:
         _unlink(paths.problems)
         return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "expected_sha256", "got_sha256"])
-    writer.writerows(rows)
-    atomic_write(paths.problems, text.getvalue())
+    write_rows(paths.problems, ("id", "expected_sha256", "got_sha256"), rows)
 
 
 def _part(paths: PreparedPaths, shard: Shard) -> Path:

@@ -24,7 +24,7 @@ from bench.images import atomic_write, read_rgb, resize
 from bench.loading import PreparedDataset
 from bench.manifest import name_some
 from bench.runid import config_hash
-from bench.store import RunStore
+from bench.store import Run, RunStore
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ BATCH, SHARD = 16, 64
 
 @dataclass(frozen=True, eq=False)
 class ScoreJob:
-    """What a worker needs to score shards of one run."""
+    """What a worker needs to score shards of one run. ``mend``: the command that makes its pictures anew."""
 
     root: Path
     dataset: str
@@ -46,6 +46,7 @@ class ScoreJob:
     resolution: int
     metrics: tuple[str, ...]
     device: str
+    mend: str
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def score_run(
     missing = {name: why for name, cls in classes.items() if (why := cls.missing())}
     usable = {name: cls for name, cls in classes.items() if name not in missing}
     ids = [i for i in record["ids"] if i not in record["failures"]]
-    table = _pair_rows(config, prepared, run.images, usable, ids, device, engine, workers, engine_asked, on_tick)
+    table = _pair_rows(config, prepared, run, usable, ids, device, engine, workers, engine_asked, on_tick)
     for name, cls in usable.items():
         if issubclass(cls, api.RunMetric):
             table.append(_rows(ids, name, cls.signature(name), [cls().from_run(record)] * len(ids)))
@@ -124,7 +125,7 @@ def _check_run(record: Mapping[str, Any], prepared: PreparedDataset, run_id: str
 def _pair_rows(
     config: Config,
     prepared: PreparedDataset,
-    images: Path,
+    run: Run,
     usable: Mapping[str, Any],
     ids: Sequence[str],
     device: str,
@@ -138,7 +139,8 @@ def _pair_rows(
     if not pairwise or not ids:
         return []
     where = resolve_device(device)
-    job = ScoreJob(config.root, prepared.id, images, prepared.manifest.resolution, pairwise, where.type)
+    side = prepared.manifest.resolution
+    job = ScoreJob(config.root, prepared.id, run.images, side, pairwise, where.type, run.command)
     shards = make_shards(ids, SHARD)
     engine = engine_for(where, engine if len(shards) > 1 else "serial", engine_asked)
     try:
@@ -163,11 +165,20 @@ def score_shard(shard: Shard, job: ScoreJob) -> dict[str, list[float]]:
     for start in range(0, len(shard.ids), BATCH):
         ids = shard.ids[start : start + BATCH]
         x = dataset.stack(ids)
-        x_hat = np.stack([read_rgb(job.images / f"{i}.png", job.resolution) for i in ids])
+        x_hat = np.stack([_reconstruction(job, i) for i in ids])
         for name, metric in metrics.items():
             values[name] += score_batch(metric, name, x, x_hat)
         tick(len(ids))
     return values
+
+
+def _reconstruction(job: ScoreJob, image_id: str) -> np.ndarray:
+    """(R, R, 3) uint8 of the run; a damaged one is the method's to make again, no dataset's to prepare."""
+    try:
+        return read_rgb(job.images / f"{image_id}.png", job.resolution)
+    except DataError as error:
+        fix = f"compute the run anew: `{job.mend} --fresh`"
+        raise DataError(error.what, got=error.got, expected=error.expected, fix=fix) from None
 
 
 def score_batch(metric: api.PairMetric, name: str, x: np.ndarray, x_hat: np.ndarray) -> list[float]:

@@ -15,7 +15,7 @@ import typer
 from bench import __version__
 from bench.cli import aggregate, check, fetch, ls, plan, prepare, rehearse, report, repro, run, score, time, train
 from bench.errors import BenchError, suggest
-from bench.images import write_error
+from bench.images import access_error
 
 INTERRUPTED = 130
 
@@ -69,7 +69,7 @@ def run_cli(args: Sequence[str]) -> int:
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        return _complain(error, str(write_error(error.filename or "a file", error)), debug, 2)
+        return _complain(error, str(access_error(error)), debug, 2)
     except Exception as error:
         if type(error).__name__ == "Abort":
             return _complain(None, "interrupted", False, INTERRUPTED)

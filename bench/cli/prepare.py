@@ -72,7 +72,15 @@ def command(
     for name in dataset or config.settings.datasets:
         begin = time.perf_counter()
         with progress(f"prepare {name}", _total(config.root, name)) as advance:
-            result = prepare.prepare(config, name, asked, update, engine or "processes", workers, advance)
+            result = prepare.prepare(
+                config,
+                name,
+                asked,
+                update,
+                engine or config.settings.engine,
+                workers or config.settings.workers,
+                advance,
+            )
         done[name] = result.done
         say(f"{name}: {result.done['count']} images verified in {time.perf_counter() - begin:.1f} s")
         if result.ignored:
@@ -90,7 +98,7 @@ def command(
 
 def _total(root: Path, name: str) -> int | None:
     """Pictures expected, for the bar; None where only the folder can tell."""
-    return load_manifest(root, name, allow_empty=True).count if manifest_path(root, name).is_file() else None
+    return load_manifest(root, name, images=False).count if manifest_path(root, name).is_file() else None
 
 
 def _check_pipeline(config: Config) -> None:

@@ -97,6 +97,23 @@ def test_missing_truncated_and_foreign_files(tmp_path):
             images.read_rgb(tmp_path / f"{name}.png")
 
 
+def test_picture_that_claims_a_billion_pixels(tmp_path, monkeypatch):
+    """Pillow refuses to unpack it, which is one line here."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    images.write_png(tmp_path / "bomb.png", np.zeros((32, 32, 3), np.uint8))
+    with pytest.raises(DataError, match="bomb.png cannot be read; got .*exceeds limit"):
+        images.read_rgb(tmp_path / "bomb.png")
+
+
+def test_access_errors_say_what_is_true():
+    """Only what can be nothing but a failed write is called one."""
+    for code in (errno.ENOSPC, errno.EROFS):
+        assert str(images.access_error(OSError(code, os.strerror(code), "x"))).startswith("cannot write x")
+    for code in (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.EIO):
+        line = str(images.access_error(OSError(code, os.strerror(code), "x")))
+        assert line.startswith(f"cannot access x; got {os.strerror(code)}") and "write x" not in line
+
+
 def test_wrong_size_is_named(tmp_path):
     images.write_png(tmp_path / "x.png", np.zeros((4, 6, 3), np.uint8))
     with pytest.raises(DataError, match="got 6x4; expected 8x8"):

@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GROUPS = [
-    "errors seeds images runid toy drift metric_api",
-    "api manifest prepared annyfaces",
+    "errors seeds images csvfiles runid toy drift metric_api",
+    "api recipes manifest prepared annyfaces",
     "nets measures weights published generator editing",
     "registry metric_build codes locking rundir store engine device config provenance loading plan probe needs",
     "rendering pictures folders numbered prepare runner scoring scores statistics tables timing training checks "

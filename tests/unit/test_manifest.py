@@ -146,6 +146,45 @@ def test_sidecar_needs_its_columns(tmp_path):
         load_manifest(tmp_path, "heads")
 
 
+DAMAGE = {
+    "not UTF-8": b"id,sha256\n\xff\xfe,1\n",
+    "torn quote": b'id,sha256\n"000000,0',
+    "garbage after a quote": b'id,sha256\n"0"0,1\n',
+    "huge field": b"id,sha256\n" + b"0" * 200_000 + b",1\n",
+}
+
+
+@pytest.mark.parametrize("data", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_sidecar_is_named(tmp_path, data):
+    write(tmp_path, content(images=None, images_file="heads.csv"))
+    (tmp_path / "datasets" / "heads.csv").write_bytes(data)
+    with pytest.raises(
+        DataError, match="heads.csv cannot be read; got .*bench prepare --dataset heads --update"
+    ) as caught:
+        load_manifest(tmp_path, "heads")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("name", ["../heads.csv", "a/b.csv"])
+def test_sidecar_lies_beside_its_manifest(tmp_path, name):
+    write(tmp_path, content(images=None, images_file=name))
+    with pytest.raises(DataError, match="expected a file beside it"):
+        load_manifest(tmp_path, "heads")
+
+
+def test_yaml_that_python_cannot_hold(tmp_path):
+    write(tmp_path, "id: 2020-13-45\n")
+    with pytest.raises(DataError, match="is not YAML; got month must be in 1..12"):
+        load_manifest(tmp_path, "heads")
+
+
+def test_list_left_alone(tmp_path):
+    """For --update, which writes it anew: neither its state nor its absence matters."""
+    for images in (None, [{"id": "a"}], [{"id": "a", "sha256": "x"}] * 3, "junk"):
+        write(tmp_path, content(images=images))
+        assert load_manifest(tmp_path, "heads", images=False).images == []
+
+
 def test_folder_kind_needs_prepared_hashes(tmp_path):
     raw = content(kind="folder", hash="file", render=None, folder={"source": "pictures"})
     write(tmp_path, raw)

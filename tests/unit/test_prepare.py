@@ -88,6 +88,60 @@ def test_changes_of_the_folder_are_named(project, folder):
     assert sorted(p.stem for p in PreparedDataset.open(project, "my").paths.images.iterdir()) == ["p0", "p1", "p9"]
 
 
+BROKEN_LISTS = {
+    "wrong count": ("count: 3", "count: 4"),
+    "malformed hash": ('sha256: "', 'sha256: "zz'),
+    "malformed pixels": ('pixels: "', 'pixels: "zz'),
+    "duplicate id": ('id: "p1"', 'id: "p0"'),
+    "unknown key": ('id: "p1"', 'colour: "p1"'),
+    "no list": ("images:", "images: []\n#"),
+}
+
+
+@pytest.mark.parametrize("old, new", BROKEN_LISTS.values(), ids=BROKEN_LISTS)
+def test_update_mends_what_its_error_message_says(cli, one_line_error, project, folder, old, new):
+    make(project, folder)
+    path = project / "datasets" / "my.yaml"
+    good = path.read_text()
+    text = good.replace(old, new, 1)
+    path.write_text(text.split("- {")[0] if new.startswith("images: []") else text)
+    one_line_error("prepare", "--dataset", "my")
+    answer = cli("prepare", "--dataset", "my", "--update")
+    assert answer.code == 0, answer.err
+    assert path.read_text() == good and cli("prepare", "--dataset", "my").code == 0
+
+
+def test_engine_is_the_profiles_unless_asked(cli, project, folder, monkeypatch):
+    """The toy profile says serial."""
+    import bench.folders
+
+    real, seen = bench.folders.map_shards, []
+    monkeypatch.setattr(bench.folders, "SHARD", 1)  # three shards: enough for processes to be started
+    monkeypatch.setattr(
+        bench.folders, "map_shards", lambda *a, **k: seen.append(a[2]) or real(a[0], a[1], "serial", **k)
+    )
+    cli("prepare", "--dataset", "my", "--images", folder)
+    cli("prepare", "--dataset", "my", "--update", "--engine", "processes")
+    assert seen == ["serial", "processes"]
+
+
+def test_bomb_is_named(project, folder, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(DataError, match="p0.png cannot be read .Image size .2304 pixels. exceeds limit"):
+        make(project, folder)
+
+
+def test_problems_are_csv_whatever_a_file_is_called(project, folder):
+    import csv
+
+    (folder / 'a "b", c.png').write_bytes(b"")
+    with pytest.raises(DataError):
+        make(project, folder)
+    with open(project / "datasets/prepared/my/problems.csv", newline="") as stream:
+        rows = list(csv.reader(stream))
+    assert rows[0] == ["file", "problem"] and rows[1][0] == 'a "b", c.png' and len(rows[1]) == 2
+
+
 def test_changed_file_is_named(project, folder):
     make(project, folder)
     Image.fromarray(toy_images(48, 1, seed=5)[0]).save(folder / "p1.png")

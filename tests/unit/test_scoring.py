@@ -119,6 +119,20 @@ def test_missing_picture_stops(project):
         scored(project)
 
 
+def test_damaged_reconstruction_is_the_methods_to_make_again(project, cli, one_line_error):
+    """`bench prepare` would not mend it; the command that the message names does."""
+    invert(project)
+    picture = RunStore(project, "toy").run("toy", "toy_codes", "toy").image("head_1")
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[:100])
+    line = one_line_error("score")
+    assert "head_1.png cannot be read" in line and "bench prepare" not in line
+    command = line.split("`")[1]
+    assert command == "bench run --method toy_codes --dataset toy --fresh"
+    assert cli(*command.split()[1:]).code == 0 and picture.read_bytes() == whole
+    assert cli("score").code == 0
+
+
 def test_run_of_another_manifest_stops(project):
     invert(project)
     manifest = project / "datasets" / "toy.yaml"

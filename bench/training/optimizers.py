@@ -9,10 +9,16 @@ import torch
 from torch import nn
 
 from bench.errors import BenchError, UnknownName
+from bench.training.lookahead import AdamLookAhead, Ranger
 from bench.training.preset import OptimizerSettings
 
 Maker = Callable[..., torch.optim.Optimizer]
-OPTIMIZERS: dict[str, Maker] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+OPTIMIZERS: dict[str, Maker] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adam_lookahead": AdamLookAhead,
+    "ranger": Ranger,
+}
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:

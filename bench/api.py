@@ -101,6 +101,7 @@ class Method:
             ends in ``_weights`` holds the id of further weights, "" for none; a run needs and records those too. One
             called ``untrained`` (default False) replaces all weights by seeded start values: ``bench check`` then
             needs no files.
+        lowest: option -> the smallest number it may be, for those that have one.
         quick: overrides of ``options`` with which four pictures take seconds; ``bench check`` uses them.
         control: True for ceilings and floors, which tables set apart.
         cost: "fast", or "slow" for methods that optimise per image (profiles give those a subset).
@@ -110,6 +111,7 @@ class Method:
     source: ClassVar[str] = ""
     weights: ClassVar[Mapping[str, Any]] = {}
     options: ClassVar[Mapping[str, Any]] = {}
+    lowest: ClassVar[Mapping[str, float]] = {}
     quick: ClassVar[Mapping[str, Any]] = {}
     control: ClassVar[bool] = False
     cost: ClassVar[str] = "fast"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from bench import registry
 from bench.errors import BenchError, UnknownName, suggest
 from bench.manifest import one_line
 from bench.runid import check_id, parse_label
@@ -155,6 +156,25 @@ def find_root(start: Path | None = None) -> Path:
     )
 
 
+def check_overrides(config: Config) -> None:
+    """Methods and options that the profile overrides exist; read from the methods' sources, none is imported.
+
+    Raises:
+        UnknownName: with the nearest name there is. An override nobody reads would change nothing without a word.
+    """
+    known = registry.methods(config.root).entries()
+    where = f"in profiles/{config.profile}.yaml"
+    for section, overrides in (("limits", config.settings.limits), ("options", config.settings.options)):
+        for method in overrides:
+            if method not in known:
+                raise UnknownName.of(f"method {where}, {section}:", method, known)
+    for method, options in config.settings.options.items():
+        declared = known[method].attributes.get("options")
+        for key in options:
+            if isinstance(declared, Mapping) and key not in declared:  # not a literal: its plan will tell
+                raise UnknownName.of(f"option {where}, options of {method}:", key, declared)
+
+
 def profile_names(root: Path) -> list[str]:
     return sorted(p.stem for p in (Path(root) / "profiles").glob("*.yaml"))
 
@@ -232,7 +252,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BenchError(f"{path} is missing", fix="run inside a project, or pass --root FOLDER") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date that is none
         raise BenchError(f"{path} cannot be read", got=" ".join(str(error).split()), fix="correct the file") from None
     if not isinstance(raw, dict):
         raise BenchError(f"{path} is not a mapping", got=type(raw).__name__, expected="key: value lines")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,31 +177,43 @@ def decline(config: Config, method: str, cls: type[Method], manifest: Manifest) 
 
 
 def resolve_options(cls: type[Method], method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Defaults with overrides; names are checked, and types against those of the defaults.
+    """Defaults with overrides; names are checked, types against those of the defaults, numbers against ``lowest``.
 
     Raises:
-        UnknownName: no such option. BenchError: a value of another type than the default's.
+        UnknownName: no such option. BenchError: a value of another type than the default's, or too small.
     """
     resolved = dict(cls.options)
     for key, value in given.items():
         if key not in resolved:
             raise UnknownName.of(f"option of method {method!r}", key, resolved)
-        default = resolved[key]
+        default, named = resolved[key], f"option {key!r} of method {method!r}"
         if not _fits(value, default):
+            got = "null" if value is None else f"{value!r} ({type(value).__name__})"
             raise BenchError(
-                f"option {key!r} of method {method!r} has the wrong type",
-                got=f"{value!r} ({type(value).__name__})",
+                f"{named} has the wrong type",
+                got=got,
                 expected=f"{type(default).__name__}, like its default {default!r}",
+                fix="leave it out for the default",
+            )
+        if key in cls.lowest and value < cls.lowest[key]:
+            raise BenchError(
+                f"{named} is too small",
+                got=value,
+                expected=f"{cls.lowest[key]} or more; default {default!r}",
+                fix="leave it out for the default",
             )
         resolved[key] = float(value) if isinstance(default, float) and isinstance(value, int) else value
     return resolved
 
 
 def _fits(value: Any, default: Any) -> bool:
-    if default is None or value is None:
+    """The value could be a default in place of ``default``; an int may stand for a float, null for null alone."""
+    if default is None:
         return True
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(value, bool) and isinstance(default, bool)
-    if isinstance(default, (int, float)):
-        return isinstance(value, int) or (isinstance(value, float) and isinstance(default, float))
-    return isinstance(value, (list, tuple) if isinstance(default, (list, tuple)) else type(default))
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    if isinstance(default, (list, tuple)):
+        return isinstance(value, (list, tuple)) and all(_fits(v, default[0]) for v in value if default)
+    return isinstance(value, type(default))

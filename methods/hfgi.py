@@ -43,6 +43,7 @@ class Method(api.Method):
         "resampler": "bilinear",  # rule that brings renders to it; "area" is that of the release's training
         "untrained": False,  # seeded start values for weights: `bench check` needs no more
     }
+    lowest = {"distortion_size": 1}
     quick = {"untrained": True, "base_encoder": "none", "layers": [3], "distortion_size": 32}
 
     @classmethod

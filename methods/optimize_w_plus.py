@@ -34,6 +34,7 @@ class Method(api.Method):
         "perceptual_size": 64,  # side at which it is taken
         "stages": 3,  # how many stages of its network are compared, shallow first
     }
+    lowest = {"steps": 1, "lr": 0, "ramp_up": 0, "ramp_down": 0, "perceptual": 0, "perceptual_size": 1, "stages": 1}
     quick = {"steps": 3}
 
     def setup(self) -> None:

@@ -25,6 +25,7 @@ class Method(api.Method):
         "steps": 5,
         "untrained": False,  # seeded start values for weights: `bench check` needs no more
     }
+    lowest = {"steps": 1}
     quick = {"untrained": True, "steps": 2}
 
     def setup(self) -> None:

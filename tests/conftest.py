@@ -34,6 +34,7 @@ class Method(api.Method):
     """A code from the mean colour; random numbers from the image's own seed."""
     title, source = "Codes", "test"
     options = {"scale": 0.5, "noise": 0.1, "steps": 1}
+    lowest = {"steps": 1}
     def embed(self, x):
         w = self.generator.latent_avg.expand(len(x), -1, -1).clone()
         w[..., :3] += self.opt["scale"] * x.mean((2, 3))[:, None]

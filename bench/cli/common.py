@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.config import DEVICES, ENGINES, LOCAL, PRECISIONS, Config, find_root, load_config
+from bench.config import DEVICES, ENGINES, LOCAL, PRECISIONS, Config, check_overrides, find_root, load_config
 from bench.errors import BenchError, UnknownName
 from bench.store import RunStore
 
@@ -48,9 +48,11 @@ def examples(*lines: str) -> str:
     return "\n\n".join(["Examples:", *lines])
 
 
-def open_project(root: Path | None, profile: str | None = None) -> tuple[Config, RunStore]:
-    """The project's settings and its store."""
+def open_project(root: Path | None, profile: str | None = None, check: bool = True) -> tuple[Config, RunStore]:
+    """The project's settings and its store. ``check``: refuse a profile that overrides what no method has."""
     config = load_config(find_root(root) if root is None else _given_root(root), profile)
+    if check:
+        check_overrides(config)
     return config, RunStore(config.root, config.main_profile)
 
 

@@ -38,7 +38,7 @@ def command(
     for kind in kinds or []:
         if kind not in KINDS:
             raise UnknownName.of("list", kind, KINDS)
-    config, _ = open_project(root, profile)
+    config, _ = open_project(root, profile, check=False)  # names must be listed to be mended
     listing = {kind: collect(kind, config) for kind in (kinds or KINDS)}
     if as_json:
         print(json.dumps(listing, indent=1, ensure_ascii=False))

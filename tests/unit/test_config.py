@@ -1,6 +1,7 @@
 """params.yaml, profiles and ablations: validated, with the nearest right name for a wrong one."""
 
 import pickle
+import re
 
 import pytest
 import yaml
@@ -55,6 +56,27 @@ def test_bad_profiles(project, changes, words):
     edit(project / "profiles" / "toy.yaml", **changes)
     with pytest.raises(BenchError, match=words):
         load_config(project)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        (
+            {"limits": {"toy_code": 3}},
+            "unknown method in profiles/toy.yaml, limits: 'toy_code'.*did you mean 'toy_codes'",
+        ),
+        ({"options": {"toy_coyp": {}}}, "profiles/toy.yaml, options: 'toy_coyp'.*did you mean 'toy_copy'"),
+        ({"options": {"toy_codes": {"scael": 1}}}, "options of toy_codes: 'scael'.*did you mean 'scale'"),
+    ],
+)
+def test_overrides_of_what_is_not_there(project, cli, one_line_error, changes, words):
+    """An override that nobody reads is an error of every verb but the one that lists the names."""
+    edit(project / "profiles" / "toy.yaml", **changes)
+    for verb in (["run", "--method", "toy_copy"], ["score"], ["aggregate"], ["time"]):
+        assert re.search(words, one_line_error(*verb))
+    assert cli("ls", "methods").code == 0
+    edit(project / "profiles" / "toy.yaml", limits={"toy_codes": 3}, options={"toy_codes": {"scale": 1}})
+    assert cli("run", "--method", "toy_codes").code == 0
 
 
 def test_broken_files(project):

@@ -12,10 +12,10 @@ from itertools import pairwise
 from typing import Any
 
 from bench.errors import WeightsError
+from bench.published.inception_layout import COUNTER, inception_fid
 
 Shape = tuple[int, ...]
 Layout = dict[str, Shape]
-COUNTER = "num_batches_tracked"
 WIDTHS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 512: 64, 1024: 32}
 IR50 = ((64, 3), (128, 4), (256, 14), (512, 3))
 IR101 = ((64, 3), (128, 13), (256, 30), (512, 3))
@@ -286,6 +286,7 @@ RULES: dict[str, Callable[..., Layout]] = {
     for rule in (
         generator, discriminator, latent_avg, fpn_encoder, backbone_encoder, resnet_encoder, consultation_encoder,
         aligner, arcface_ir_se50, curricularface_ir101, mtcnn, alexnet, vgg16, squeezenet, moco_resnet50,
+        inception_fid,
     )
 }  # fmt: skip
 _SIZED = ("generator", "discriminator", "latent_avg", "fpn_encoder", "backbone_encoder", "resnet_encoder")

@@ -79,6 +79,23 @@ def test_sizes_and_styles(size, styles):
     assert verify.file_size(["a.weight"]) is None
 
 
+def test_the_inception_layout_is_that_of_torch_fidelity():
+    module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+
+    class Empty(module.FeatureExtractorInceptionV3):
+        def load_state_dict(self, *args, **kwargs):
+            return None
+
+    import io
+
+    nothing = io.BytesIO()
+    torch.save({}, nothing)
+    nothing.seek(0)
+    with torch.device("meta"):
+        net = Empty("inception-v3-compat", ["2048"], feature_extractor_weights_path=nothing)
+    assert layouts.RULES["inception_fid"]() == {k: tuple(v.shape) for k, v in net.state_dict().items()}
+
+
 def test_unknown_layout():
     with pytest.raises(WeightsError, match="unknown layout 'nett'.*generator"):
         layouts.expected("nett", 8, {})

@@ -13,7 +13,7 @@ from bench import registry, weights
 from bench.cli.common import ProfileName, Root, examples, open_project, wide_console
 from bench.config import Config
 from bench.errors import BenchError, UnknownName, WeightsError
-from bench.manifest import dataset_ids, load_manifest
+from bench.manifest import Manifest, dataset_ids, load_manifest
 from bench.prepared import PreparedPaths
 from bench.published.listing import declared, read_published
 from bench.published.lock import present, read_lock
@@ -142,8 +142,14 @@ def _dataset(name: str, config: Config) -> dict[str, Any]:
         "licence": manifest.licence,
         "prepared": PreparedPaths.of(config.root, name).done.is_file(),
         "used": name in config.settings.datasets,
-        "error": "" if manifest.images else "has no hashes yet: run `bench prepare --update`",
+        "error": "" if manifest.images else _unknown_pictures(manifest),
     }
+
+
+def _unknown_pictures(manifest: Manifest) -> str:
+    if manifest.numbers is not None:
+        return f"needs your copy of its pictures: `bench prepare --dataset {manifest.id} --images DIR`"
+    return f"has no hashes yet: run `bench prepare --dataset {manifest.id} --update`"
 
 
 _SHOWN = {

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bench.nets.ops import SLOPE, check_shape
+
+if TYPE_CHECKING:
+    from bench.generator import SharedGenerator
 
 
 class LatentDiscriminator(nn.Module):
@@ -36,3 +43,79 @@ class LatentDiscriminator(nn.Module):
         """
         check_shape("w", w, (None, self.style_dim))
         return self.mlp(w)
+
+
+class CodePool(nn.Module):
+    """The last codes a discriminator has seen, mixed into the next: half of a batch is swapped for older codes.
+
+    Args:
+        size: codes remembered; 0 remembers none. style_dim: length of a code.
+
+    Source: Shrivastava et al. 2017 (history of generated images), as used for codes by Tov et al. 2021 (e4e).
+    """
+
+    codes: Tensor
+    filled: Tensor
+
+    def __init__(self, size: int, style_dim: int):
+        super().__init__()
+        self.register_buffer("codes", torch.zeros(size, style_dim))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def mixed(self, w: Tensor, rng: torch.Generator) -> Tensor:
+        """(N, D) new codes -> (N, D): each itself, or, once the pool is full, with p = 0.5 one that it replaces."""
+        result, size = w.clone(), len(self.codes)
+        swap = torch.rand(len(w), generator=rng) < 0.5
+        place = torch.randint(max(size, 1), (len(w),), generator=rng)
+        for n in range(len(w) if size else 0):
+            if self.filled < size:
+                self.codes[self.filled] = w[n]
+                self.filled += 1
+            elif swap[n]:
+                result[n] = self.codes[place[n]]
+                self.codes[place[n]] = w[n]
+        return result
+
+
+class LatentJudge(nn.Module):
+    """A discriminator of codes in training, with its pools of mapped and of encoded codes.
+
+    Args:
+        style_dim: length of a code. pool: codes in each pool. r1_every: steps between two gradient penalties.
+
+    Source: Tov et al. 2021 (e4e), Sec. 4.2 and 5.2; omertov/encoder4editing 99ea505.
+    """
+
+    def __init__(self, style_dim: int, pool: int = 50, r1_every: int = 16):
+        super().__init__()
+        self.net = LatentDiscriminator(style_dim, style_dim)
+        self.mapped, self.encoded = CodePool(pool, style_dim), CodePool(pool, style_dim)
+        self.r1_every = r1_every
+
+    def verdict(self, codes: Tensor) -> Tensor:
+        """Loss of the encoder: (B, k, D) codes should look mapped."""
+        return F.softplus(-self.net(codes.flatten(0, 1)).float()).mean()
+
+    def losses(
+        self, codes: Tensor, generator: SharedGenerator, rng: torch.Generator, step: int
+    ) -> dict[str, Tensor]:
+        """Losses of the discriminator: ``latent_discriminator``, and every ``r1_every`` steps ``latent_r1``.
+
+        Args:
+            codes: (B, k, D) encoded codes, detached. The same number of mapped ones is drawn.
+        Returns:
+            scalars; the penalty is half the squared gradient, times the steps it stands for.
+        """
+        fake = self.encoded.mixed(codes.flatten(0, 1).float(), rng)
+        z = torch.randn(len(fake), generator.style_dim, generator=rng).to(fake.device)
+        with torch.no_grad():
+            real = self.mapped.mixed(generator.net.mapping(z).float(), rng)
+        judged = F.softplus(-self.net(real).float()).mean() + F.softplus(self.net(fake).float()).mean()
+        if step % self.r1_every:
+            return {"latent_discriminator": judged}
+        with torch.autocast(real.device.type, enabled=False):  # float32: bf16 double backward kills some CPUs (SIGFPE)
+            real = real.requires_grad_(True)
+            (gradient,) = torch.autograd.grad(self.net(real).sum(), real, create_graph=True)
+        penalty = gradient.square().sum(1).mean() / 2 * self.r1_every
+        return {"latent_discriminator": judged, "latent_r1": penalty}

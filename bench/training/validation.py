@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.images import to_tensor, write_png
 from bench.training.data import PackedImages
@@ -19,15 +19,16 @@ PICTURES, SHOWN = 200, 8
 
 
 @torch.no_grad()
-def validate(loop: Loop, held: PackedImages, folder: Path | None) -> dict[str, float]:
+def validate(loop: Loop, held: PackedImages, folder: Path | None, most: int = PICTURES) -> dict[str, float]:
     """Mean absolute error in [0, 1] of held-out pictures, by the averaged weights where there are any.
 
     Args:
-        held: the first 200 are used.
+        held: held-out pictures, of which the first ``most`` are used.
         folder: where ``<position>.png`` goes, sources above reconstructions; None writes none.
     """
-    count = min(PICTURES, len(held.ids))
-    errors, shown = [], []
+    count = min(most, len(held.ids))
+    errors: list[Tensor] = []
+    shown: list[Tensor] = []
     with evaluated(loop):
         for start in range(0, count, 25):
             x = to_tensor(held.images[start : min(start + 25, count)]).to(loop.device)

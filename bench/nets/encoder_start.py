@@ -1,0 +1,71 @@
+"""An encoder before its training: sizes from options, its trunk from a trained one where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from bench.api import Context
+from bench.errors import WeightsError
+from bench.nets.encoder_state import Encoder
+from bench.nets.reconstruction import OPTIONS as RECONSTRUCTION
+from bench.nets.resnet_ir import IR50, Groups
+
+Made = TypeVar("Made", bound=Encoder)
+ENTRY = "input_layer.0.weight"
+OPTIONS: Mapping[str, Any] = {
+    "trunk": "",  # id of weights of a trunk to start from, which then fixes `groups`; "": start values
+    "groups": IR50,  # (channels, units) of each group of the trunk
+    "head_width": None,  # of the heads' convolutions; None: that of the codes
+    "input_size": 256,  # side of what the encoder sees
+    "noise": "random",  # of renders in training: "random", fresh each time, or "stored", as in every inversion
+    **RECONSTRUCTION,
+}
+
+
+def fresh_encoder(kind: type[Made], context: Context, options: Mapping[str, Any]) -> Made:
+    """An encoder to train, for the context's generator.
+
+    Of a six-channel encoder's entry only the part that sees the picture comes from the trunk; the part that sees the
+    render starts from 0, so that the render's meaning is learnt without drowning the picture's.
+
+    Raises:
+        WeightsError: the trunk's tensors are not those of a trunk.
+    """
+    trunk = dict(context.load_weights(options["trunk"])) if options["trunk"] else {}
+    groups = groups_of(trunk, options["trunk"]) if trunk else [(int(w), int(n)) for w, n in options["groups"]]
+    generator = context.generator
+    net = kind(
+        generator.n_latent,
+        generator.style_dim,
+        groups=groups,
+        input_size=options["input_size"],
+        head_width=options["head_width"],
+    )
+    if trunk:
+        entry = torch.zeros_like(net.state_dict()[ENTRY])
+        entry[:, :3] = trunk[ENTRY]
+        left_over = net.load_state_dict({**trunk, ENTRY: entry}, strict=False).unexpected_keys
+        if left_over:
+            raise WeightsError(
+                f"weights {options['trunk']!r} hold more than a trunk", got=", ".join(left_over[:3])
+            )
+    return net.to(context.device, memory_format=torch.channels_last)
+
+
+def groups_of(trunk: Mapping[str, Tensor], what: str) -> Groups:
+    """(channels, units) of the groups of a trunk of IR units, read off its tensors."""
+    units = [len(trunk[key]) for n in range(len(trunk)) if (key := f"body.{n}.res_layer.3.weight") in trunk]
+    if ENTRY not in trunk or not units:
+        raise WeightsError(f"weights {what!r} hold no trunk", got=", ".join(list(trunk)[:3]), expected=ENTRY)
+    return [(width, len(list(same))) for width, same in groupby(units)]
+
+
+def trained_encoder(net: nn.Module, latent_avg: Tensor) -> dict[str, Tensor]:
+    """Weights of an encoder with its mean code, in the published layout; counters of batch norms are left out."""
+    state = {f"encoder.{key}": value for key, value in net.state_dict().items() if value.is_floating_point()}
+    return {**state, "latent_avg": latent_avg}

@@ -1,0 +1,122 @@
+"""From a method's training to committed weights: file, card with curves, manifest entry."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from bench import weights
+from bench.errors import BenchError
+from bench.images import atomic_write
+from bench.training.data import PackedImages
+from bench.training.loop import Loop
+from bench.training.preset import Preset
+from bench.training.validation import evaluated, validate
+
+ROWS = 12  # of the curve in the card
+
+
+def export_run(loop: Loop, held: PackedImages, config_path: Path, root: Path) -> list[Path]:
+    """Write ``<preset stem>.safetensors`` (float16), ``.json`` and ``.md`` beside the preset, and the manifest.
+
+    Returns:
+        the files written.
+    Raises:
+        BenchError: nothing was trained yet, or the preset does not lie under weights/.
+    """
+    base, folder = (root / weights.FOLDER).resolve(), config_path.resolve().parent
+    if not loop.position:
+        raise BenchError(f"no training of {config_path.stem} to export", fix="run it without --export first")
+    if not folder.is_relative_to(base):
+        raise BenchError(f"cannot export beside {config_path}", expected="a preset under weights/")
+    preset, name = loop.preset, f"{loop.preset.domain}_{config_path.stem}"
+    measured = {
+        "pictures_seen": loop.position,
+        "steps": loop.step_count,
+        **validate(loop, held, None, len(held.ids)),
+        "held_out_pictures": len(held.ids),
+        "curves": curves(root / weights.FOLDER / "training" / config_path.stem / "curves"),
+    }
+    recipe = {"method": preset.method, "dataset": preset.dataset, "seed": preset.seed, "pictures_seen": loop.position}
+    file = folder / f"{config_path.stem}.safetensors"
+    with evaluated(loop) as net:
+        digest = weights.save(file, loop.method.trained(net), recipe)
+    card = file.with_suffix(".md")
+    atomic_write(file.with_suffix(".json"), (json.dumps(measured, indent=1) + "\n").encode())
+    atomic_write(card, card_text(name, preset, measured, config_path.resolve().relative_to(base.parent)).encode())
+    entry = {
+        "id": name,
+        "file": file.relative_to(base).as_posix(),
+        "sha256": digest,
+        "size_bytes": file.stat().st_size,
+        "domain": preset.domain,
+        "kind": preset.method,
+        "licence": "MIT",
+        "card": card.relative_to(base).as_posix(),
+    }
+    _enter(root, entry)
+    return [file, file.with_suffix(".json"), card, weights.manifest_path(root)]
+
+
+def _enter(root: Path, entry: dict[str, Any]) -> None:
+    """Put an entry into weights/manifest.yaml in the place of one of the same id; its comments stay."""
+    path = weights.manifest_path(root)
+    manifest = weights.read_manifest(root).model_dump()
+    ids = [e["id"] for e in manifest["weights"]]
+    if entry["id"] in ids:
+        manifest["weights"][ids.index(entry["id"])] = entry
+    else:
+        manifest["weights"].append(entry)
+    comments = "".join(line for line in path.read_text().splitlines(True) if line.startswith("#"))
+    atomic_write(path, (comments + yaml.safe_dump(manifest, sort_keys=False)).encode())
+
+
+def curves(folder: Path) -> dict[str, list[list[float]]]:
+    """Curve name -> [pictures seen, mean since the line before] of a few lines, the last among them."""
+    found = {}
+    for table in sorted(folder.rglob("*.tsv")):
+        head, *lines = table.read_text().splitlines()
+        names = head.split("\t")
+        rows = [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
+        chosen = sorted({round(i) for i in np.linspace(0, len(rows) - 1, ROWS)}) if rows else []
+        found[table.stem] = [[int(rows[i]["step"]), float(f"{float(rows[i][table.stem]):.4g}")] for i in chosen]
+    return found
+
+
+def card_text(name: str, preset: Preset, measured: dict[str, Any], config: Path) -> str:
+    """The model card, from the preset and what was measured."""
+    settings = "\n".join(f"| {key} | {value} |" for key, value in preset.model_dump().items())
+    lines = "\n".join(
+        f"| {curve} | {' '.join(f'{at}: {value:g};' for at, value in points)} |"
+        for curve, points in measured["curves"].items()
+    )
+    return f"""# Model card: {name}
+
+Made by `bench train {preset.method} --config {config}`, exported with `--export`. This file is generated; the numbers
+are measured at export.
+
+| quantity | value |
+|---|---|
+| pictures seen | {measured["pictures_seen"]:,} in {measured["steps"]:,} steps |
+| held-out MAE in [0, 1] ({measured["held_out_pictures"]} pictures, details included) | {measured["held_out_mae"]:.4f} |
+| file | float16 safetensors; SHA-256 in `weights/manifest.yaml` |
+| licence | MIT |
+
+## Recipe
+
+| setting | value |
+|---|---|
+{settings}
+
+## Curves
+
+Training losses without their weights and the held-out MAE of the last {"averaged " if preset.ema_images else ""}weights: pictures seen: value.
+
+| curve | |
+|---|---|
+{lines}
+"""

@@ -1,8 +1,9 @@
-"""Mean, spread and bootstrap interval of per-image values. Pure functions on arrays."""
+"""Means, spreads, intervals, paired tests and ranks of per-image values. Pure functions on arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +11,13 @@ import numpy as np
 from bench.seeds import seed_for
 
 CONFIDENCE = 0.95
+EXACT_UP_TO = 12  # images: below, all 2^n sign flips are tried
+POWER = 0.80
 _DRAWS_AT_ONCE = 1 << 22  # resampled images in memory at a time
 
 
 class Statistics(NamedTuple):
-    """One line of the summary: n values; sd with ddof 1; sem = sd / sqrt(n); percentile interval of the mean."""
+    """One line of the summary: n values; sd with ddof 1; sem = sd / sqrt(n); bootstrap interval (BCa) of the mean."""
 
     n: int
     mean: float
@@ -46,6 +49,41 @@ def bootstrap_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray
     return means
 
 
+def bootstrap_interval(
+    values: np.ndarray, means: np.ndarray, confidence: float = CONFIDENCE, alternative: str = "two-sided"
+) -> tuple[float, float]:
+    """Bias-corrected and accelerated (BCa) interval of a mean, computed by scipy from given resampled means.
+
+    Args:
+        values: (N,) float64. means: (resamples,) of :func:`bootstrap_means`.
+        alternative: "two-sided"; "less" and "greater" give one finite limit.
+    Returns:
+        (low, high); both are the mean where values do not differ; percentiles where scipy finds no BCa limit (all
+        resampled means on one side).
+    """
+    from scipy.stats import bootstrap
+
+    mean = float(values.mean())
+    if not float(np.ptp(values)):
+        return (mean, mean)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = bootstrap(
+            (values,),
+            np.mean,
+            vectorized=True,
+            n_resamples=0,
+            method="BCa",
+            confidence_level=confidence,
+            alternative=alternative,
+            bootstrap_result=SimpleNamespace(bootstrap_distribution=means),
+        ).confidence_interval
+    low, high = float(found.low), float(found.high)
+    if np.isnan(low) or np.isnan(high):
+        tail = (1 - confidence) / (2 if alternative == "two-sided" else 1)
+        low, high = (float(v) for v in np.quantile(means, [tail, 1 - tail]))
+    return low, high
+
+
 def statistics(series: Sequence[np.ndarray], resamples: int, seed: int) -> list[Statistics]:
     """Statistics of several series of finite values, (N_k,) each; series of one length share their resamples.
 
@@ -59,11 +97,94 @@ def statistics(series: Sequence[np.ndarray], resamples: int, seed: int) -> list[
                 out[i] = Statistics(n, float(series[i][0]) if n else np.nan, *([np.nan] * 4))
             continue
         stacked = np.stack([series[i] for i in members]).astype(np.float64)
-        tail = (1 - CONFIDENCE) / 2
-        low, high = np.quantile(bootstrap_means(stacked, resamples, seed), [tail, 1 - tail], axis=0)
+        means = bootstrap_means(stacked, resamples, seed)
         sd = stacked.std(axis=1, ddof=1)
         for k, i in enumerate(members):
-            out[i] = Statistics(
-                n, float(stacked[k].mean()), float(sd[k]), float(sd[k] / np.sqrt(n)), float(low[k]), float(high[k])
-            )
+            low, high = bootstrap_interval(stacked[k], means[:, k])
+            out[i] = Statistics(n, float(stacked[k].mean()), float(sd[k]), float(sd[k] / np.sqrt(n)), low, high)
     return [s for s in out if s is not None]
+
+
+def permutation_p(differences: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Two-sided p values of paired permutation tests: signs of differences are exchangeable if nothing differs.
+
+    Args:
+        differences: (K, N) float64, K pairs of methods over the same N images.
+        resamples: random sign patterns, the same for all K; up to EXACT_UP_TO images all patterns are tried instead.
+    Returns:
+        (K,) in (0, 1], as scipy.stats.permutation_test(permutation_type="samples"): random patterns count the observed
+        one, so no p is below 1 / (resamples + 1).
+    """
+    k, n = differences.shape
+    observed = np.abs(differences.mean(axis=1))
+    limit = observed * (1 - 1e-12)  # sums in another order still tie
+    hits = np.zeros(k)
+    exact = n <= EXACT_UP_TO
+    total = 1 << n if exact else resamples
+    rng = np.random.default_rng(seed_for(seed, "permutation", n))
+    step = max(1, _DRAWS_AT_ONCE // max(n, k))
+    for start in range(0, total, step):
+        count = min(step, total - start)
+        if exact:
+            signs = 1.0 - 2.0 * ((np.arange(start, start + count)[:, None] >> np.arange(n)) & 1)
+        else:
+            signs = 1.0 - 2.0 * rng.integers(0, 2, size=(count, n), dtype=np.int8)
+        hits += (np.abs(signs @ differences.T / n) >= limit).sum(axis=0)
+    return hits / total if exact else (hits + 1) / (total + 1)
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """Holm's step-down adjustment of a family of p values, (K,) -> (K,), at most 1 (Holm 1979)."""
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    steps = np.maximum.accumulate(values[order] * (len(values) - np.arange(len(values))))
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted
+
+
+class Effect(NamedTuple):
+    """Size of a paired difference: mean / sd of the differences (Cohen's d_z), and the share of images where it is
+    below 0, ties counted half."""
+
+    d_z: float
+    below: float
+
+
+def effect(differences: np.ndarray) -> Effect:
+    """(N,) paired differences -> Effect; d_z is NaN below two images, infinite where all differ by the same."""
+    share = float((differences < 0).mean() + (differences == 0).mean() / 2)
+    if len(differences) < 2:
+        return Effect(float("nan"), share)
+    mean, sd = float(differences.mean()), float(differences.std(ddof=1))
+    return Effect(mean / sd if sd else (0.0 if not mean else float(np.copysign(np.inf, mean))), share)
+
+
+def resolvable(sd: float, n: int, tests: int = 1) -> float:
+    """Smallest mean paired difference found with 80 % power at 5 % (two-sided, Bonferroni over ``tests``)."""
+    from scipy.special import ndtri
+
+    return float((ndtri(1 - (1 - CONFIDENCE) / (2 * tests)) + ndtri(POWER)) * sd / np.sqrt(n))
+
+
+def rank_stability(
+    values: np.ndarray, sizes: Sequence[int], draws: int, seed: int, higher_is_better: bool
+) -> list[tuple[int, float, float]]:
+    """How often random subsets of images order the methods as all images do.
+
+    Args:
+        values: (K, N), K methods on the same images. sizes: subset sizes; those of N or more are left out.
+    Returns:
+        (size, share with the same best method, share with the same order of all), for each size.
+    """
+    k, n = values.shape
+    sign = -1.0 if higher_is_better else 1.0
+    whole = np.argsort(sign * values.mean(axis=1), kind="stable")
+    rng = np.random.default_rng(seed_for(seed, "rank stability", n))
+    order = np.argsort(rng.random((draws, n)), axis=1)
+    found = []
+    for size in (s for s in sizes if s < n):
+        means = np.stack([values[i][order[:, :size]].mean(axis=1) for i in range(k)], axis=1)
+        ranks = np.argsort(sign * means, axis=1, kind="stable")
+        found.append((size, float((ranks[:, 0] == whole[0]).mean()), float((ranks == whole).all(axis=1).mean())))
+    return found

@@ -7,8 +7,8 @@ import pickle
 import numpy as np
 import pytest
 
-from bench.codes import join_codes, read_codes, write_codes
-from bench.errors import BenchError, DataError, ShapeError
+from bench.codes import write_codes
+from bench.errors import BenchError, DataError
 from bench.images import write_png
 from bench.store import RunStore, read_json, write_json
 
@@ -266,35 +266,6 @@ def test_full_disk_and_no_permission(run, monkeypatch, code, word):
     assert run.finish(IDS, RECORD)["n"] == 3
 
 
-def test_one_writer_at_a_time(run):
-    with run.lock():
-        with pytest.raises(BenchError, match="being written by another process"), run.lock():
-            pass
-    with run.lock():
-        pass
-    assert list(run.folder.parent.iterdir()) == []
-
-
-def test_lock_file_removed_while_another_waits(run, monkeypatch):
-    """Opened before its holder removed it, locked after: such a lock holds nothing and must be taken again."""
-    import fcntl
-
-    real, path = fcntl.flock, run.folder.parent / f".{run.folder.name}.lock"
-    removed = []
-
-    def flock(stream, how):
-        if not removed:
-            removed.append(path.unlink())
-        real(stream, how)
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with run.lock():
-        assert removed and path.is_file()
-        with pytest.raises(BenchError, match="being written by another process"), run.lock():
-            pass
-        assert path.is_file()
-
-
 def test_json_is_stable_text(tmp_path):
     write_json(tmp_path / "a.json", {"b": 1, "a": [1.5, "é"]})
     write_json(tmp_path / "b.json", {"a": [1.5, "é"], "b": 1})
@@ -303,21 +274,3 @@ def test_json_is_stable_text(tmp_path):
 
 def test_handles_can_travel(run, store):
     assert pickle.loads(pickle.dumps((run, store))) == (run, store)
-
-
-def test_codes(tmp_path):
-    w_plus = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
-    write_codes(tmp_path / "a", ["x", "y"], w_plus)
-    ids, back = read_codes(tmp_path / "a")
-    assert ids == ["x", "y"] and (back == w_plus).all()
-    write_codes(tmp_path / "none", [], np.zeros((0, 1, 1)))
-    join_codes([tmp_path / "a", tmp_path / "none", tmp_path / "a"], tmp_path / "joined")
-    assert read_codes(tmp_path / "joined")[0] == ["x", "y", "x", "y"]
-    join_codes([tmp_path / "none"], tmp_path / "empty")
-    assert read_codes(tmp_path / "empty")[0] == []
-    with pytest.raises(ShapeError):
-        write_codes(tmp_path / "b", ["x"], w_plus)
-    (tmp_path / "cut").write_bytes((tmp_path / "a").read_bytes()[:40])
-    for name in ("cut", "absent"):
-        with pytest.raises(DataError, match="cannot be read"):
-            read_codes(tmp_path / name)

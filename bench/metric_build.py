@@ -20,8 +20,17 @@ HASH_DIGITS = 8
 
 def lacking(root: Path, cls: type[Metric]) -> str | None:
     """None, or the command that brings what this metric lacks: shown in its column, never a blank or a zero."""
+    return lacking_packages(cls) or _lacking_weights(root, cls)
+
+
+def lacking_packages(cls: type[Metric]) -> str | None:
+    """As :func:`lacking`, without a look at its weights."""
     if absent := [name for name in cls.packages if find_spec(name) is None]:
         return f"pip install 'hfgi-bench[{cls.extra}]'" if cls.extra else f"pip install {' '.join(absent)}"
+    return cls.missing()
+
+
+def _lacking_weights(root: Path, cls: type[Metric]) -> str | None:
     for weights_id in cls.weights:
         try:
             state = weights.status(root, weights_id)
@@ -31,7 +40,7 @@ def lacking(root: Path, cls: type[Metric]) -> str | None:
             return f"bench fetch {weights_id.replace('_', '-')}"
         if state == "missing":
             return "git checkout -- weights"
-    return cls.missing()
+    return None
 
 
 def build(root: Path, cls: type[Metric], device: Any) -> Any:

@@ -1,4 +1,8 @@
-"""The contract of a metric; see bench/checks.py."""
+"""The contract of a metric; see bench/checks.py.
+
+Networks are left untrained (seeded start values), so the outcome is the same whatever has been fetched; a clause more
+loads the real weights where they are.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +15,37 @@ import numpy as np
 
 from bench import api, registry
 from bench.errors import BenchError
+from bench.metric_build import build, lacking, lacking_packages
+from bench.pairs import Views, score_batch
 from bench.seeds import seed_for
 from bench.toy import COUNT, Broken, toy_images
+
+SMALL = 64
 
 
 class MetricChecks:
     """The contract of one metric."""
 
     def __init__(self, root: Path, name: str):
-        self.name = name
+        self.root, self.name = Path(root), name
         self.cls = registry.metrics(root).load(name)
         self.clean = toy_images()
 
     def checks(self) -> dict[str, Callable[[], None]]:
-        common = {"documented": self.documented, "signature": self.signature, "complete": self.complete}
+        common = {"documented": self.documented, "signature": self.signature, "packages are installed": self.complete}
         if issubclass(self.cls, api.RunMetric):
             return {**common, "reads the run record": self.from_run}
+        if self.cls.weights and lacking(self.root, self.cls) is None:
+            common["its weights load"] = self.weights_load
+        if issubclass(self.cls, api.SetMetric):
+            return {
+                **common,
+                "features deterministic, pictures independent": self.set_features,
+                "a finite number for each part": self.set_values,
+                "equal sets are ideal": self.set_identity,
+                "more noise is worse": self.set_monotone,
+                "independent of order": self.set_order,
+            }
         return {
             **common,
             "one finite number per pair": self.shapes,
@@ -38,11 +57,20 @@ class MetricChecks:
 
     @cached_property
     def metric(self) -> Any:
-        return self.cls("cpu")
+        make: Any = self.cls
+        if not self.cls.weights:
+            return make("cpu")
+        metric = make("cpu", api.MetricWeights(untrained=True))
+        if metric.size:
+            metric.size = min(metric.size, SMALL)  # large networks; the contract does not depend on size
+        return metric
+
+    @cached_property
+    def of_noise(self) -> np.ndarray:
+        """Scores of noise of 20 levels."""
+        return self.score(self.clean, self.noisy(20))
 
     def score(self, x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
-        from bench.scoring import score_batch
-
         return np.array(score_batch(self.metric, self.name, x, x_hat))
 
     def noisy(self, amount: float) -> np.ndarray:
@@ -62,11 +90,14 @@ class MetricChecks:
             raise Broken(f"signature {text!r} does not begin with id and version")
 
     def complete(self) -> None:
-        if why := self.cls.missing():
+        if why := lacking_packages(self.cls):
             raise Broken(f"it lacks something: {why}")
 
+    def weights_load(self) -> None:
+        build(self.root, self.cls, "cpu")
+
     def shapes(self) -> None:
-        values = self.score(self.clean, self.noisy(20))
+        values = self.of_noise
         if values.shape != (COUNT,) or not np.isfinite(values).all():
             raise Broken(f"got {values}")
 
@@ -82,11 +113,11 @@ class MetricChecks:
             raise Broken(f"noise of 4, 16, 48 levels gives {', '.join(f'{m:.4g}' for m in means)}")
 
     def deterministic(self) -> None:
-        if not (self.score(self.clean, self.noisy(20)) == self.score(self.clean, self.noisy(20))).all():
+        if not (self.score(self.clean, self.noisy(20)) == self.of_noise).all():
             raise Broken("a second call gives other numbers")
 
     def batch_split(self) -> None:
-        together, noisy = self.score(self.clean, self.noisy(20)), self.noisy(20)
+        together, noisy = self.of_noise, self.noisy(20)
         apart = np.concatenate([self.score(self.clean[n : n + 1], noisy[n : n + 1]) for n in range(COUNT)])
         gap = np.abs(apart - together).max() / max(np.abs(together).max(), 1e-12)
         if not gap <= 1e-5:
@@ -101,3 +132,55 @@ class MetricChecks:
         except BenchError:
             return
         raise Broken("an empty record is accepted")
+
+    # --- metrics of sets: the network on pictures, the comparison on features made up ---
+
+    @cached_property
+    def network(self) -> Any:
+        return self.metric.network()
+
+    def features(self, x: np.ndarray) -> np.ndarray:
+        return self.network(Views(x).eight_bit(self.cls.size, self.cls.resize)).numpy()
+
+    def set_features(self) -> None:
+        together = self.features(self.clean)
+        if together.ndim != 2 or len(together) != COUNT or not np.isfinite(together).all():
+            raise Broken(f"{COUNT} pictures give features of shape {together.shape}, or not finite ones")
+        if not (self.features(self.clean) == together).all():
+            raise Broken("a second pass gives other features")
+        apart = np.concatenate([self.features(self.clean[n : n + 1]) for n in range(COUNT)])
+        gap = np.abs(apart - together).max() / max(np.abs(together).max(), 1e-12)
+        if not gap <= 1e-4:
+            raise Broken(f"features of pictures one by one differ by {gap:.2g} (relative)")
+
+    def compare(self, noise: float, turned: bool = False) -> dict[str, float]:
+        """Two sets of 256 made-up features, equal but for noise; ``turned``: both in another order."""
+        rng = np.random.default_rng(seed_for(0, "toy features"))
+        a = rng.normal(size=(256, 16)).astype(np.float32)
+        b = a + np.float32(noise) * rng.normal(size=a.shape).astype(np.float32)
+        order = np.arange(len(a))[::-1] if turned else np.arange(len(a))
+        return self.cls.values(a[order], b[order], [np.arange(len(a))])[0]
+
+    def set_values(self) -> None:
+        values = self.compare(1.0)
+        if set(values) != set(self.cls.parts) or not all(np.isfinite(v) for v in values.values()):
+            raise Broken(f"got {values} for parts {list(self.cls.parts)}")
+        if values != self.compare(1.0):
+            raise Broken("a second comparison gives other numbers")
+
+    def set_identity(self) -> None:
+        for part, value in self.compare(0.0).items():
+            if not abs(value - self.cls.ideal) <= self.cls.ideal_slack:
+                raise Broken(f"equal sets give {part} {value:g}, ideal is {self.cls.ideal:g}")
+
+    def set_monotone(self) -> None:
+        compared = [self.compare(noise) for noise in (0.5, 2.0, 8.0)]
+        for part in self.cls.parts:
+            values = [found[part] for found in compared]
+            if values != sorted(values, reverse=self.cls.higher_is_better):
+                raise Broken(f"noise of 0.5, 2 and 8 deviations gives {part} {', '.join(f'{v:.4g}' for v in values)}")
+
+    def set_order(self) -> None:
+        here, there = self.compare(1.0), self.compare(1.0, turned=True)
+        if any(abs(here[part] - there[part]) > 1e-6 * max(1, abs(here[part])) for part in here):
+            raise Broken(f"{here} turns into {there} in another order")

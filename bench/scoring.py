@@ -1,4 +1,4 @@
-"""Pairs of source and reconstruction -> tidy rows, one per image and metric. No mean is taken here.
+"""Pairs of source and reconstruction -> tidy rows, one per image and metric, and values of set metrics. No means here.
 
 Pictures are read back from the store, so what is scored is what anyone can look at. Rows cover exactly the images that
 have a reconstruction; those that failed are named in run.json and counted by bench/tables.py.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,35 +17,24 @@ import numpy as np
 from bench import api, registry
 from bench.config import Config
 from bench.device import engine_for, resolve_device
-from bench.engine import Shard, Work, make_shards, map_shards, tick
+from bench.engine import Work, make_shards, map_shards
 from bench.errors import BenchError, DataError
-from bench.images import atomic_write, read_rgb, resize
+from bench.images import atomic_write
 from bench.loading import PreparedDataset
 from bench.manifest import name_some
+from bench.metric_build import lacking, signature
+from bench.pairs import ScoreJob, ShardScores, loaded, score_shard
 from bench.runid import config_hash
+from bench.sets import SetScores, SetValue, evaluate, update_sets
 from bench.store import Run, RunStore
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
 COLUMNS = ["run_id", "dataset", "method", "variant", "image_id", "task", "metric", "signature", "value"]
 TASK = "inversion"
 STATES = "run_states"  # metadata of a score file: run_id -> hash of the run.json its rows were computed from
-BATCH, SHARD = 16, 64
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreJob:
-    """What a worker needs to score shards of one run. ``mend``: the command that makes its pictures anew."""
-
-    root: Path
-    dataset: str
-    images: Path
-    resolution: int
-    metrics: tuple[str, ...]
-    device: str
-    mend: str
+SHARD = 64  # images
 
 
 @dataclass(frozen=True)
@@ -94,18 +82,22 @@ def score_run(
     run.check_complete(record["ids"], record["failures"])
     known = registry.metrics(config.root)
     classes = {name: known.load(name) for name in (metrics or config.settings.metrics)}
-    missing = {name: why for name, cls in classes.items() if (why := cls.missing())}
+    missing = {name: why for name, cls in classes.items() if (why := lacking(config.root, cls))}
     usable = {name: cls for name, cls in classes.items() if name not in missing}
+    signatures = {name: signature(config.root, name, cls) for name, cls in usable.items()}
     ids = [i for i in record["ids"] if i not in record["failures"]]
-    table = _pair_rows(config, prepared, run, usable, ids, device, engine, workers, engine_asked, on_tick)
-    for name, cls in usable.items():
-        if issubclass(cls, api.RunMetric):
-            table.append(_rows(ids, name, cls.signature(name), [cls().from_run(record)] * len(ids)))
+    found = _compute(config, prepared, run, usable, ids, device, engine, workers, engine_asked, on_tick)
+    of_run = {n: [cls().from_run(record)] * len(ids) for n, cls in usable.items() if issubclass(cls, api.RunMetric)}
+    rows = [
+        row for name, values in {**found.values, **of_run}.items() for row in _rows(ids, name, signatures[name], values)
+    ]
     path = store.scores_path(scope, run.name.label)
     head = {"run_id": str(run.name), "dataset": dataset, "method": method, "variant": variant}
-    rows = [row for part in table for row in part]
     stale = _write(path, head, rows, usable, config_hash(record))
-    return ScoreResult(path, len(rows), missing, stale)
+    values = _set_values(usable, signatures, ids, found, config.seed)
+    scores = SetScores(**head, state=config_hash(record), ids=ids, values=values)
+    stale += update_sets(store.sets_dir(scope, run.name.label, dataset), scores, usable, found.features)
+    return ScoreResult(path, len(rows), missing, sorted(set(stale)))
 
 
 def _check_run(record: Mapping[str, Any], prepared: PreparedDataset, run_id: str) -> None:
@@ -122,7 +114,39 @@ def _check_run(record: Mapping[str, Any], prepared: PreparedDataset, run_id: str
         raise DataError(f"run {run_id} has images that dataset {prepared.id!r} has not", got=name_some(sorted(unknown)))
 
 
-def _pair_rows(
+def _set_values(
+    usable: Mapping[str, Any], signatures: Mapping[str, str], ids: Sequence[str], found: ShardScores, seed: int
+) -> list[SetValue]:
+    """The values of all set metrics on the run's images; none where no image has a reconstruction."""
+    values: list[SetValue] = []
+    for name, cls in usable.items():
+        if issubclass(cls, api.SetMetric) and ids:
+            features = found.sources[cls.extractor], found.features[cls.extractor]
+            values += evaluate(cls, name, signatures[name], ids, *features, seed)
+    return values
+
+
+def _extractors(usable: Mapping[str, Any]) -> dict[str, str]:
+    """Extractor -> a metric that has it.
+
+    Raises:
+        BenchError: two metrics share an extractor but want its pictures at other sizes.
+    """
+    chosen: dict[str, str] = {}
+    for name, cls in usable.items():
+        if issubclass(cls, api.SetMetric):
+            first = usable[chosen.setdefault(cls.extractor, name)]
+            if (cls.size, cls.resize) != (first.size, first.resize):
+                raise BenchError(
+                    f"metrics {chosen[cls.extractor]!r} and {name!r} share the extractor {cls.extractor!r}",
+                    got=f"sizes {first.size} ({first.resize}) and {cls.size} ({cls.resize})",
+                    expected="one size and rule",
+                    fix="give one of them an extractor of another name",
+                )
+    return chosen
+
+
+def _compute(
     config: Config,
     prepared: PreparedDataset,
     run: Run,
@@ -133,81 +157,26 @@ def _pair_rows(
     workers: int | None,
     engine_asked: bool,
     on_tick: Callable[[float], None] | None,
-) -> list[list[dict[str, Any]]]:
-    """Rows of all pair metrics, computed in shards."""
+) -> ShardScores:
+    """Values of all pair metrics and features of all set metrics, in shards, joined in the order of ``ids``."""
     pairwise = tuple(name for name, cls in usable.items() if issubclass(cls, api.PairMetric))
-    if not pairwise or not ids:
-        return []
+    extractors = _extractors(usable)
+    if not (pairwise or extractors) or not ids:
+        return ShardScores({name: [] for name in pairwise}, {}, {})
     where = resolve_device(device)
     side = prepared.manifest.resolution
-    job = ScoreJob(config.root, prepared.id, run.images, side, pairwise, where.type, run.command)
+    job = ScoreJob(config.root, prepared.id, run.images, side, pairwise, where.type, run.command, extractors)
     shards = make_shards(ids, SHARD)
     engine = engine_for(where, engine if len(shards) > 1 else "serial", engine_asked)
     try:
         parts = map_shards(Work(score_shard, {"job": job}), shards, engine, workers, on_tick=on_tick)
     finally:
-        _loaded.cache_clear()
-    values = {name: [v for part in parts for v in part[name]] for name in pairwise}
-    return [_rows(ids, name, usable[name].signature(name), values[name]) for name in pairwise]
-
-
-@lru_cache(maxsize=1)
-def _loaded(job: ScoreJob) -> tuple[dict[str, api.PairMetric], PreparedDataset]:
-    known = registry.metrics(job.root)
-    device = resolve_device(job.device)
-    return {name: known.load(name)(device) for name in job.metrics}, PreparedDataset.open(job.root, job.dataset)
-
-
-def score_shard(shard: Shard, job: ScoreJob) -> dict[str, list[float]]:
-    """metric id -> one value per image of the shard, in order."""
-    metrics, dataset = _loaded(job)
-    values: dict[str, list[float]] = {name: [] for name in metrics}
-    for start in range(0, len(shard.ids), BATCH):
-        ids = shard.ids[start : start + BATCH]
-        x = dataset.stack(ids)
-        x_hat = np.stack([_reconstruction(job, i) for i in ids])
-        for name, metric in metrics.items():
-            values[name] += score_batch(metric, name, x, x_hat)
-        tick(len(ids))
-    return values
-
-
-def _reconstruction(job: ScoreJob, image_id: str) -> np.ndarray:
-    """(R, R, 3) uint8 of the run; a damaged one is the method's to make again, no dataset's to prepare."""
-    try:
-        return read_rgb(job.images / f"{image_id}.png", job.resolution)
-    except DataError as error:
-        fix = f"compute the run anew: `{job.mend} --fresh`"
-        raise DataError(error.what, got=error.got, expected=error.expected, fix=fix) from None
-
-
-def score_batch(metric: api.PairMetric, name: str, x: np.ndarray, x_hat: np.ndarray) -> list[float]:
-    """Values of one metric for a batch.
-
-    Args:
-        x, x_hat: (B, H, W, 3) uint8.
-    Raises:
-        BenchError: the metric did not return one number per pair.
-    """
-    import torch
-
-    with torch.no_grad():
-        result = metric(*(to_metric(metric, array) for array in (x, x_hat)))
-    if tuple(result.shape) != (len(x),):
-        raise BenchError(f"metric {name!r} returned the wrong shape", got=tuple(result.shape), expected=(len(x),))
-    return [float(v) for v in result.detach().cpu().double()]
-
-
-def to_metric(metric: api.PairMetric, array: np.ndarray) -> Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, h, w) float64 in the metric's range and at its size (clamped after resizing)."""
-    import torch
-
-    low, high = metric.value_range
-    x = torch.from_numpy(np.ascontiguousarray(array)).movedim(-1, 1).to(torch.float64)
-    x = x * ((high - low) / 255.0) + low
-    if metric.size is not None:
-        x = resize(x, metric.size, metric.resize).clamp(low, high)
-    return x
+        loaded.cache_clear()
+    return ShardScores(
+        {name: [v for part in parts for v in part.values[name]] for name in pairwise},
+        {name: np.concatenate([part.features[name] for part in parts]) for name in extractors},
+        {name: np.concatenate([part.sources[name] for part in parts]) for name in extractors},
+    )
 
 
 def _rows(ids: Sequence[str], metric: str, signature: str, values: Sequence[float]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.rundir import Run, read_json, write_json
-from bench.runid import RunName, label, parse_label, run_id
+from bench.runid import RunName, label, parse_label, parse_run_id, run_id
 
 __all__ = ["Run", "RunStore", "read_json", "write_json"]
 
@@ -48,11 +48,16 @@ class RunStore:
     def scores(self, scope: str) -> list[Path]:
         return sorted((self.results / "scores" / scope).glob("*.parquet"))
 
+    def sets_dir(self, scope: str, label: str, dataset: str) -> Path:
+        """Features and values of set metrics of one run; see bench/sets.py."""
+        return self.results / "sets" / scope / label / dataset
+
     def timing_dir(self, scope: str) -> Path:
         return self.results / "timing" / scope
 
     def timing_path(self, scope: str, machine: str, run_id: str) -> Path:
-        return self.timing_dir(scope) / machine / f"{run_id}.json"
+        """A folder per row, then per machine: the pipeline times each method by itself, every machine keeps its own."""
+        return self.timing_dir(scope) / parse_run_id(run_id).label / machine / f"{run_id}.json"
 
     def prepared_path(self, profile: str) -> Path:
         """What ``bench prepare --profile`` leaves for the pipeline: manifest hashes of the verified datasets."""

@@ -80,15 +80,23 @@ def trunk_of(net: str, weights: MetricWeights, weights_id: str) -> nn.Module:
     import lpips.pretrained_networks as networks
 
     make = getattr(networks, TRUNKS[net][0])
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.device("meta"):  # no values: it builds the classifier too
         warnings.filterwarnings("ignore", message=".*(pretrained|Arguments other than a weight enum)")
-        if weights.untrained:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                return make(pretrained=False, requires_grad=False)
-        with torch.device("meta"):
-            trunk = make(pretrained=False, requires_grad=False)
+        trunk = make(pretrained=False, requires_grad=False)
+    if weights.untrained:
+        return _seeded(trunk.to_empty(device="cpu"))
     return fill_trunk(trunk, weights.load(weights_id, "trunk"))
+
+
+def _seeded(trunk: nn.Module) -> nn.Module:
+    """Start values from a fixed seed: He's for convolutions, zero biases."""
+    rng = torch.Generator().manual_seed(0)
+    for parameter in trunk.parameters():
+        if parameter.ndim > 1:
+            nn.init.kaiming_normal_(parameter, generator=rng)
+        else:
+            nn.init.zeros_(parameter)
+    return trunk.requires_grad_(False)
 
 
 def fill_trunk(trunk: nn.Module, features: Mapping[str, Tensor]) -> nn.Module:

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from skimage.metrics import structural_similarity
 
-from bench import scoring
+from bench import pairs as scoring_pairs
 from bench.metrics import mae, mse, perc_efflite0, psnr, ssim_gauss
 from bench.statistics import statistics
 
@@ -46,11 +46,11 @@ def test_scoring_a_batch_against_one_by_one(versus, benchmark):
     metrics = {m.__name__.rsplit(".", 1)[-1]: m.Metric() for m in (mae, mse, psnr, ssim_gauss, perc_efflite0)}
 
     def batch() -> list[list[float]]:
-        return [scoring.score_batch(metric, name, x, y) for name, metric in metrics.items()]
+        return [scoring_pairs.score_batch(metric, name, x, y) for name, metric in metrics.items()]
 
     def loop() -> list[list[float]]:
         return [
-            [scoring.score_batch(metric, name, x[i : i + 1], y[i : i + 1])[0] for i in range(len(x))]
+            [scoring_pairs.score_batch(metric, name, x[i : i + 1], y[i : i + 1])[0] for i in range(len(x))]
             for name, metric in metrics.items()
         ]
 

@@ -12,15 +12,15 @@ ROOT = Path(__file__).parents[2]
 GROUPS = [
     "errors seeds images csvfiles runid toy drift metric_api",
     "api recipes manifest prepared annyfaces",
-    "nets measures weights published generator editing",
+    "nets landmarks measures weights published generator editing",
     "registry metric_build codes locking rundir store engine device config provenance loading plan probe needs",
-    "rendering pictures folders numbered prepare runner scoring scores statistics tables timing training checks "
+    "rendering pictures folders numbered prepare runner pairs sets scoring scores statistics tables timing training checks "
     "metric_checks cost forecast",
     "report rehearsal",
     "cli",
 ]
 RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group.split()}
-FOR_METHODS = {"api", "nets", "images", "training.losses"}
+FOR_METHODS = {"api", "nets", "images", "landmarks", "training.losses"}
 FOR_METRICS = {"api", "images", "nets", "measures"}
 
 

@@ -10,9 +10,10 @@ from bench.config import load_config
 from bench.errors import BenchError, DataError, UnknownName
 from bench.images import read_rgb, write_png
 from bench.loading import PreparedDataset
+from bench.pairs import Views, score_batch
 from bench.plan import Overrides, plan_run
 from bench.runner import image_seed, run
-from bench.scoring import COLUMNS, score_batch, score_run, to_metric
+from bench.scoring import COLUMNS, score_run
 from bench.store import RunStore
 
 
@@ -175,7 +176,7 @@ class Probe(api.PairMetric):
 def test_pictures_reach_the_metric_as_it_asks():
     array = np.zeros((2, 16, 16, 3), np.uint8)
     array[:, :8] = 255
-    x = to_metric(Probe(), array)
+    x = Views(array).floats(Probe.size, Probe.resize, Probe.value_range)
     assert x.shape == (2, 3, 8, 8) and x.dtype == torch.float64
     assert float(x.min()) == -1 and float(x.max()) == 1  # bicubic overshoots, the range is kept
     assert score_batch(Probe(), "probe", array, array) == [1.0, 1.0]

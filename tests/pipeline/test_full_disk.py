@@ -1,5 +1,5 @@
-"""A disk that fills up at any byte or refuses any rename: one line, exit code 2, nothing half written under a final name, and the same
-command completes once there is room."""
+"""A disk that fills up at any byte or refuses any rename: one line, exit code 2, nothing half written under a final
+name, and the same command completes once there is room."""
 
 import builtins
 import errno

@@ -61,9 +61,10 @@ class Entry(BaseModel):
 
     @field_validator("file")
     @classmethod
-    def _safetensors(cls, value: str) -> str:
-        if not value.endswith(".safetensors"):
-            raise ValueError(f"{value!r} is not a .safetensors file")
+    def _inert(cls, value: str) -> str:
+        """Formats that hold no code: safetensors, and ONNX for networks that another library runs."""
+        if not value.endswith((".safetensors", ".onnx")):
+            raise ValueError(f"{value!r} is not a .safetensors or .onnx file")
         return value
 
 
@@ -163,14 +164,22 @@ def needed(
 
     Args:
         method_weights: the method's ``weights`` attribute, domain -> id or list of ids; may be empty.
-        options: its resolved options; those that end in ``_weights`` hold an id each, or "".
+        options: its resolved options; see :func:`chosen_ids`.
     Raises:
         WeightsError: no such domain, or published weights that have not been fetched. UnknownName: no such id.
     """
     manifest = read_manifest(root)
-    chosen = [str(value) for name, value in (options or {}).items() if name.endswith(OPTION_SUFFIX) and value]
-    ids = dict.fromkeys([manifest.domain(domain).generator, *declared(method_weights, domain), *chosen])
+    ids = dict.fromkeys(
+        [manifest.domain(domain).generator, *declared(method_weights, domain), *chosen_ids(options or {}, domain)]
+    )
     return {i: fetched.sha256(root, i) if manifest.published(i) else manifest.entry(i).sha256 for i in ids}
+
+
+def chosen_ids(options: Mapping[str, Any], domain: str) -> list[str]:
+    """Ids that options ending in ``_weights`` hold for a domain: an id, "" for none, or a mapping domain -> id."""
+    held = [value for name, value in options.items() if name.endswith(OPTION_SUFFIX)]
+    found = [value.get(domain, "") if isinstance(value, Mapping) else value for value in held]
+    return [str(value) for value in found if value]
 
 
 def status(root: str | Path, weights_id: str) -> str:

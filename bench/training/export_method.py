@@ -58,11 +58,11 @@ def export_run(loop: Loop, held: PackedImages, config_path: Path, root: Path) ->
         "licence": "MIT",
         "card": card.relative_to(base).as_posix(),
     }
-    _enter(root, entry)
+    enter(root, entry)
     return [file, file.with_suffix(".json"), card, weights.manifest_path(root)]
 
 
-def _enter(root: Path, entry: dict[str, Any]) -> None:
+def enter(root: Path, entry: dict[str, Any]) -> None:
     """Put an entry into weights/manifest.yaml in the place of one of the same id; its comments stay."""
     path = weights.manifest_path(root)
     manifest = weights.read_manifest(root).model_dump()

@@ -1,13 +1,13 @@
 """Optimisers with slow weights: LookAhead around Adam (the HFGI paper) and Ranger (the releases of the pSp family).
 
-Both step per parameter in plain tensor operations and keep all state in ``state_dict``, so a resumed run goes on exactly.
+Both step per parameter in plain tensor operations and keep all state in ``state_dict``, so resumed runs go on exactly.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class AdamLookAhead(torch.optim.Adam):
             group.update(alpha=alpha, k=k)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """One step of Adam, after every ``k``-th one of the slow weights."""
         groups = [(g, [p for p in g["params"] if p.grad is not None]) for g in self.param_groups]
         # Adam sets its own state up where there is none, so the first slow weights wait beside it.
@@ -93,7 +93,7 @@ class Ranger(Optimizer):
         super().__init__(params, {**defaults, "threshold": threshold, "centralise": centralise})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """One step; parameters without a gradient stay."""
         result = None
         if closure is not None:
@@ -132,7 +132,7 @@ def rectified(step: int, beta2: float, threshold: float) -> float | None:
     The authors of Ranger leave the bias correction out of the denominator's epsilon, and so does this.
     """
     longest = 2 / (1 - beta2) - 1
-    decayed = cast(float, beta2**step)
+    decayed = beta2**step
     length = longest - 2 * step * decayed / (1 - decayed)
     if length <= threshold:
         return None

@@ -104,6 +104,8 @@ class Method:
         lowest: option -> the smallest number it may be, for those that have one.
         quick: overrides of ``options`` with which four pictures take seconds; ``bench check`` uses them.
         control: True for ceilings and floors, which tables set apart.
+        expects: where a control must land, a key of ``bench.controls.EXPECTATIONS``.
+        shown: "own" picture, or "another" one of the run for the control that must score as chance does.
         cost: "fast", or "slow" for methods that optimise per image (profiles give those a subset).
     """
 
@@ -114,6 +116,8 @@ class Method:
     lowest: ClassVar[Mapping[str, float]] = {}
     quick: ClassVar[Mapping[str, Any]] = {}
     control: ClassVar[bool] = False
+    expects: ClassVar[str] = ""
+    shown: ClassVar[str] = "own"
     cost: ClassVar[str] = "fast"
 
     def __init__(self, context: Context, **options: Any):

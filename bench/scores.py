@@ -149,6 +149,34 @@ def common_ids(scores: Scores, dataset: str) -> list[str] | None:
 
 
 @dataclass(frozen=True)
+class LedgerLine:
+    """How many images stand behind a mean, and why the others do not.
+
+    Args:
+        asked: images of the run. n: those with a finite value. reasons: id -> why it has none.
+    """
+
+    label: str
+    metric: str
+    asked: int
+    n: int
+    reasons: Mapping[str, str]
+
+
+def ledger(scores: Scores, dataset: str) -> list[LedgerLine]:
+    """One line per row and metric of a dataset, inversion only."""
+    rows = scores.rows[(scores.rows["dataset"] == dataset) & (scores.rows["task"] == "inversion")]
+    lines = []
+    for (run_id, metric), part in rows.groupby(["run_id", "metric"], sort=True):
+        failed = dict(scores.failures.get(str(run_id), {}))
+        bad = part.loc[~np.isfinite(part["value"]), "image_id"]
+        reasons = {**{i: "no finite value (such as: no face found)" for i in bad}, **failed}
+        n = len(part) - len(bad)
+        lines.append(LedgerLine(parse_run_id(str(run_id)).label, str(metric), n + len(reasons), n, reasons))
+    return lines
+
+
+@dataclass(frozen=True)
 class PairedDifference:
     """Mean of ``a - b`` image by image, over the ids both have; ``only_a`` and ``only_b`` count those left out."""
 

@@ -11,6 +11,7 @@ from bench.images import atomic_write
 from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
 from bench.report.material import Material
 from bench.report.reference import PAPER_TABLE, published_table, read_reference, references
+from bench.report.significance import winner
 
 SHOWN_FAILURES = 5
 
@@ -69,8 +70,9 @@ def main_table(material: Material, dataset: str) -> Table:
     ]
     caption = (
         f"Domain {manifest.domain}, dataset `{dataset}` ({full:,} images, {manifest.resolution} px), "
-        f"protocol `{material.protocol}`. Mean over images with its 95 % bootstrap percentile interval "
+        f"protocol `{material.protocol}`. Mean over images with its 95 % bootstrap interval (BCa) "
         f"({material.config.bootstrap:,} resamples of images); n counts the images in the mean. "
+        "Bold: best mean; *: better than every other method (paired permutation tests, Holm, 5 %; significance.md). "
         f"{time_caption(material)}"
     )
     heads = ["Method", "n", *[metric_head(material, m) for m in metrics], "Time, batch 1 (s)", "Time, best batch (s)"]
@@ -120,6 +122,7 @@ def metric_rows(
         known = {name: lines[name, metric] for name in names if (name, metric) in lines}
         places = 0 if metric.endswith("rate") else decimals(line.mean for line in known.values())
         best = _best(material, metric, {k: line.mean for k, line in known.items() if k in bold}, places)
+        first = winner(material, dataset, metric) if best else None
         for name in names:
             line = known.get(name)
             if line is None:
@@ -127,7 +130,11 @@ def metric_rows(
             else:
                 text = number(line.mean, places)
                 rows[name].append(
-                    Cell(text, interval(line.ci_low, line.ci_high, places), text in best and name in bold)
+                    Cell(
+                        text + " *" * (name == first),
+                        interval(line.ci_low, line.ci_high, places),
+                        text in best and name in bold,
+                    )
                 )
     return rows
 

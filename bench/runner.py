@@ -136,7 +136,10 @@ def invert_shard(shard: Shard, plan: RunPlan) -> int:
     method, dataset = _loaded(plan)
     size = plan.batch_size if method.device.type == "cpu" else max(plan.batch_size, ACCELERATOR_BATCH)
     done = Inverted()
+    others = partners(plan.ids, plan.seed) if method.shown == "another" else None
     for ids, x in dataset.batches(shard.ids, size):
+        if others is not None:
+            x = dataset.tensor([others[i] for i in ids])
         seeds = [image_seed(plan.seed, plan.dataset, i) for i in ids]
         with _ticking(method, len(ids)):
             invert_isolated(method, ids, x.to(method.device), seeds, plan.precision, done)
@@ -152,6 +155,12 @@ def invert_shard(shard: Shard, plan: RunPlan) -> int:
 
     plan.run.commit_shard(shard.index, shard.ids, fill)
     return len(done.failures)
+
+
+def partners(ids: Sequence[str], seed: int) -> dict[str, str]:
+    """image id -> another of ``ids`` (itself if it is the only one), each taken once: one cycle in a seeded order."""
+    order = [ids[n] for n in np.random.default_rng(seed_for(seed, "partners", len(ids))).permutation(len(ids))]
+    return dict(zip(order, order[1:] + order[:1], strict=True))
 
 
 def image_seed(seed: int, dataset: str, image_id: str) -> int:

@@ -13,6 +13,7 @@ class Method(api.Method):
     title = "Copy of the input (ceiling)"
     source = "control"
     control = True
+    expects = "ideal"
 
     def embed(self, x: Tensor) -> api.Inversion:
         """(B, 3, R, R) -> the mean code and the picture in memory."""

@@ -13,6 +13,7 @@ class Method(api.Method):
     title = "Mean code (floor)"
     source = "control"
     control = True
+    expects = "floor"
 
     def embed(self, x: Tensor) -> api.Inversion:
         """(B, 3, R, R) -> the mean code for each picture."""

@@ -28,11 +28,15 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     from bench.report.material import gather
     from bench.report.pictures import sheet
     from bench.report.plots import write_plot_data, write_plots
+    from bench.report.protocols import write_protocols
+    from bench.report.significance import write_significance
     from bench.report.tables import write_tables
 
     material = gather(root, scope, config)
     folder = material.store.reports_dir(scope)
     tables = write_tables(material, folder / "tables", material.store.results / "reference")
+    tables.append(write_significance(material, folder / "tables" / "significance.md"))
+    tables.append(write_protocols(material, folder / "tables" / "protocols.md"))
     figures: list[tuple[str, Path]] = []
     extra: list[Path] = []
     (folder / "figures").mkdir(parents=True, exist_ok=True)

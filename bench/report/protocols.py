@@ -1,0 +1,62 @@
+"""tables/protocols.md: one set of stored pictures under every protocol preset, each column named as its source does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench import registry
+from bench.images import atomic_write
+from bench.metric_build import lacking
+from bench.protocol import CERTAINTIES, DISPERSIONS, Protocol, protocols
+from bench.report.layout import Cell, Table, decimals, number, to_markdown
+from bench.report.material import Material
+
+
+def write_protocols(material: Material, path: Path) -> Path:
+    """All presets for all datasets of a scope."""
+    text = ["# The same pictures under every protocol\n"]
+    text.append(
+        "Two tables of this page are never compared: their columns differ in definition, whatever their names.\n"
+    )
+    for dataset in material.datasets:
+        for preset in protocols(material.root).values():
+            text.append(to_markdown(protocol_table(material, dataset, preset)))
+    atomic_write(path, "\n".join(text))
+    return path
+
+
+def protocol_table(material: Material, dataset: str, preset: Protocol) -> Table:
+    """Means and the preset's own dispersion; columns without scores say what they need."""
+    lines = material.lines(dataset)
+    rows: list[list[Cell]] = [[Cell(material.method(n).title)] for n in material.labels(dataset)]
+    for column in preset.columns:
+        known = {n: lines[n, column.metric] for n in material.labels(dataset) if (n, column.metric) in lines}
+        places = 0 if column.metric == "rate" else decimals(line.mean for line in known.values())
+        need = "" if known else needed(material, column.metric)
+        for row, name in zip(rows, material.labels(dataset), strict=True):
+            row.append(_cell(preset, known[name], places) if name in known else Cell(need or "not scored"))
+    caption = (
+        f"Protocol `{preset.id}` ({CERTAINTIES[preset.certainty]}), domain {material.manifest(dataset).domain}, "
+        f"dataset `{dataset}`. ±: {DISPERSIONS[preset.dispersion]}; n where it is not that of the run. Source: {preset.source}."
+    )
+    notes = [
+        f"{c.name}: `{c.metric}`; {c.note}{f'; not as published: {c.differs}' if c.differs else ''}."
+        for c in preset.columns
+    ]
+    if preset.datasets and dataset not in preset.datasets:
+        notes.append(f"Published values are of {', '.join(preset.datasets)}: not to be compared with these rows.")
+    notes += [note.rstrip(".") + "." for note in preset.notes]
+    heads = ["Method", *[c.name for c in preset.columns]]
+    return Table(f"{preset.title} (`{preset.id}`)", caption, heads, [("", rows)], notes)
+
+
+def _cell(preset: Protocol, line, places: int) -> Cell:
+    spread = preset.spread(line.sd, line.n)
+    small = f"± {spread:.2g}" if spread == spread and spread else ""
+    return Cell(number(line.mean, places), " ".join(filter(None, [small, f"n={line.n:,}" if line.n_failed else ""])))
+
+
+def needed(material: Material, metric: str) -> str:
+    """``needs: COMMAND`` that fills a column."""
+    why = lacking(material.root, registry.metrics(material.root).load(metric))
+    return f"needs: {why or f'bench score --metric {metric}'}"

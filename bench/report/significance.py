@@ -1,0 +1,198 @@
+"""tables/significance.md: which differences are more than chance, on how many images, and where the controls land."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import registry
+from bench.controls import EXPECTATIONS, Landing, landings, set_landing
+from bench.errors import BenchError
+from bench.images import atomic_write
+from bench.report.layout import Cell, Table, decimals, interval, to_markdown
+from bench.report.material import Material
+from bench.runid import parse_label
+from bench.scores import ledger
+from bench.significance import PERMUTATIONS, Comparison, Ranking, clear_winner, compare_all, ranking
+
+SHOWN = 8  # ids named per line of the ledger
+
+
+def write_significance(material: Material, path: Path) -> Path:
+    """All pages of a scope in one file."""
+    parts = ["# Significance, counts and controls\n"]
+    for dataset in material.datasets:
+        parts += [f"## Dataset `{dataset}`, protocol `{material.protocol}`\n", controls_text(material, dataset)]
+        parts += [*pair_texts(material, dataset), to_markdown(ledger_table(material, dataset), 3)]
+    atomic_write(path, "\n".join(parts))
+    return path
+
+
+def per_image_metrics(material: Material, dataset: str) -> list[str]:
+    """Metrics of pictures that have a value per image: no set metric, and not the rate, which is a price."""
+    return [m for m, s in material.signatures(dataset).items() if m in material.metrics(dataset) and "|run" not in s]
+
+
+def scored(material: Material, dataset: str, metric: str, control: bool) -> list[str]:
+    """Labels with values of a metric, controls or methods."""
+    lines = material.lines(dataset)
+    return [
+        name
+        for name in material.labels(dataset)
+        if (name, metric) in lines and lines[name, metric].n and material.method(name).control == control
+    ]
+
+
+def comparisons(material: Material, dataset: str, metric: str) -> list[Comparison]:
+    """Every pair of methods that are no control."""
+    labels = scored(material, dataset, metric, control=False)
+    config = material.config
+    higher = material.metric(metric).higher_is_better
+    return compare_all(material.scores, dataset, metric, labels, higher, config.bootstrap, config.seed)
+
+
+def winner(material: Material, dataset: str, metric: str) -> str | None:
+    """The method that is significantly better than every other one; Table 1 marks it."""
+    return clear_winner(comparisons(material, dataset, metric)) if metric in material.signatures(dataset) else None
+
+
+def pair_texts(material: Material, dataset: str) -> list[str]:
+    """A table of pairs and the ranking, per metric."""
+    texts = []
+    for metric in per_image_metrics(material, dataset):
+        found = comparisons(material, dataset, metric)
+        if not found:
+            continue
+        higher = material.metric(metric).higher_is_better
+        order = ranking(
+            material.scores, dataset, metric, scored(material, dataset, metric, False), higher, material.config.seed
+        )
+        texts.append(to_markdown(pair_table(material, metric, found, order), 3))
+    return texts or ["Fewer than two methods share an image: there is no pair to compare.\n"]
+
+
+def pair_table(material: Material, metric: str, found: Sequence[Comparison], order: Ranking | None) -> Table:
+    """Pairs of one metric; the ranking and what the number of images resolves stand in the notes."""
+    info = material.metric(metric)
+    places = decimals(v for c in found for v in (c.mean, c.high - c.low))
+    rows = [
+        [
+            Cell(f"{material.method(c.a).title} − {material.method(c.b).title}"),
+            Cell(f"{c.n:,}", f"left out {c.only_a} and {c.only_b}" if c.only_a or c.only_b else ""),
+            Cell(f"{c.mean:+.{places}f}", interval(c.low, c.high, places), c.significant),
+            Cell(p_text(c.p)),
+            Cell(p_text(c.p_holm)),
+            Cell(f"{c.d_z:+.2f}"),
+            Cell(f"{100 * c.better:.0f} %"),
+        ]
+        for c in found
+    ]
+    heads = ["Difference", "n", "Mean", "p", "p (Holm)", "Effect (d_z)", "First is better on"]
+    caption = (
+        f"Mean difference over the images both have, with its 95 % bootstrap interval (BCa); "
+        f"{'higher' if info.higher_is_better else 'lower'} is better. p: paired permutation test ({PERMUTATIONS:,} "
+        f"sign patterns), corrected by Holm over these {len(found)} pairs; bold: p (Holm) ≤ 0.05."
+    )
+    return Table(info.title, caption, heads, [("", rows)], ranking_notes(material, info.unit, order))
+
+
+def ranking_notes(material: Material, unit: str, order: Ranking | None) -> list[str]:
+    if order is None:
+        return []
+    names = " > ".join(material.method(name).title for name in order.order)
+    notes = [f"Order on the {order.n:,} images all have, best first: {names}."]
+    if order.stability:
+        shares = "; ".join(f"{n:,} images: {best:.0%} / {same:.0%}" for n, best, same in order.stability)
+        notes.append(f"Random subsets that give the same best method / the same order: {shares}.")
+    resolved = f"{order.resolves:.2g}{f' {unit}' if unit else ''}"
+    notes.append(
+        f"Power: n = {order.n:,} resolves differences of {resolved} (80 % power at 5 %, corrected over all pairs, for "
+        "the median spread of a pair)."
+    )
+    return notes
+
+
+def p_text(p: float) -> str:
+    return f"{p:.4f}" if p >= 0.001 else f"{p:.1e}"
+
+
+def ledger_table(material: Material, dataset: str) -> Table:
+    """n and failures of every row and metric; complete rows in one line each."""
+    lines = ledger(material.scores, dataset)
+    rows = []
+    for label in material.labels(dataset):
+        mine = [line for line in lines if line.label == label]
+        whole = [line for line in mine if not line.reasons]
+        if whole:
+            names = ", ".join(line.metric for line in whole)
+            rows.append(
+                [Cell(material.method(label).title), Cell(names), Cell(f"{whole[0].n:,}"), Cell("0"), Cell("–")]
+            )
+        for line in (line for line in mine if line.reasons):
+            named = "; ".join(f"{i}: {why}" for i, why in list(line.reasons.items())[:SHOWN])
+            more = f"; and {len(line.reasons) - SHOWN} more" if len(line.reasons) > SHOWN else ""
+            cells = [f"{line.n:,}", str(len(line.reasons)), named + more]
+            rows.append([Cell(material.method(label).title), Cell(line.metric), *[Cell(c) for c in cells]])
+    caption = "Images behind every mean, and the ones that are not: which and why. Nothing is left out unnamed."
+    notes = ["Means over different images are compared on those both have, never silently."]
+    return Table("Ledger", caption, ["Method", "Metrics", "n", "Without value", "Which, why"], [("", rows)], notes)
+
+
+def expected(material: Material, label: str) -> str:
+    """What a control expects, read from its file; "" for those that say nothing."""
+    try:
+        attributes = registry.methods(material.root).entry(parse_label(label)[0]).attributes
+    except BenchError:
+        return ""
+    return str(attributes.get("expects", ""))
+
+
+def control_landings(material: Material, dataset: str) -> list[Landing]:
+    """Every control in every metric of pictures."""
+    names = [n for n in material.labels(dataset) if material.method(n).control]
+    expects = {name: expected(material, name) for name in names}
+    found: list[Landing] = []
+    for metric in per_image_metrics(material, dataset):
+        info = material.metric(metric)
+        methods = scored(material, dataset, metric, control=False)
+        found += landings(material.scores, dataset, metric, methods, expects, info.higher_is_better, info.ideal)
+    return found + _set_landings(material, dataset, expects)
+
+
+def _set_landings(material: Material, dataset: str, expects: dict[str, str]) -> list[Landing]:
+    known = registry.metrics(material.root)
+    found = []
+    for (label, metric), line in material.lines(dataset).items():
+        if label in expects and metric not in material.signatures(dataset):
+            cls = known.load(metric.rpartition(":")[2].partition(".")[0])
+            slack = getattr(cls, "ideal_slack", 0.0)
+            found.append(set_landing(label, metric, expects[label], line.mean, cls.ideal, slack))
+    return [landing for landing in found if landing is not None]
+
+
+def controls_text(material: Material, dataset: str) -> str:
+    """Verdict first, then every control by metric."""
+    found = control_landings(material, dataset)
+    wrong = [landing for landing in found if not landing.ok]
+    rows = [
+        [
+            Cell(material.method(landing.label).title),
+            Cell(landing.metric),
+            Cell("lands" if landing.ok else "DOES NOT LAND", bold=not landing.ok),
+            Cell(landing.said),
+        ]
+        for landing in found
+    ]
+    verdict = (
+        "No control states where it must land: nothing is checked here."
+        if not found
+        else f"All {len(found)} landings are where theory says."
+        if not wrong
+        else f"{len(wrong)} of {len(found)} landings are NOT where theory says: "
+        + ", ".join(f"{landing.label} in {landing.metric}" for landing in wrong)
+        + ". Do not trust these metrics before this is explained."
+    )
+    kinds = dict.fromkeys((landing.label, landing.expects) for landing in found)
+    notes = [f"{material.method(label).title}: {EXPECTATIONS[kind]}." for label, kind in kinds]
+    table = Table("Negative controls", verdict, ["Control", "Metric", "Verdict", "Numbers"], [("", rows)], notes)
+    return to_markdown(table, 3)

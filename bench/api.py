@@ -98,9 +98,11 @@ class Method:
         weights: domain -> id, or list of ids, in ``weights/manifest.yaml`` or ``weights/published.yaml`` (empty: needs
             none but the generator). A run needs and records all of them.
         options: every option with its default; ``ablations.yaml`` and ``--set key=value`` override them. One whose name
-            ends in ``_weights`` holds the id of further weights, "" for none; a run needs and records those too. One
-            called ``untrained`` (default False) replaces all weights by seeded start values: ``bench check`` then
-            needs no files.
+            ends in ``_weights`` holds the id of further weights ("" for none) or a mapping domain -> id; a run needs
+            and records those too. One called ``untrained`` (default False) replaces all weights by seeded start values:
+            ``bench check`` then needs no files.
+        domain_options: domain -> options whose defaults differ there; everything else overrides them.
+        unpublished: domain -> why there are no weights for it, where that is known.
         lowest: option -> the smallest number it may be, for those that have one.
         quick: overrides of ``options`` with which four pictures take seconds; ``bench check`` uses them.
         control: True for ceilings and floors, which tables set apart.
@@ -113,6 +115,8 @@ class Method:
     source: ClassVar[str] = ""
     weights: ClassVar[Mapping[str, Any]] = {}
     options: ClassVar[Mapping[str, Any]] = {}
+    domain_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    unpublished: ClassVar[Mapping[str, str]] = {}
     lowest: ClassVar[Mapping[str, float]] = {}
     quick: ClassVar[Mapping[str, Any]] = {}
     control: ClassVar[bool] = False
@@ -128,7 +132,7 @@ class Method:
         self.context = context
         self.generator = context.generator
         self.device = context.device
-        self.opt: dict[str, Any] = {**self.options, **options}
+        self.opt: dict[str, Any] = {**self.options, **self.domain_options.get(context.domain, {}), **options}
         self.setup()
 
     def setup(self) -> None:
@@ -138,7 +142,9 @@ class Method:
     def skip(cls, dataset: DatasetInfo) -> str | None:
         """None, or the reason (shown to the user) why this method cannot run on ``dataset``."""
         if cls.weights and dataset.domain not in cls.weights:
-            return f"weights cover domains {sorted(cls.weights)}, dataset domain is {dataset.domain!r}"
+            why = f": {cls.unpublished[dataset.domain]}" if dataset.domain in cls.unpublished else ""
+            able = ", ".join(sorted(cls.weights))
+            return f"no weights for domain {dataset.domain!r}{why}; there are some for: {able}"
         return None
 
     def embed(self, x: Tensor) -> Inversion:
@@ -186,6 +192,10 @@ class TrainableMethod(Method):
             rng: for what no single picture owns. seen: pictures the training has drawn before this batch.
         """
         yield self.training_loss(x, rng)
+
+    def training_codes(self, x: Tensor) -> Iterator[Tensor]:
+        """(B, L, D) codes of each inner step, differentiable; nothing is rendered for a loss. A teacher corrects them."""
+        yield self.embed(x).w_plus
 
     def training_loss(self, x: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """Named scalar losses for a batch (B, 3, R, R) in [-1, 1]; the loop sums what its preset weights."""

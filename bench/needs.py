@@ -9,7 +9,8 @@ from bench import registry
 from bench.config import Config
 from bench.manifest import load_manifest
 from bench.published.listing import declared
-from bench.weights import OPTION_SUFFIX, read_manifest
+from bench.runid import parse_label
+from bench.weights import chosen_ids, read_manifest
 
 
 def domains_of(config: Config) -> list[str]:
@@ -26,8 +27,11 @@ def metric_weights(config: Config, metrics: Iterable[str]) -> dict[str, list[str
 
 def profile_needs(config: Config) -> dict[str, list[str]]:
     """Weights id -> what needs it; see :func:`weights_needed`."""
-    methods = {m: config.options_for(m) for m in config.methods}
-    return weights_needed(config, domains_of(config), methods, config.settings.metrics)
+    rows = {}
+    for label in config.labels:
+        method, variant = parse_label(label)
+        rows[label] = config.options_for(method, variant or None)
+    return weights_needed(config, domains_of(config), rows, config.settings.metrics)
 
 
 def weights_needed(
@@ -36,7 +40,8 @@ def weights_needed(
     """Weights id -> what needs it (``generator of faces``, method and metric ids): generators, methods, metrics.
 
     Args:
-        methods: id -> overrides of its options, some of which may name weights. Unknown ids need nothing.
+        methods: id, or id.variant -> overrides of its options, some of which may name weights. Unknown ids need
+            nothing.
     Raises:
         WeightsError: a method's ``weights`` attribute is no mapping to ids.
     """
@@ -46,13 +51,15 @@ def weights_needed(
         if domain in known:
             needs.setdefault(known[domain].generator, []).append(f"generator of {domain}")
     entries = registry.methods(config.root).entries()
-    for method, overrides in methods.items():
+    for label, overrides in methods.items():
+        method = parse_label(label)[0]
         attributes = entries[method].attributes if method in entries else {}
-        options = {**attributes.get("options", {}), **overrides}
-        chosen = [str(v) for name, v in options.items() if name.endswith(OPTION_SUFFIX) and v]
+        here = attributes.get("domain_options", {})
+        options = {d: {**attributes.get("options", {}), **here.get(d, {}), **overrides} for d in domains}
+        chosen = [i for domain in domains for i in chosen_ids(options[domain], domain)]
         own = [i for domain in domains for i in declared(attributes.get("weights", {}), domain)]
         for weights_id in dict.fromkeys([*own, *chosen]):
-            needs.setdefault(weights_id, []).append(method)
+            needs.setdefault(weights_id, []).append(label)
     for metric, ids in metric_weights(config, metrics).items():
         for weights_id in ids:
             needs.setdefault(weights_id, []).append(metric)

@@ -103,7 +103,8 @@ def plan_run(config: Config, method: str, dataset: str, asked: Overrides | None 
     decline(config, method, cls, manifest)
     variant = asked.variant or asked.ablation or ""
     check_label(label(method, variant))
-    options = resolve_options(cls, method, {**config.options_for(method, asked.ablation), **asked.options})
+    here = cls.domain_options.get(manifest.domain, {})
+    options = resolve_options(cls, method, {**here, **config.options_for(method, asked.ablation), **asked.options})
     precision = asked.precision or config.settings.precision
     if precision not in PRECISIONS:
         raise BenchError(f"unknown precision {precision!r}", expected=" or ".join(PRECISIONS))

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from itertools import groupby
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 
 from bench import api
 from bench.images import resize
+from bench.landmarks import detector
+from bench.nets import encoders, thin_plate
 from bench.nets.alignment import DistortionAligner, widths_in
-from bench.nets.consultation import ConsultationEncoder
-from bench.nets.encoders import FPNEncoder, ProgressiveEncoder
-from bench.nets.resnet_ir import IR50, Groups, sides_of
-from bench.nets.statedict import Network, filled, part
+from bench.nets.base_encoder import BaseEncoder
+from bench.nets.consultation import ConsultationEncoder, stage_for
+from bench.nets.statedict import Network, filled, part, seeded
 
-BASE_ENCODERS: dict[str, type[FPNEncoder]] = {"e4e": ProgressiveEncoder, "psp": FPNEncoder}
-UNTRAINED = (8, 12)  # widths
+BASE_ENCODERS = {  # name -> networks by trunk; the weights choose
+    "none": (),  # the generator's mean code for every picture
+    "e4e": (encoders.ProgressiveEncoder,),
+    "psp": (encoders.FPNEncoder,),
+    "restyle_e4e": (encoders.ProgressiveBackboneEncoder, encoders.ProgressiveResNetEncoder),
+    "restyle_psp": (encoders.BackboneEncoder, encoders.ResNetEncoder),
+}
+Widths = Sequence[int]
+UNTRAINED: Widths = (8, 12, 16, 20, 24, 28)
 
 
 class Method(api.Method):
@@ -27,68 +35,75 @@ class Method(api.Method):
     The map is the source minus its low-rate render. For every picture that is made, reconstruction or edit, it is
     aligned to that picture's own low-rate render; then it becomes maps that gate and complete features of early layers
     of the generator, so that detail returns and the edit stays.
+
+    Weights, as published: ``residue.`` (consultation encoder), ``grid_align.`` (aligner), ``encoder.`` and
+    ``latent_avg`` (base encoder and its mean code). The last two may lie in weights of their own, ``base_weights``.
     """
 
     title = "HFGI"
     source = "Wang et al. 2022 (HFGI), Sec. 3; networks and order of steps of Tengfei-Wang/HFGI e30f33c"
     weights = {"faces": "hfgi_ffhq"}
+    unpublished = {"cars": "its authors published none for it (issue 19 of their repository asks, without an answer)"}
     options = {
-        "base_encoder": "e4e",  # E_0: "e4e", "psp"; "none": the mean code for every picture
-        "base_weights": "",  # id of the weights with E_0 and its mean code; empty: those of the method
+        "base_encoder": "e4e",  # E_0: "e4e", "psp", "restyle_e4e", "restyle_psp"; "none": the mean code alone
+        "base_weights": {},  # domain -> id of weights with E_0 and its mean code; elsewhere those of the method
+        "base_steps": 5,  # of a ReStyle base
+        "own_weights": {},  # domain -> id of weights with the other networks, for variants trained apart
         "consult": True,  # without it: the base encoder alone
         "align": True,  # without it: the map is consulted as it is, out of place under edits
-        "fusion": "release",  # (1 + scale) F + shift; "paper": gate F + detail; "image": added to the picture
-        "layers": [7],  # consulted layers by style index; 7 is the first of side 64
+        "fusion": "release",  # (1 + scale) F + shift; "paper": gate F + detail; "image": added to the picture;
+        # "image_warp": added, after a warp by landmarks of source and render
+        "landmarks": "",  # name of the landmark source (bench/landmarks.py) for "image_warp"
+        "landmark_weights": {},  # domain -> id of its weights
+        "layers": [7],  # consulted layers by style index; 3, 5 and 7 are the first of side 16, 32 and 64
         "distortion_size": 256,  # side of the map
         "resampler": "bilinear",  # rule that brings renders to it; "area" is that of the release's training
         "untrained": False,  # seeded start values for weights: `bench check` needs no more
     }
-    lowest = {"distortion_size": 1}
+    domain_options = {"annyfaces": {"distortion_size": 128, "base_weights": {"annyfaces": "annyfaces_e4e"}}}
+    lowest = {"distortion_size": 1, "base_steps": 1}
     quick = {"untrained": True, "base_encoder": "none", "layers": [3], "distortion_size": 32}
-
-    @classmethod
-    def skip(cls, dataset: api.DatasetInfo) -> str | None:
-        """None, or that there are no weights for the domain, and for which there are."""
-        if dataset.domain in cls.weights:
-            return None
-        return (
-            f"no weights for domain {dataset.domain!r}; there are some for: {', '.join(sorted(cls.weights)) or 'none'}"
-        )
 
     def setup(self) -> None:
         """Build what the options ask for; widths and mean code are those of the weights."""
         self.kept: tuple[Tensor, Tensor] | None = None
-        state = self._weights(self.weights.get(self.context.domain))
-        base = self._weights(self.opt["base_weights"]) if self.opt["base_weights"] else state
-        mean = base.get("latent_avg", self.generator.latent_avg).to(self.device)
-        self.latent_avg = mean.reshape(-1, mean.shape[-1]).expand(self.generator.n_latent, -1)
-        self.encoder = self._base_encoder(part(base, "encoder."))
-        self.aligner = self.consultation = None
-        if self.opt["consult"] and self.opt["align"]:
-            own = part(state, "grid_align.")
-            self.aligner = self._network(partial(DistortionAligner, widths_in(own) or UNTRAINED), own)
-        if self.opt["consult"] and self.opt["fusion"] != "image":
-            own = part(state, "residue.")
-            channels, side = self.generator.net.channels, self.generator.net.layer_side
-            layers = {n: channels[side(n)] for n in self.opt["layers"]}
-            shape = layers, self.opt["fusion"], widths_in(own) or UNTRAINED, self.opt["distortion_size"]
-            self.consultation = self._network(partial(ConsultationEncoder, *shape), own)
+        domain, name, fusion = self.context.domain, self.opt["base_encoder"], self.opt["fusion"]
+        if name not in BASE_ENCODERS:
+            raise api.UnknownName.of("base encoder", name, BASE_ENCODERS)
+        ids = {**self.weights, **self.opt["own_weights"]}
+        self.load = cache(self.context.load_weights)  # one file may hold both
+        held = {**ids, **self.opt["base_weights"]}, BASE_ENCODERS[name], self.opt["untrained"], self.opt["base_steps"]
+        self.base = BaseEncoder(replace(self.context, load_weights=self.load), *held)
+        self.aligner = self.consultation = self.landmarks = None
+        consult, warp = self.opt["consult"], fusion == "image_warp"
+        if consult and self.opt["align"]:
+            self.aligner = self._own(ids, "grid_align.", DistortionAligner, 2)
+        if consult and warp:
+            self.landmarks = detector(self.context, self.opt["landmarks"], self.opt["landmark_weights"].get(domain, ""))
+        if consult and fusion not in ("image", "image_warp"):
+            depth = max(stage_for(n, self.opt["distortion_size"]) for n in self.opt["layers"])
+            self.consultation = self._own(ids, "residue.", self._consultation, depth)
+        del self.load
 
     def embed(self, x: Tensor) -> api.Inversion:
         """(B, 3, R, R) in [-1, 1] -> codes and the distortion map (B, 3, S, S) of their render, in [-2, 2]."""
-        w_plus = self.latent_avg.repeat(len(x), 1, 1)
-        if self.encoder is not None:
-            w_plus = w_plus + self.encoder(resize(x, sides_of(self.encoder.input_size), "bilinear_aa"))
+        w_plus = self.base(x)
         if not self.opt["consult"]:
             return api.Inversion(w_plus)
         x_low = resize(x, self.opt["distortion_size"], "bilinear_aa")
-        return api.Inversion(w_plus, {"distortion": x_low - self.low_rate(w_plus)})
+        memory = {"distortion": x_low - self.low_rate(w_plus)}
+        if self.landmarks is not None:
+            memory["landmarks"] = self.landmarks(x_low)
+        return api.Inversion(w_plus, memory)
 
     def render(self, w_plus: Tensor, inversion: api.Inversion) -> Tensor:
         """Codes, the source's or edited ones -> (B, 3, R, R), unclamped."""
         if not self.opt["consult"]:
             return self.generator.synthesize(w_plus)
         distortion = inversion.memory["distortion"]
+        if self.landmarks is not None:
+            to = self.landmarks(self.low_rate(w_plus))
+            distortion = thin_plate.warp(distortion, inversion.memory["landmarks"], to)
         if self.aligner is not None:
             distortion = self.aligner(self.low_rate(w_plus), distortion)
         if self.consultation is None:
@@ -108,40 +123,16 @@ class Method(api.Method):
         self.kept = None if small.requires_grad else (w_plus.clone(), small)
         return small
 
-    def _weights(self, weights_id: str | None) -> Mapping[str, Tensor]:
-        """Tensors in the published layout: ``encoder.``, ``grid_align.``, ``residue.`` and ``latent_avg``."""
+    def _consultation(self, widths: Widths) -> ConsultationEncoder:
+        channels = {n: self.generator.net.channels[self.generator.net.layer_side(n)] for n in self.opt["layers"]}
+        return ConsultationEncoder(channels, self.opt["fusion"], widths, self.opt["distortion_size"])
+
+    def _own(self, ids: Mapping[str, str], prefix: str, make: Callable[[Widths], Network], depth: int) -> Network:
+        """One of the method's own networks, frozen, with its weights, or with the same start values everywhere."""
+        domain = self.context.domain
         if self.opt["untrained"]:
-            return {}
-        if weights_id is None:
-            raise api.WeightsError(f"no weights for domain {self.context.domain!r}", expected=sorted(self.weights))
-        return self.context.load_weights(weights_id)
-
-    def _base_encoder(self, state: Mapping[str, Tensor]) -> FPNEncoder | None:
-        """E_0 with its weights, or None for the mean code."""
-        name, generator = self.opt["base_encoder"], self.generator
-        if name == "none":
-            return None
-        if name not in BASE_ENCODERS:
-            raise api.UnknownName.of("base encoder", name, ["none", *BASE_ENCODERS])
-        groups, side = _trunk(state)
-        make = partial(BASE_ENCODERS[name], generator.n_latent, generator.style_dim, groups=groups, input_size=side)
-        return self._network(make, state)
-
-    def _network(self, make: Callable[[], Network], state: Mapping[str, Tensor]) -> Network:
-        """A frozen network with its weights, or with the same start values everywhere."""
-        if not self.opt["untrained"]:
-            return filled(make, state, f"weights of domain {self.context.domain!r}").to(self.device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return make().eval().requires_grad_(False).to(self.device)
-
-
-def _trunk(state: Mapping[str, Tensor]) -> tuple[Groups, int]:
-    """(channels, units) of each group of an encoder's trunk and the side of its input, read off its weights.
-
-    Groups differ in width; map2style halves the coarsest map to one pixel. Without weights: the published ones.
-    """
-    units = [len(state[key]) for n in range(len(state)) if (key := f"body.{n}.res_layer.3.weight") in state]
-    groups = [(width, len(list(same))) for width, same in groupby(units)]
-    halvings = len(groups) + sum(key.startswith("styles.0.convs.") and key.endswith("weight") for key in state)
-    return (groups, 1 << halvings) if groups else (IR50, 256)
+            return seeded(partial(make, UNTRAINED[:depth])).to(self.device)
+        if domain not in ids:
+            raise api.WeightsError(f"no weights for domain {domain!r}", expected=f"one of: {', '.join(sorted(ids))}")
+        state = part(self.load(ids[domain]), prefix)
+        return filled(partial(make, widths_in(state)), state, f"weights {ids[domain]!r}").to(self.device)

@@ -24,6 +24,14 @@ FORMS = {"release": fuse_release, "paper": fuse}
 LatentMap = dict[int, tuple[Tensor, Tensor]]
 
 
+def stage_for(layer: int, input_size: int) -> int:
+    """Number, from 1, of the coarsest stage that is not coarser than a layer; 1 if all are.
+
+    The widths an encoder needs are as many as the largest of these numbers over its layers.
+    """
+    return max(1, (input_size // Generator.layer_side(layer)).bit_length())
+
+
 class ConsultationEncoder(nn.Module):
     """Distortion map -> latent map: two feature maps for each consulted layer of the generator.
 
@@ -55,7 +63,7 @@ class ConsultationEncoder(nn.Module):
         super().__init__()
         self.layers, self.form = dict(RELEASE_LAYERS if layers is None else layers), form
         self.input_size, self.stages = input_size, len(widths)
-        self.fed_by = {layer: self._stage_for(layer) for layer in self.layers}
+        self.fed_by = {layer: min(stage_for(layer, input_size), self.stages) for layer in self.layers}
         self._check(widths)
         self.conv_layer1 = entry(3, widths[0])
         for n, (before, width) in enumerate(zip(widths, widths[1:], strict=False), 2):
@@ -65,12 +73,6 @@ class ConsultationEncoder(nn.Module):
                 self.add_module(name, _head(widths[self.fed_by[layer] - 1], channels))
             if form == "paper":
                 nn.init.ones_(getattr(self, f"gate{layer}")[2].bias)  # an untrained gate lets features through
-
-    def _stage_for(self, layer: int) -> int:
-        """Number of the stage, from 1, that feeds a layer."""
-        wanted = Generator.layer_side(layer)
-        fine = [n for n in range(1, self.stages + 1) if self.input_size >> (n - 1) >= wanted]
-        return max(fine, default=1)
 
     def _heads(self, layer: int) -> tuple[str, str]:
         if self.form == "release":  # published names count stages, not layers

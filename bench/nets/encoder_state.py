@@ -7,7 +7,6 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from bench.api import Context
@@ -15,7 +14,7 @@ from bench.errors import WeightsError
 from bench.images import resize
 from bench.nets.encoders import BackboneEncoder, FPNEncoder, ResNetEncoder
 from bench.nets.resnet_ir import Groups, sides_of
-from bench.nets.statedict import filled, part
+from bench.nets.statedict import filled, part, seeded
 
 Encoder = FPNEncoder | BackboneEncoder | ResNetEncoder
 ASPECTS = {"cars": (3, 4)}  # height to width of what an encoder sees, where not square: cars fill rows 64:448 of 512
@@ -36,8 +35,11 @@ def prepared(
     """
     generator = context.generator
     if untrained:
-        net = _untrained(kinds[0], generator.n_latent, generator.style_dim, min(generator.resolution, 256))
-        return net.to(context.device), generator.latent_avg
+        side = min(generator.resolution, 256)
+        make: Callable[[], Encoder] = partial(
+            kinds[0], generator.n_latent, generator.style_dim, groups=UNTRAINED, input_size=side
+        )
+        return seeded(make).to(context.device), generator.latent_avg
     if context.domain not in weights:
         raise WeightsError(
             f"no weights for domain {context.domain!r}", expected=f"one of: {', '.join(sorted(weights))}"
@@ -53,12 +55,6 @@ def prepared(
             expected=f"{wanted[0]} of {wanted[1]}",
         )
     return encoder.to(context.device), mean_code(state, *wanted, what).to(context.device)
-
-
-def _untrained(kind: type[Encoder], n_styles: int, style_dim: int, side: int) -> Encoder:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return kind(n_styles, style_dim, groups=UNTRAINED, input_size=side).eval().requires_grad_(False)
 
 
 def encoder_from(

@@ -52,5 +52,12 @@ def filled(make: Callable[[], Network], state: Mapping[str, Tensor], what: str) 
     return net.requires_grad_(False)
 
 
+def seeded(make: Callable[[], Network]) -> Network:
+    """A frozen network in evaluation mode with the same start values everywhere; the random state stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make().eval().requires_grad_(False)
+
+
 def _some(keys: list[str], shown: int = 3) -> str:
     return ", ".join(keys[:shown]) + (f" and {len(keys) - shown} more" if len(keys) > shown else "")

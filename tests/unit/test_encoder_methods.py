@@ -69,7 +69,7 @@ def test_arguments_are_read_off_the_weights(kind, input_size):
     encoder = made(kind, input_size=input_size)
     found = arguments_in(encoder.state_dict(), "them")
     expected = {"n_styles": 8, "style_dim": 16, "channels_in": encoder.channels_in, "groups": GROUPS,
-                "input_size": input_size, "se": True}  # fmt: skip
+                "input_size": input_size, "head_width": 16, "se": True}  # fmt: skip
     assert found == {k: v for k, v in expected.items() if k in found}
     rebuilt = encoder_from(encoder.state_dict(), (kind,), "them")
     pictures = torch.rand(1, encoder.channels_in, input_size, input_size)
@@ -133,7 +133,7 @@ def test_mean_code_in_every_published_shape():
 
 def test_no_weights_for_the_domain(toy):
     reason = e4e.Method.skip(DatasetInfo("cats", "cats", 256, 10))
-    assert reason == "weights cover domains ['cars', 'church', 'faces', 'horse'], dataset domain is 'cats'"
+    assert reason == "no weights for domain 'cats'; there are some for: cars, church, faces, horse"
     with pytest.raises(WeightsError, match="no weights for domain 'toy'; expected one of: faces"):
         psp.Method(Context("toy", toy, toy.device, dict))
 

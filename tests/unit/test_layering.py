@@ -14,7 +14,8 @@ GROUPS = [
     "api recipes manifest prepared annyfaces",
     "nets landmarks measures weights published generator editing",
     "registry metric_build codes locking rundir store engine device config provenance loading plan probe needs",
-    "rendering pictures folders numbered prepare runner pairs sets scoring scores statistics tables timing training checks "
+    "rendering pictures folders numbered prepare runner pairs sets set_lines scoring scores statistics tables timing "
+    "training checks "
     "metric_checks cost forecast",
     "report rehearsal",
     "cli",

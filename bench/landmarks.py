@@ -1,0 +1,93 @@
+"""Landmark sources by name: whatever finds the 68 points of a face in a picture, behind one signature.
+
+A source is a function ``load(context, weights_id)`` that returns a detector, pictures (B, 3, R, R) in [-1, 1] -> points
+(B, 68, 2), (column, row) in pixels, where (0, 0) is the centre of the first pixel. It is entered with :func:`source`::
+
+    @source("my_landmarks", domains=["faces"])
+    def load(context, weights_id):
+        net = ...(context.load_weights(weights_id))
+        return lambda pictures: net(pictures)
+
+Order of the points: that of the 300-W annotation (jaw, brows, nose, eyes, lips).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.api import BenchError, Context, ShapeError, UnknownName
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Detector = Callable[[Tensor], Tensor]
+    Load = Callable[[Context, str], Detector]
+
+POINTS = 68
+
+
+@dataclass(frozen=True)
+class Source:
+    """An entry of the registry: domains it was made for, and what builds its detector."""
+
+    domains: tuple[str, ...]
+    load: Load
+
+
+SOURCES: dict[str, Source] = {}
+
+
+def source(name: str, domains: Sequence[str]) -> Callable[[Load], Load]:
+    """Enter a function as the landmark source ``name``; BenchError if there is one of this name."""
+
+    def enter(load: Load) -> Load:
+        if name in SOURCES:
+            raise BenchError(f"landmark source {name!r} is defined twice", fix="rename one")
+        SOURCES[name] = Source(tuple(domains), load)
+        return load
+
+    return enter
+
+
+def names(domain: str) -> list[str]:
+    """Sources made for a domain."""
+    return sorted(name for name, entry in SOURCES.items() if domain in entry.domains)
+
+
+def detector(context: Context, name: str, weights_id: str = "") -> Detector:
+    """The detector of a source, its results checked.
+
+    Raises:
+        BenchError: no name, or a source made for other domains. UnknownName: no such source.
+        ShapeError (when called): not 68 points for each picture.
+    """
+    able = names(context.domain)
+    if not name:
+        raise BenchError(
+            f"no landmark source is named for domain {context.domain!r}",
+            expected=f"one of: {', '.join(able) or '(none is made for this domain)'}",
+            fix="`--set landmarks=NAME`",
+        )
+    if name not in SOURCES:
+        raise UnknownName.of("landmark source", name, SOURCES)
+    if name not in able:
+        raise BenchError(
+            f"landmark source {name!r} is not made for domain {context.domain!r}",
+            got=f"domains {', '.join(SOURCES[name].domains)}",
+            expected=f"one of: {', '.join(able) or '(none is made for this domain)'}",
+        )
+    find = SOURCES[name].load(context, weights_id)
+
+    def checked(pictures: Tensor) -> Tensor:
+        points = find(pictures)
+        if tuple(points.shape) != (len(pictures), POINTS, 2):
+            raise ShapeError(
+                f"landmark source {name!r} gives other points",
+                got=tuple(points.shape),
+                expected=f"({len(pictures)}, {POINTS}, 2)",
+            )
+        return points
+
+    return checked

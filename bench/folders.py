@@ -94,12 +94,12 @@ def prepare_folder(
         _same_settings(old, draft)
     paths = PreparedPaths.of(root, dataset_id)
     source = (root / draft.folder.source).resolve() if draft.folder else root
-    if old is not None and not update and not source.is_dir() and _verified(paths, old):
+    if old is not None and not update and not source.is_dir() and verified(paths, old):
         return Prepared(read_json(paths.done))
     files, ignored = list_pictures(source)
     if old is not None and not update:
         _same_files(old, files, source)
-    if old is not None and not update and _verified(paths, old, source):
+    if old is not None and not update and verified(paths, old, source):
         return Prepared(read_json(paths.done), ignored)
     entries = convert_all({p.stem: p for p in files}, draft, paths, engine, workers, on_tick)
     if old is not None and not update:
@@ -259,7 +259,7 @@ def same_bytes(old: Manifest, entries: Sequence[ImageEntry], paths: PreparedPath
             )
 
 
-def _verified(paths: PreparedPaths, manifest: Manifest, source: Path | None = None) -> bool:
+def verified(paths: PreparedPaths, manifest: Manifest, source: Path | None = None) -> bool:
     """True when prepared pictures (and source files, where given) have the manifest's hashes: nothing to convert."""
     if not paths.done.is_file() or read_json(paths.done).get("manifest_sha256") != manifest.sha256:
         return False

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from bench.csvfiles import write_rows
 from bench.errors import BenchError, DataError
-from bench.folders import FolderRequest, Prepared, convert_all, refusal, same_bytes
-from bench.images import file_sha256, picture_errors, pixel_sha256, read_rgb
+from bench.folders import FolderRequest, Prepared, convert_all, refusal, same_bytes, verified
+from bench.images import file_sha256, picture_errors
 from bench.manifest import ImageEntry, Manifest, Numbers, load_manifest, manifest_path, name_some
 from bench.pictures import SUFFIXES
 from bench.prepared import PreparedPaths
@@ -58,7 +58,7 @@ def prepare_numbered(
     recorded = None if update or not declared.images else load_manifest(root, declared.id)
     paths = PreparedPaths.of(root, declared.id)
     source = _source(asked, paths)
-    intact = recorded is not None and _pixels_intact(paths, recorded)
+    intact = recorded is not None and verified(paths, recorded)
     if intact and (source is None or not source.is_dir()):
         return Prepared(read_json(paths.done))
     files, ignored, beyond = numbered_files(_folder(source, declared), numbers)
@@ -199,16 +199,6 @@ def _same_places(recorded: Manifest, named: Mapping[str, Path]) -> None:
         fix="use the copy the record was made from; to trust this one instead (numbers of earlier runs no longer "
         f"compare): `bench prepare --dataset {recorded.id} --images DIR --update`",
     )
-
-
-def _pixels_intact(paths: PreparedPaths, manifest: Manifest) -> bool:
-    """Whether the prepared pictures are there with the recorded pixels."""
-    if not paths.done.is_file() or read_json(paths.done).get("manifest_sha256") != manifest.sha256:
-        return False
-    try:
-        return all(pixel_sha256(read_rgb(paths.image(e.id), manifest.resolution)) == e.pixels for e in manifest.images)
-    except DataError:
-        return False
 
 
 def _sidecar(manifest: Manifest) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from bench import registry
 from bench.errors import BenchError, UnknownName, suggest
 from bench.manifest import one_line
-from bench.runid import check_id, parse_label
+from bench.runid import check_id, label, parse_label
 
 LOCAL = "local"  # the scope of everything a user runs with settings other than the profile's
 ENGINES = ("serial", "processes")
@@ -71,12 +71,12 @@ class Ablation(_Section):
 
 
 class Params(_Section):
-    """params.yaml."""
+    """params.yaml. ``ablations``: name of a variant in ablations.yaml -> the method it belongs to."""
 
     profile: str
     seed: int = 0
     methods: list[str] = []
-    ablations: list[str] = []
+    ablations: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ class Config:
         methods: ids in the published table. ablations: named variants, all of ablations.yaml.
         settings: the profile's content; its keys are also attributes of this class.
         listed: the methods params.yaml lists, which are those the pipeline has stages for.
+        listed_ablations: the ablations it lists, likewise.
     """
 
     root: Path
@@ -99,6 +100,7 @@ class Config:
     ablations: dict[str, Ablation]
     settings: Profile
     listed: list[str] = field(default_factory=list)
+    listed_ablations: list[str] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Any:
         if name in Profile.model_fields and "settings" in self.__dict__:
@@ -111,6 +113,11 @@ class Config:
         return [f"profile={self.profile}"] * (self.profile != self.main_profile) + [methods] * (
             self.methods != self.listed
         )
+
+    @property
+    def labels(self) -> list[str]:
+        """Rows of the profile's tables: the methods, then ``method.variant`` of every listed ablation."""
+        return [*self.methods, *(label(self.ablations[name].method, name) for name in self.listed_ablations)]
 
     def limit_for(self, method: str) -> int | None:
         """The profile's number of images for a method (all for None)."""
@@ -138,8 +145,7 @@ class Config:
 
     def scope_of(self, dataset: str, label: str | None = None) -> str:
         """Where results of ``label`` on ``dataset`` are looked for: the profile if it covers them, else ``local``."""
-        known = {*self.methods, *(f"{a.method}.{name}" for name, a in self.ablations.items())}
-        covered = dataset in self.settings.datasets and (label is None or label in known)
+        covered = dataset in self.settings.datasets and (label is None or label in self.labels)
         return self.profile if covered else LOCAL
 
 
@@ -197,7 +203,7 @@ def load_config(root: Path | None = None, profile: str | None = None) -> Config:
     if name == LOCAL:
         raise BenchError(f"a profile cannot be called {LOCAL!r}", fix="rename it: this folder name is for single runs")
     settings = _parse(Profile, root / "profiles" / f"{name}.yaml")
-    return Config(
+    config = Config(
         root=root,
         profile=name,
         main_profile=params.profile,
@@ -206,7 +212,11 @@ def load_config(root: Path | None = None, profile: str | None = None) -> Config:
         ablations=load_ablations(root),
         settings=settings,
         listed=params.methods,
+        listed_ablations=list(params.ablations),
     )
+    for variant, method in params.ablations.items():
+        config.ablation(variant, method)
+    return config
 
 
 def load_ablations(root: Path) -> dict[str, Ablation]:

@@ -96,7 +96,7 @@ def time_run(
     precision: str | None = None,
     ablation: str | None = None,
 ) -> Path:
-    """Time one method on one dataset and write results/timing/<scope>/<machine>/<run_id>.json.
+    """Time one method on one dataset and write results/timing/<scope>/<label>/<machine>/<run_id>.json.
 
     Args:
         device, precision: as in :func:`bench.plan.plan_run`; None for the profile's.

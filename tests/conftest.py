@@ -112,7 +112,7 @@ def build_project(root: Path) -> Path:
 
     for name in ("profiles", "datasets", "methods", "weights", "pictures"):
         (root / name).mkdir(parents=True)
-    params = {"profile": "toy", "seed": 0, "methods": ["toy_copy", "toy_codes"]}
+    params = {"profile": "toy", "seed": 0, "methods": ["toy_copy", "toy_codes"], "ablations": {"quiet": "toy_codes"}}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     (root / "profiles" / "toy.yaml").write_text(yaml.safe_dump(PROFILE))
     ablations = {"ablations": {"quiet": {"method": "toy_codes", "options": {"noise": 0.0}}}}

@@ -115,6 +115,15 @@ def test_bad_ablations(project):
     with pytest.raises(BenchError, match="options: field required"):
         load_config(project)
     (project / "ablations.yaml").unlink()
+    with pytest.raises(UnknownName, match="ablation 'quiet'"):
+        load_config(project)
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    (project / "params.yaml").write_text(yaml.safe_dump({**params, "ablations": {"quiet": "toy_copy"}}))
+    (project / "ablations.yaml").write_text("ablations: {quiet: {method: toy_codes, options: {}}}")
+    with pytest.raises(BenchError, match="not one of method 'toy_copy'"):
+        load_config(project)
+    edit(project / "params.yaml", ablations={})
+    (project / "ablations.yaml").unlink()
     assert load_config(project).ablations == {}
 
 

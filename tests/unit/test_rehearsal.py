@@ -219,7 +219,7 @@ def test_from_files_to_the_table(real, cli):
     assert set(summary.metric) == {"mae", "psnr", "rate", "net"}, "metrics whose weights can be filled, and no others"
     assert "sealed was left out: arcface_buffalo_l: kept as published, unread" in answer.err
     assert present(folder, read_lock(folder)["lpips_alex"]), "the metric's weights were not filled"
-    timings = {p.stem for p in folder.glob("results/timing/rehearsal/*/*.json")}
+    timings = {p.stem for p in folder.glob("results/timing/rehearsal/*/*/*.json")}
     assert timings == {"own-rehearsal", "toy_copy-rehearsal"}
     steps = json.loads((folder / "steps.json").read_text())["steps"]
     assert {"run: own", "score: own", "time: own"} < {s["step"] for s in steps} and steps[-1]["peak_gib"] > 0.1

@@ -34,7 +34,7 @@ def test_run_score_aggregate_time_report(cli, project):
     assert "*On the first 3 of 8 images only †*" in table and "| *Controls* |" in table
     assert "PSNR is capped at 100 for identical pictures; pictures at the cap: Copy 8." in table
     assert "not timed" not in table and "0.0617" in table
-    records = [json.loads(p.read_text()) for p in (project / "results" / "timing" / "toy").glob("*/*.json")]
+    records = [json.loads(p.read_text()) for p in (project / "results" / "timing" / "toy").glob("*/*/*.json")]
     assert {r["run_id"] for r in records} == {"toy_copy-toy", "toy_codes-toy"}
     for name in (
         "figures/grid_inversion.png",

@@ -106,7 +106,7 @@ def _records(root: Path, method: str) -> list[dict[str, Any]]:
     machine = provenance.machine_id()
     found = []
     for base in (Path(root), Path(root) / REHEARSAL):
-        for path in base.glob(f"results/timing/*/{machine}*/{method}-*.json"):
+        for path in base.glob(f"results/timing/*/{method}/{machine}*/{method}-*.json"):
             record = read_json(path)
             if record["method"] == method and not record["variant"]:
                 found.append(record)

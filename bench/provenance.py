@@ -36,6 +36,7 @@ RESULT_CODE = (  # beside bench/nets: a change in any of these may change result
     "device.py",
     "generator.py",
     "images.py",
+    "landmarks.py",
     "loading.py",
     "runner.py",
     "seeds.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -137,7 +138,15 @@ def _carry_out(
     if not begun:
         say(f"{plan.run_id}: complete already, nothing to do (--fresh computes it again)")
         return show([plan.run.folder], config.root)
-    seconds = time.perf_counter() - begin
+    _report(config, store, plan, result, started, time.perf_counter() - begin)
+
+
+def _report(
+    config: Config, store: RunStore, plan: Any, result: Mapping[str, Any], started: str, seconds: float
+) -> None:
+    """Keep when and where the run was made; tell what came out and what to do next."""
+    from bench import provenance
+
     facts = {
         "run_id": plan.run_id,
         "device": plan.device,

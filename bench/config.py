@@ -70,6 +70,17 @@ class Ablation(_Section):
     options: dict[str, Any]
 
 
+class GateSettings(_Section):
+    """``bench gate``: level of its one-sided tests, and metric -> how much worse a mean may be.
+
+    A margin is a number in the metric's unit, or a share of the baseline's mean as in "0.5%"; ``default`` is for metrics
+    that have none of their own.
+    """
+
+    alpha: float = Field(0.05, gt=0, lt=0.5)
+    margins: dict[str, float | str] = {}
+
+
 class Params(_Section):
     """params.yaml. ``ablations``: name of a variant in ablations.yaml -> the method it belongs to."""
 
@@ -77,6 +88,7 @@ class Params(_Section):
     seed: int = 0
     methods: list[str] = []
     ablations: dict[str, str] = {}
+    gate: GateSettings = GateSettings()
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,7 @@ class Config:
     settings: Profile
     listed: list[str] = field(default_factory=list)
     listed_ablations: list[str] = field(default_factory=list)
+    gate: GateSettings = GateSettings()
 
     def __getattr__(self, name: str) -> Any:
         if name in Profile.model_fields and "settings" in self.__dict__:
@@ -213,6 +226,7 @@ def load_config(root: Path | None = None, profile: str | None = None) -> Config:
         settings=settings,
         listed=params.methods,
         listed_ablations=list(params.ablations),
+        gate=params.gate,
     )
     for variant, method in params.ablations.items():
         config.ablation(variant, method)

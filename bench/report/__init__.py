@@ -17,12 +17,13 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     Args:
         root: project folder. scope: profile or ``local``. config: settings; None reads them from ``root``.
     Returns:
-        All files written: tables/*, figures/*, plots/*, index.md.
+        All files written: tables/*, figures/*, plots/*, claims.md, index.md.
     Raises:
         DataError: results are missing or inconsistent; the message names the verb that makes them.
         BenchError: a file cannot be written; figures need a package that is not installed.
     """
     from bench.images import write_png
+    from bench.report.claims import write_claims
     from bench.report.grid import write_grid
     from bench.report.index import write_index
     from bench.report.material import gather
@@ -51,5 +52,6 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
         write_png(contact, sheet(material, dataset))
         figures.append(("sheet", contact))
     data = write_plot_data(material, folder / "plots")
+    tables.append(write_claims(material, folder / "claims.md", material.store.results / "reference"))
     index = write_index(material, folder / "index.md", figures, [*tables, *data])
     return [*tables, *[path for _, path in figures], *extra, *data, index]

@@ -18,6 +18,7 @@ from bench.needs import profile_needs
 from bench.prepared import PreparedPaths
 from bench.published.listing import read_published
 from bench.rundir import read_json
+from bench.runid import parse_label
 from bench.store import RunStore
 
 PNG_BYTES = 0.5  # per channel value of a photograph at the compression used here; 0.38 to 0.46 on enlarged photographs
@@ -36,9 +37,12 @@ class Lack:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One method on one dataset. ``state``: of its results (absent, partial, complete). ``seconds``: a picture."""
+    """One row of the table (``method`` or ``method.variant``) on one dataset.
 
-    method: str
+    ``state``: of its results (absent, partial, complete). ``seconds``: a picture.
+    """
+
+    label: str
     dataset: str
     images: int
     state: str
@@ -95,7 +99,7 @@ def forecast(config: Config) -> Forecast:
         device,
         list(config.settings.metrics),
         _stages(config),
-        [_planned(config, m, method, device) for m in manifests for method in config.methods],
+        [_planned(config, m, label, device) for m in manifests for label in config.labels],
     )
     plan.lacks = [*_lacking_data(config, manifests), *_lacking_methods(config, manifests)]
     plan.lacks += [*_lacking_weights(config), *_lacking_metrics(config)]
@@ -117,22 +121,24 @@ def _stages(config: Config) -> dict[str, int]:
         return {}
     try:
         stages = yaml.safe_load(path.read_text(encoding="utf-8")).get("stages", {})
-        return {name: len(config.methods) if "matrix" in stage else 1 for name, stage in stages.items()}
+        count = {"matrix": len(config.methods), "foreach": len(config.listed_ablations)}
+        return {name: next((n for key, n in count.items() if key in stage), 1) for name, stage in stages.items()}
     except (yaml.YAMLError, AttributeError, TypeError) as error:
         raise BenchError(f"{path} cannot be read", got=" ".join(str(error).split()), fix="correct it") from None
 
 
-def _planned(config: Config, manifest: Manifest, method: str, device: str) -> PlannedRun:
+def _planned(config: Config, manifest: Manifest, label: str, device: str) -> PlannedRun:
+    method, variant = parse_label(label)
     limit = config.limit_for(method)
     images = min(manifest.count, limit) if limit else manifest.count
-    state = RunStore(config.root, config.main_profile).run(config.profile, method, manifest.id).state()
+    run = RunStore(config.root, config.main_profile).run(config.profile, method, manifest.id, variant)
     entries = registry.methods(config.root).entries()
-    options = {**(entries[method].attributes.get("options", {}) if method in entries else {})}
-    options.update(config.options_for(method))
+    defaults = entries[method].attributes.get("options", {}) if method in entries else {}
+    options = {**defaults, **config.options_for(method, variant or None)}
     took = cost.seconds_of(config.root, method, options, manifest.resolution, device)
     if took is None:
-        return PlannedRun(method, manifest.id, images, state, None, "not known", False)
-    return PlannedRun(method, manifest.id, images, state, took.value, took.source, took.measured)
+        return PlannedRun(label, manifest.id, images, run.state(), None, "not known", False)
+    return PlannedRun(label, manifest.id, images, run.state(), took.value, took.source, took.measured)
 
 
 def _lacking_data(config: Config, manifests: list[Manifest]) -> list[Lack]:

@@ -43,17 +43,19 @@ def _print(plan: Forecast) -> None:
     console = wide_console()
     images = sum(run.images for run in plan.runs)
     console.print(Text(f"profile {plan.profile} (protocol {plan.protocol}) on {plan.device}", style="bold"))
-    methods = dict.fromkeys(run.method for run in plan.runs)
-    console.print(f"{len(methods)} methods, {images:,} inversions, {len(plan.metrics)} metrics")
+    rows = dict.fromkeys(run.label for run in plan.runs)
+    variants = sum("." in row for row in rows)
+    also = f" and {variants} of their variants" if variants else ""
+    console.print(f"{len(rows) - variants} methods{also}, {images:,} inversions, {len(plan.metrics)} metrics")
     if plan.stages:
         print("stages: " + ", ".join(f"{name} x {n}" if n > 1 else name for name, n in plan.stages.items()))
     table = Table(box=None, pad_edge=False)
     for column in ("method", "dataset", "images", "results", "s/image", "hours", "from"):
-        table.add_column(column, no_wrap=column == "method", justify="right" if column in ("images",) else "left")
+        table.add_column(column, no_wrap=column == "method", justify="right" if column == "images" else "left")
     for run in plan.runs:
         seconds = "?" if run.seconds is None else f"{run.seconds:.3g}"
         origin = run.source if run.measured or run.seconds is None else f"estimate: {run.source}"
-        cells = (run.method, run.dataset, f"{run.images:,}", run.state, seconds, _duration(run.hours), origin)
+        cells = (run.label, run.dataset, f"{run.images:,}", run.state, seconds, _duration(run.hours), origin)
         table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
     _print_needs(plan)

@@ -59,6 +59,13 @@ class PublishedFile(_Data):
         return self.page or (DRIVE_PAGE.format(self.drive) if self.drive else self.url)
 
 
+class Interface(_Data):
+    """What a network that is kept unread takes, (channels, height, width) a picture, and gives, numbers a picture."""
+
+    input: list[int] = Field(min_length=3, max_length=3)
+    output: int = Field(gt=0)
+
+
 class Part(_Data):
     """A group of tensors (or a file of its own) inside a published file: the key map.
 
@@ -70,6 +77,7 @@ class Part(_Data):
         ignore: prefixes of further keys that may be there and are left out.
         compare: ``id/part`` it is expected to equal bit by bit.
         optional: may be absent. raw: kept as a file, unread. member: path inside a zip archive (raw only).
+        interface: of the network in a raw file, as far as it is known; what stands in for it has the same.
     """
 
     file: str = ""
@@ -82,6 +90,7 @@ class Part(_Data):
     optional: bool = False
     raw: bool = False
     member: str = ""
+    interface: Interface | None = None
 
 
 class Published(_Data):

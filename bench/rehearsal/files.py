@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from bench.errors import BenchError
 from bench.images import write_error
 from bench.published import layouts
 from bench.published.listing import Part, Published, PublishedFile
+from bench.rehearsal import onnx_file
 from bench.rehearsal.fill import fill
 
 # Seeds of the golden vectors, by layout and, for encoders, by the type that training options name.
@@ -36,9 +38,12 @@ OPTIONS = {  # what training options of the published files hold beside the enco
 
 def can_stand_in(entry: Published) -> str | None:
     """None, or why no file filled by rule can take the place of these weights."""
-    if any(part.raw for part in entry.parts.values()):
+    raw = [part for part in entry.parts.values() if part.raw]
+    if any(part.interface is None or not part.member.endswith(".onnx") for part in raw):
         return "kept as published, unread"
-    if any(not part.layout for part in entry.parts.values() if not part.optional):
+    if raw and find_spec("onnx") is None:
+        return "package onnx is not installed"
+    if any(not part.layout for part in entry.parts.values() if not (part.optional or part.raw)):
         return "its layout is not known"
     return None
 
@@ -52,8 +57,12 @@ def write_file(entry: Published, file: PublishedFile, folder: Path) -> Path:
     import torch
 
     content: dict[str, Any] = {}
+    members: dict[str, bytes] = {}
     for name, part in entry.parts.items():
         if part.optional or entry.file_of(name).name != file.name:
+            continue
+        if part.interface is not None:
+            members[part.member] = onnx_file.network(part.interface, seed_of(entry, part))
             continue
         tensors = {part.prefix + k: torch.from_numpy(v) for k, v in part_arrays(entry, part).items()}
         if part.layout == "latent_avg":
@@ -67,7 +76,10 @@ def write_file(entry: Published, file: PublishedFile, folder: Path) -> Path:
     path = folder / file.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _save(content, path)
+        if members:
+            onnx_file.write_pack(path, members)
+        else:
+            _save(content, path)
     except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
         if isinstance(error, OSError):
             raise write_error(path, error) from None

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +83,32 @@ def test_copies_of_the_generator_are_equal():
     assert list(one) == list(other) and all(np.array_equal(one[k], other[k]) for k in one)
 
 
+def sealed(pack):
+    """A pack of which nothing is known."""
+    return pack.model_copy(update={"id": "sealed_pack", "parts": {"net": Part(raw=True, member="net.onnx")}})
+
+
+def test_a_network_kept_unread_has_a_stand_in_with_its_interface(tmp_path):
+    """Through the library that runs the real one."""
+    from bench.measures.faces import recogniser
+
+    entry = LISTED.entry("arcface_buffalo_l")
+    path = files.write_file(entry, entry.files[0], tmp_path)
+    again = files.write_file(entry, entry.files[0], tmp_path / "again")
+    assert path.name == "buffalo_l.zip" and path.read_bytes() == again.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        archive.extract("w600k_r50.onnx", tmp_path)
+    faces = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), np.uint8)
+    features = recogniser(tmp_path / "w600k_r50.onnx")(list(faces))
+    assert features.shape == (2, 512) and not np.allclose(features[0], features[1])
+
+
 def test_what_cannot_be_stood_in_for():
     reasons = {e.id: files.can_stand_in(e) for e in LISTED.published}
     assert reasons["hfgi_ffhq"] is None and reasons["mtcnn"] is None
-    assert reasons["inception_fid"] is None and "unread" in reasons["arcface_buffalo_l"]
+    assert not any(reasons.values()), "every published file has a stand-in"
+    pack = LISTED.entry("arcface_buffalo_l")
+    assert "unread" in files.can_stand_in(sealed(pack))
     entry = LISTED.entry("inception_fid")
     bare = entry.model_copy(update={"parts": {"network": Part()}})
     assert "not known" in files.can_stand_in(bare)
@@ -177,7 +200,7 @@ def small_list():
     own = LISTED.entry("hfgi_ffhq")
     parts = {"grid_align": own.parts["grid_align"], **mean}
     own = own.model_copy(update={"id": "own_aligner", "size": 32, "parts": parts})
-    measured = (LISTED.entry("lpips_alex"), LISTED.entry("arcface_buffalo_l"))
+    measured = (LISTED.entry("lpips_alex"), sealed(LISTED.entry("arcface_buffalo_l")))
     published = [e.model_dump(mode="json", exclude_defaults=True) for e in (generator, own, *measured)]
     return {"domains": DOMAIN, "published": published}
 
@@ -189,7 +212,7 @@ def real(project):
     (project / "methods" / "own.py").write_text(OWN_METHOD)
     (project / "metrics").mkdir()
     (project / "metrics" / "net.py").write_text(OWN_METRIC.replace("WEIGHTS", "lpips_alex"))
-    (project / "metrics" / "sealed.py").write_text(OWN_METRIC.replace("WEIGHTS", "arcface_buffalo_l"))
+    (project / "metrics" / "sealed.py").write_text(OWN_METRIC.replace("WEIGHTS", "sealed_pack"))
     profile = yaml.safe_load((project / "profiles" / "toy.yaml").read_text())
     profile["metrics"] += ["net", "sealed"]
     (project / "profiles" / "toy.yaml").write_text(yaml.safe_dump(profile))
@@ -217,7 +240,7 @@ def test_from_files_to_the_table(real, cli):
     assert sorted(run["weights"]) == ["own_aligner", "small_generator"]
     summary = pd.read_csv(folder / "results" / "summary.csv")
     assert set(summary.metric) == {"mae", "psnr", "rate", "net"}, "metrics whose weights can be filled, and no others"
-    assert "sealed was left out: arcface_buffalo_l: kept as published, unread" in answer.err
+    assert "sealed was left out: sealed_pack: kept as published, unread" in answer.err
     assert present(folder, read_lock(folder)["lpips_alex"]), "the metric's weights were not filled"
     timings = {p.stem for p in folder.glob("results/timing/rehearsal/*/*/*.json")}
     assert timings == {"own-rehearsal", "toy_copy-rehearsal"}

@@ -6,39 +6,36 @@ raises :class:`bench.toy.Broken` with the reason when it does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench import api, registry, weights
-from bench.errors import BenchError, UnknownName
+from bench import api, registry
+from bench.check_subject import Subject
+from bench.errors import UnknownName
 from bench.metric_checks import MetricChecks
-from bench.published.listing import declared
 from bench.runner import check_shapes, image_seed, load_method
 from bench.toy import COUNT, TOY_SIDE, Broken, NotChecked, Outcome, toy_images
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.generator import SharedGenerator
 
 # Largest difference of a picture in [-1, 1] between computing images together and apart. Feed-forward networks differ
 # by the order of float32 additions alone; an optimisation feeds such differences back at every step.
 TOLERANCE = {"fast": 1e-4, "slow": 5e-3}
+DEVICE_TOLERANCE = 2e-2  # between a CPU and an accelerator, whose convolutions may round their inputs
+FARTHEST = 16.0  # of a picture meant for [-1, 1]: far beyond any untrained network here, far below 8-bit values
 
 
-class MethodChecks:
+class MethodChecks(Subject):
     """The contract of one method.
 
     Methods without weights, and those with the option ``untrained``, run on a tiny seeded generator, so the outcome is
     the same whatever has been fetched. Others need the networks their weights were made for: they run in the first
     domain whose weights are here. For each domain whose weights are here, one clause more: they load, and invert.
     """
-
-    def __init__(self, root: Path, name: str):
-        self.root, self.name = Path(root), name
-        self.cls = registry.methods(root).load(name)
 
     def checks(self) -> dict[str, Callable[[], None]]:
         return {
@@ -47,91 +44,15 @@ class MethodChecks:
             "skip gives a reason or None": self.skip,
             "shapes and types": self.shapes,
             "finite": self.finite,
+            "range of pictures": self.range,
             "deterministic": self.deterministic,
             "independent of batch split": self.batch_split,
             "independent of order": self.order,
             "degree 0 is the reconstruction": self.degree_zero,
             "input is left alone": self.input_kept,
+            **{f"the same on {where}": partial(self.same_on, where) for where in self.accelerators},
             **{f"weights of domain {d} fit": partial(self.weights_fit, d) for d in self.lacking if not self.lacking[d]},
         }
-
-    @cached_property
-    def lacking(self) -> dict[str, list[str]]:
-        """Domain -> what its weights lack here, the generator included; empty lists where all is here."""
-        manifest = weights.read_manifest(self.root)
-        domains = manifest.all_domains()
-        found: dict[str, list[str]] = {}
-        for domain in self.cls.weights:
-            generator = [domains[domain].generator] if domain in domains else []
-            ids = [*generator, *declared(self.cls.weights, domain)]
-            found[domain] = [] if generator else [f"no generator is listed for domain {domain!r}"]
-            found[domain] += [f"{i} {state}" for i in ids if (state := self._state(i)) not in ("committed", "present")]
-        return found
-
-    def _state(self, weights_id: str) -> str:
-        try:
-            return weights.status(self.root, weights_id)
-        except UnknownName:
-            return "unknown"
-
-    @property
-    def untrained(self) -> bool:
-        """Whether the clauses run on untrained networks although the method has weights."""
-        return bool(self.cls.weights) and "untrained" in self.cls.options
-
-    def notes(self) -> list[str]:
-        """What the clauses do not show."""
-        lines = [f"weights of domain {d} were not tried: {', '.join(lack)}" for d, lack in self.lacking.items() if lack]
-        return (["untrained networks on a toy generator stand in for its weights"] if self.untrained else []) + lines
-
-    @cached_property
-    def quick(self) -> dict[str, Any]:
-        """Options that make the check fast."""
-        return dict(self.cls.quick)
-
-    @cached_property
-    def method(self) -> api.Method:
-        if not self.cls.weights:
-            return self.cls(self._context(self.generator), **self.quick)
-        if self.untrained:
-            return self.cls(self._context(self.generator), **{**self.quick, "untrained": True})
-        domain = next((d for d, lack in self.lacking.items() if not lack), None)
-        if domain is None:
-            absent = "; ".join(f"{d}: {', '.join(lack)}" for d, lack in self.lacking.items())
-            raise NotChecked(f"needs weights ({absent}) and has no option `untrained`")
-        return load_method(self.root, self.name, domain, self.quick)
-
-    @cached_property
-    def generator(self) -> SharedGenerator:
-        from bench.generator import SharedGenerator
-
-        return SharedGenerator.toy(TOY_SIDE)
-
-    def _context(self, generator: SharedGenerator) -> api.Context:
-        def refuse(weights_id: str) -> Mapping[str, Tensor]:
-            raise BenchError(f"method {self.name!r} loads {weights_id!r}, which its `weights` do not list")
-
-        return api.Context(domain=generator.domain, generator=generator, device=generator.device, load_weights=refuse)
-
-    @cached_property
-    def x(self) -> Tensor:
-        from bench.images import to_tensor
-
-        return to_tensor(toy_images(self.method.generator.resolution))
-
-    def invert(self, rows: list[int], global_seed: int = 0) -> tuple[api.Inversion, Tensor]:
-        """embed and render the given toy pictures, as the runner does."""
-        import torch
-
-        torch.manual_seed(global_seed)
-        self.method.context.image_seeds = [image_seed(0, "toy", str(row)) for row in rows]
-        with torch.no_grad():
-            inversion = self.method.embed(self.x[rows].clone())
-            return inversion, self.method.render(inversion.w_plus, inversion)
-
-    @cached_property
-    def together(self) -> tuple[api.Inversion, Tensor]:
-        return self.invert(list(range(COUNT)))
 
     def documented(self) -> None:
         missing = [a for a in ("title", "source") if not getattr(self.cls, a)]
@@ -158,8 +79,6 @@ class MethodChecks:
 
     def shapes(self) -> None:
         inversion, x_hat = self.together
-        if not isinstance(inversion, api.Inversion):
-            raise Broken(f"embed returned {type(inversion).__name__}, expected Inversion")
         check_shapes(self.method, self.x, inversion, x_hat)
         if str(inversion.w_plus.dtype) != "torch.float32":
             raise Broken(f"w_plus is {inversion.w_plus.dtype}, expected torch.float32")
@@ -171,6 +90,12 @@ class MethodChecks:
         for what, values in {"x_hat": x_hat, "w_plus": inversion.w_plus, **inversion.memory}.items():
             if not values.isfinite().all():
                 raise Broken(f"{what} has values that are not finite")
+
+    def range(self) -> None:
+        """Pictures are unclamped but meant for [-1, 1]."""
+        farthest = float(self.together[1].abs().max())
+        if farthest > FARTHEST:
+            raise Broken(f"x_hat reaches {farthest:.3g}; pictures are float32 in [-1, 1], not 8-bit")
 
     def deterministic(self) -> None:
         """Two runs agree bit for bit although the global random state differs: seeds come from image_seeds alone."""
@@ -201,18 +126,37 @@ class MethodChecks:
         self._close(edited, x_hat, "render with the same codes differs")
 
     def input_kept(self) -> None:
+        """Neither the picture nor what was kept of it is written to: the next edit needs them as they were."""
         import torch
 
         x = self.x.clone()
         self.method.context.image_seeds = [image_seed(0, "toy", str(row)) for row in range(COUNT)]
         with torch.no_grad():
             inversion = self.method.embed(x)
-            codes = inversion.w_plus.clone()
+            before = {"codes": inversion.w_plus.clone(), **{k: v.clone() for k, v in inversion.memory.items()}}
             self.method.render(inversion.w_plus, inversion)
         if not (x == self.x).all():
-            raise Broken("embed changes its input in place")
-        if not (codes == inversion.w_plus).all():
-            raise Broken("render changes the codes in place")
+            raise Broken("its input is changed in place")
+        after = {"codes": inversion.w_plus, **inversion.memory}
+        changed = [what for what, kept in before.items() if what not in after or not (kept == after[what]).all()]
+        if changed or len(after) != len(before):
+            raise Broken(f"render changes {', '.join(changed) or 'memory'} in place")
+
+    def same_on(self, where: str) -> None:
+        """Built on an accelerator it computes there, and gives what it gives on the CPU."""
+        if not self.untrained and self.cls.weights:
+            raise NotChecked("needs weights and has no option `untrained`")
+        from bench.generator import SharedGenerator
+
+        toy = SharedGenerator.toy(TOY_SIDE)
+        moved = self.on_toy(SharedGenerator(toy.net, toy.latent_avg, toy.domain, where))
+        inversion, x_hat = self.invert(list(range(COUNT)), method=moved)
+        elsewhere = [str(t.device) for t in (x_hat, *inversion.memory.values()) if t.device.type != where]
+        if elsewhere:
+            raise Broken(f"results are on {elsewhere[0]}")
+        gap = self._gap(x_hat.cpu(), self.together[1])
+        if not gap <= DEVICE_TOLERANCE:
+            raise Broken(f"pictures differ by {gap:.2g}, allowed {DEVICE_TOLERANCE:g}")
 
     def weights_fit(self, domain: str) -> None:
         """The real weights load with default options and invert one picture of the domain's size."""
@@ -220,7 +164,7 @@ class MethodChecks:
 
         from bench.images import to_tensor
 
-        method = load_method(self.root, self.name, domain)
+        method = load_method(self.root, self.name, domain, self.given)
         x = to_tensor(toy_images(method.generator.resolution, count=1))
         method.context.image_seeds = [image_seed(0, "toy", "0")]
         with torch.no_grad():

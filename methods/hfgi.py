@@ -66,7 +66,7 @@ class Method(api.Method):
 
     def setup(self) -> None:
         """Build what the options ask for; widths and mean code are those of the weights."""
-        self.kept: tuple[Tensor, Tensor] | None = None
+        self.kept: tuple[Tensor, int, Tensor] | None = None
         domain, name, fusion = self.context.domain, self.opt["base_encoder"], self.opt["fusion"]
         if name not in BASE_ENCODERS:
             raise api.UnknownName.of("base encoder", name, BASE_ENCODERS)
@@ -116,11 +116,11 @@ class Method(api.Method):
 
         An inversion needs it twice, for the map and to align the map: two renders in all, as in the release, not three.
         """
-        if self.kept is not None and not w_plus.requires_grad and torch.equal(self.kept[0], w_plus):
-            return self.kept[1]
+        if self.kept is not None and self.kept[0] is w_plus and self.kept[1] == w_plus._version:
+            return self.kept[2]
         x_hat_o = self.generator.synthesize(w_plus).clamp(-1, 1)
         small = resize(x_hat_o, self.opt["distortion_size"], self.opt["resampler"])
-        self.kept = None if small.requires_grad else (w_plus.clone(), small)
+        self.kept = None if small.requires_grad or small.is_inference() else (w_plus, w_plus._version, small)
         return small
 
     def _consultation(self, widths: Widths) -> ConsultationEncoder:

@@ -8,6 +8,7 @@ import typer
 
 from bench.cli import common
 from bench.cli.common import examples, open_project, wide_console
+from bench.errors import BenchError
 from bench.toy import Outcome
 
 
@@ -16,12 +17,17 @@ def register(app: typer.Typer) -> None:
         "check",
         help="Try the contract of a method or metric on four toy pictures; exit code 1 if a clause does not hold, or "
         "could not be tried.",
-        epilog=examples("bench check latent_avg", "bench check ssim_gauss", "bench check latent_avg mae"),
+        epilog=examples(
+            "bench check latent_avg", "bench check latent_avg ssim_gauss mae", "bench check --ablation steps_50"
+        ),
     )(command)
 
 
 def command(
-    names: Annotated[list[str], typer.Argument(help="Ids of methods or metrics.")],
+    names: Annotated[list[str] | None, typer.Argument(help="Ids of methods or metrics.")] = None,
+    ablation: Annotated[
+        list[str] | None, typer.Option("--ablation", help="A named variant from ablations.yaml; may be repeated.")
+    ] = None,
     root: common.Root = None,
 ) -> None:
     config, _ = open_project(root)
@@ -30,20 +36,25 @@ def command(
 
     from bench.checks import MethodChecks, checks_of, run_checks
 
+    if not names and not ablation:
+        raise BenchError("nothing to check", fix="name methods or metrics, or pass --ablation NAME")
+    subjects = [(name, subject) for name in names or [] for subject in checks_of(config.root, name)]
+    for variant in ablation or []:
+        entry = config.ablation(variant)
+        subjects.append((f"{entry.method}.{variant}", MethodChecks(config.root, entry.method, entry.options)))
     console = wide_console()
     failed = unchecked = 0
-    for name in names:
-        for subject in checks_of(config.root, name):
-            table = Table(title=name, title_justify="left", box=None, pad_edge=False, show_header=False)
-            outcomes = run_checks(subject)
-            for outcome in outcomes:
-                word, style = _verdict(outcome)
-                table.add_row(Text(word, style=style), Text(outcome.check), Text(outcome.reason))
-            console.print(table)
-            for note in subject.notes() if isinstance(subject, MethodChecks) else []:
-                console.print(Text(f"note: {note}"))
-            failed += sum(o.checked and not o.passed for o in outcomes)
-            unchecked += sum(not o.checked for o in outcomes)
+    for name, subject in subjects:
+        table = Table(title=name, title_justify="left", box=None, pad_edge=False, show_header=False)
+        outcomes = run_checks(subject)
+        for outcome in outcomes:
+            word, style = _verdict(outcome)
+            table.add_row(Text(word, style=style), Text(outcome.check), Text(outcome.reason))
+        console.print(table)
+        for note in subject.notes() if isinstance(subject, MethodChecks) else []:
+            console.print(Text(f"note: {note}"))
+        failed += sum(o.checked and not o.passed for o in outcomes)
+        unchecked += sum(not o.checked for o in outcomes)
     if failed:
         print(f"{failed} clause{'s' * (failed > 1)} of the contract {'do' if failed > 1 else 'does'} not hold")
     if unchecked:

@@ -6,6 +6,7 @@ import pytest
 
 from bench import registry
 from bench.checks import MethodChecks, run_checks
+from bench.config import load_ablations
 from bench.metric_checks import MetricChecks
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,14 @@ def test_no_file_is_broken():
 @pytest.mark.parametrize("method_id", registry.methods(ROOT).names())
 def test_method(method_id):
     assert not failures(MethodChecks(ROOT, method_id))
+
+
+@pytest.mark.parametrize(("variant", "entry"), load_ablations(ROOT).items(), ids=load_ablations(ROOT))
+def test_variant(variant, entry):
+    """Every variant too; one that needs a landmark source says that there is none, and nothing else."""
+    subject = MethodChecks(ROOT, entry.method, entry.options)
+    needs_source = entry.options.get("fusion") == "image_warp"
+    assert not [f for f in failures(subject) if not (needs_source and "no landmark source is named" in f)]
 
 
 @pytest.mark.parametrize("metric_id", registry.metrics(ROOT).names())

@@ -49,7 +49,7 @@ def build(toy, form="release", **options):
 def invert(method, x, shift=0.0):
     with torch.no_grad():
         inversion = method.embed(x)
-        return inversion, method.render(inversion.w_plus + shift, inversion)
+        return inversion, method.render(inversion.w_plus + shift if shift else inversion.w_plus, inversion)
 
 
 def test_steps_are_those_of_the_paper(toy, x):

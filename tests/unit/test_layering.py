@@ -15,9 +15,9 @@ GROUPS = [
     "nets landmarks measures weights published generator editing",
     "registry metric_build codes locking rundir store engine device config provenance loading plan probe needs",
     "rendering pictures folders numbered prepare runner pairs sets set_lines scoring scores statistics tables timing "
-    "training checks "
-    "metric_checks cost forecast",
-    "report rehearsal",
+    "training check_subject checks metric_checks cost forecast "
+    "protocol resultset gate gate_report significance controls explain",
+    "report rehearsal reconcile",
     "cli",
 ]
 RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group.split()}

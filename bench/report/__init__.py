@@ -23,7 +23,8 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
         BenchError: a file cannot be written; figures need a package that is not installed.
     """
     from bench.images import write_png
-    from bench.report.claims import write_claims
+    from bench.report.ablation import write_ablations
+    from bench.report.claims import CLAIMS_FILE, write_claims
     from bench.report.grid import write_grid
     from bench.report.index import write_index
     from bench.report.material import gather
@@ -35,7 +36,9 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
 
     material = gather(root, scope, config)
     folder = material.store.reports_dir(scope)
-    tables = write_tables(material, folder / "tables", material.store.results / "reference")
+    reference = material.store.results / "reference"
+    tables = write_tables(material, folder / "tables", reference)
+    tables += write_ablations(material, folder / "tables")
     tables.append(write_significance(material, folder / "tables" / "significance.md"))
     tables.append(write_protocols(material, folder / "tables" / "protocols.md"))
     figures: list[tuple[str, Path]] = []
@@ -52,6 +55,7 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
         write_png(contact, sheet(material, dataset))
         figures.append(("sheet", contact))
     data = write_plot_data(material, folder / "plots")
-    tables.append(write_claims(material, folder / "claims.md", material.store.results / "reference"))
+    if (reference / CLAIMS_FILE).is_file():  # a project of one's own may have no paper to compare with
+        tables.append(write_claims(material, folder / "claims.md", reference))
     index = write_index(material, folder / "index.md", figures, [*tables, *data])
     return [*tables, *[path for _, path in figures], *extra, *data, index]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,32 +13,77 @@ from bench.report.material import Material
 from bench.report.pictures import choose_varied, difference, enlarge
 from bench.report.style import drawing, save
 
-IMAGES = 5
+IMAGES = 8
 CELL = 256  # pixels on paper: pictures are enlarged by a whole factor to about this side
-GAP, HEAD, SIDE, BAR = 8, 64, 44, 110
+ACROSS = 10  # pictures side by side: several blocks where methods are few
+WIDTH = 2000  # and no enlargement beyond this width
+GAP, HEAD, SIDE, BAR = 6, 68, 30, 110
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things stand, in pixels from the top left corner. A block is one source picture: two rows of cells.
+
+    Args:
+        images: number of blocks. columns: cells in a row of a block, the source's included. resolution: of a picture.
+    """
+
+    images: int
+    columns: int
+    resolution: int
+
+    @property
+    def across(self) -> int:
+        """Blocks side by side: a divisor of their number, so that no place stays empty."""
+        most = max(1, ACROSS // self.columns)
+        return max(n for n in range(1, most + 1) if self.images % n == 0)
+
+    @property
+    def factor(self) -> int:
+        """Of enlargement, a whole number."""
+        fits = WIDTH // (self.across * self.columns * self.resolution)
+        return max(1, min(round(CELL / self.resolution), fits))
+
+    @property
+    def cell(self) -> int:
+        return self.resolution * self.factor
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """(width, height) with the margins: image id on the left, gap below."""
+        return SIDE + self.columns * (self.cell + GAP), 2 * self.cell + GAP // 2 + 3 * GAP
+
+    @property
+    def size(self) -> tuple[int, int]:
+        width, height = self.block
+        return self.across * width + BAR, HEAD + self.images // self.across * height
+
+    def place(self, image: int, column: int, below: bool = False) -> tuple[int, int]:
+        """(left, top) of a cell."""
+        width, height = self.block
+        left = image % self.across * width + SIDE + column * (self.cell + GAP)
+        return left, HEAD + image // self.across * height + below * (self.cell + GAP // 2)
 
 
 def write_grid(material: Material, dataset: str, path: Path, count: int = IMAGES) -> Path | None:
-    """One block of two rows per picture: reconstructions above, absolute differences below, one colour scale for all.
+    """Per picture: source and reconstructions, absolute differences below, one colour scale for all.
 
-    Methods that return every shown picture unchanged (a ceiling) have no column. Returns None where the
-    methods share no image: then there is nothing to set side by side.
+    Methods stand in the order of the table; controls have columns only where there is nothing else. Returns None where
+    the methods share no image: then there is nothing to set side by side.
     """
     shared = material.shared_ids(dataset)
     if not shared:
         return None
-    labels, prepared = material.labels(dataset), material.prepared(dataset)
+    prepared = material.prepared(dataset)
+    labels = [m for m in material.labels(dataset) if not material.method(m).control] or material.labels(dataset)
     order = {image_id: n for n, image_id in enumerate(material.manifest(dataset).ids)}
     ids = choose_varied(sorted(shared, key=lambda i: order[i]), prepared.read, count)
     sources = [prepared.read(i) for i in ids]
     found = {(i, m): read_rgb(material.reconstruction(dataset, m, i), sources[0].shape[0]) for i in ids for m in labels}
     maps = {(i, m): difference(sources[n], found[i, m]) for n, i in enumerate(ids) for m in labels}
-    exact = [m for m in labels if not any(maps[i, m].any() for i in ids)]  # a copy of the source needs no column
-    labels = [m for m in labels if m not in exact] or labels
     titles = ["Source", *[material.method(m).title for m in labels]]
-    shown = {key: value for key, value in maps.items() if key[1] in labels}
     with drawing():
-        return save(_draw(ids, sources, labels, found, shown, titles), path)
+        return save(_draw(ids, sources, labels, found, maps, titles), path)
 
 
 def scale_of(maps: list[np.ndarray]) -> float:
@@ -49,55 +95,57 @@ def scale_of(maps: list[np.ndarray]) -> float:
 def _draw(ids, sources, labels, found, maps, titles):
     """The figure, laid out in pixels at 100 dpi so that every picture pixel is a whole number of figure pixels."""
     import matplotlib.pyplot as plt
-    from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    factor = max(1, round(CELL / sources[0].shape[0]))
-    cell = sources[0].shape[0] * factor
-    block = 2 * cell + GAP // 2
-    width = SIDE + len(titles) * (cell + GAP) + BAR
-    height = HEAD + len(ids) * (block + 2 * GAP)
+    layout = Layout(len(ids), len(titles), sources[0].shape[0])
+    width, height = layout.size
     figure = plt.figure(figsize=(width / 100, height / 100), dpi=100)
     norm = Normalize(0, scale_of(list(maps.values())))
+    cell, factor = layout.cell, layout.factor
 
-    def place(column: int, top: int, array: np.ndarray, **how) -> None:
-        left = SIDE + column * (cell + GAP)
+    def show(left: int, top: int, array: np.ndarray, **how) -> None:
         axes = figure.add_axes((left / width, 1 - (top + cell) / height, cell / width, cell / height))
         axes.imshow(array, interpolation="none", **how)
         axes.set_axis_off()
 
-    for column, title in enumerate(titles):
-        x = (SIDE + column * (cell + GAP) + cell / 2) / width
-        figure.text(
-            x, 1 - (HEAD - 12) / height, _wrap(title, cell), ha="center", va="bottom", fontsize=12, weight="bold"
-        )
+    def write(x: float, y: float, text: str, **how) -> None:
+        figure.text(x / width, 1 - y / height, text, **how)
+
+    size = 12 if cell >= 200 else 10
     for n, image_id in enumerate(ids):
-        top = HEAD + n * (block + 2 * GAP)
-        below = top + cell + GAP // 2
-        place(0, top, enlarge(sources[n], factor))
-        figure.text(
-            14 / width, 1 - (top + cell / 2) / height, image_id, rotation=90, ha="left", va="center", color="0.3"
-        )
+        left, top = layout.place(n, 0)
+        show(left, top, enlarge(sources[n], factor))
+        write(left - 6, top + cell / 2, image_id, rotation=90, ha="right", va="center", color="0.3")
+        note = "absolute\ndifference,\nits mean\nin the corner"
+        write(left + cell - 4, top + 1.5 * cell, note, ha="right", va="center", color="0.3", fontsize=9)
         for column, label in enumerate(labels, start=1):
-            place(column, top, enlarge(found[image_id, label], factor))
-            place(column, below, np.kron(maps[image_id, label], np.ones((factor, factor))), cmap="magma", norm=norm)
-        middle = (SIDE + cell / 2) / width
-        note = "mean |difference|\n" + "\n".join(
-            f"{t}: {maps[image_id, m].mean():.3f}" for m, t in zip(labels, titles[1:], strict=True)
-        )
-        figure.text(
-            middle, 1 - (below + cell / 2) / height, note, ha="center", va="center", color="0.3", linespacing=1.6
-        )
-    tall = min(height - HEAD - 4 * GAP, 4 * cell)
-    bar = figure.add_axes(((width - BAR + 16) / width, 1 - (HEAD + tall) / height, 18 / width, tall / height))
-    colours = figure.colorbar(ScalarMappable(norm, "magma"), cax=bar, extend="max")
-    colours.set_label("absolute difference, mean over channels (range 0 to 1)", fontsize=10)
-    colours.outline.set_visible(False)
+            show(*layout.place(n, column), enlarge(found[image_id, label], factor))
+            left, below = layout.place(n, column, below=True)
+            heat = maps[image_id, label]
+            show(left, below, np.kron(heat, np.ones((factor, factor))), cmap="magma", norm=norm)
+            box = {"facecolor": "black", "edgecolor": "none", "alpha": 0.6, "pad": 1.5}
+            write(left + 6, below + cell - 6, f"{heat.mean():.3f}", color="white", fontsize=9, va="bottom", bbox=box)
+        for column, title in enumerate(titles if n < layout.across else []):
+            middle = layout.place(n, column)[0] + cell / 2
+            write(middle, HEAD - 8, _wrap(title, cell, size), ha="center", va="bottom", fontsize=size, weight="bold")
+    _colour_bar(figure, layout, norm)
     return figure
 
 
-def _wrap(title: str, width_px: int) -> str:
-    """Break a title at spaces so that 12 pt bold letters (about 10 px) fit a column."""
+def _colour_bar(figure, layout: Layout, norm) -> None:
+    """One scale for all maps, on the right of the first rows."""
+    from matplotlib.cm import ScalarMappable
+
+    width, height = layout.size
+    tall = min(height - HEAD - 4 * GAP, 4 * layout.cell)
+    bar = figure.add_axes(((width - BAR + 16) / width, 1 - (HEAD + tall) / height, 18 / width, tall / height))
+    colours = figure.colorbar(ScalarMappable(norm, "magma"), cax=bar, extend="max")
+    colours.set_label("absolute difference,\nmean over channels (range 0 to 1)", fontsize=10)
+    colours.outline.set_visible(False)
+
+
+def _wrap(title: str, width_px: int, size: int) -> str:
+    """Break a title at spaces so that bold letters (about 0.85 px per point at 100 dpi) fit a column."""
     import textwrap
 
-    return "\n".join(textwrap.wrap(title, max(8, width_px // 10)))
+    return "\n".join(textwrap.wrap(title, max(8, int(width_px / (0.95 * size)))))

@@ -42,7 +42,7 @@ def runs_table(material: Material) -> list[str]:
     """Each run with what fixes its numbers."""
     lines = ["| Run | Images | Failed | Options | Config hash | Weights (sha256) | Computed at |", "|" + " :-- |" * 7]
     for dataset in material.datasets:
-        for label in material.labels(dataset):
+        for label in material.rows(dataset):
             run = material.run_record(dataset, label)
             weights = ", ".join(f"`{name}` {digest[:12]}" for name, digest in sorted(run.get("weights", {}).items()))
             options = ", ".join(f"{k}={v}" for k, v in sorted(run.get("config", {}).get("options", {}).items()))
@@ -73,7 +73,7 @@ def provenance_lines(material: Material) -> list[str]:
             f"{manifest.licence}, manifest sha256 `{manifest.sha256[:16]}`."
         )
     lines.append(f"- This page: code at {_revision(provenance.git_revision(material.root))}.")
-    records = [_record(material, f"{m}-{d}") for d in material.datasets for m in material.labels(d)]
+    records = [_record(material, f"{m}-{d}") for d in material.datasets for m in material.rows(d)]
     machines = dict.fromkeys(machine_line(r["machine"]) for r in records if "machine" in r)
     lines += [f"- Runs computed on {text}." for text in machines]
     if material.timings:

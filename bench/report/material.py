@@ -61,11 +61,22 @@ class Material:
     def prepared(self, dataset: str) -> PreparedDataset:
         return PreparedDataset.open(self.root, dataset)
 
-    def labels(self, dataset: str) -> list[str]:
-        """Rows of a dataset in the summary's order: methods as in params.yaml, controls last."""
+    def rows(self, dataset: str) -> list[str]:
+        """All labels of a dataset in the summary's order: methods as in params.yaml, controls last."""
         part = self.summary[self.summary["dataset"] == dataset]
         names = dict.fromkeys(f"{m}.{v}" if v else m for m, v in zip(part["method"], part["variant"], strict=True))
         return sorted(names, key=lambda name: self.method(name).control)
+
+    def ablations(self, dataset: str) -> list[str]:
+        """Named variants whose method has results too: they have a table of their own."""
+        rows = self.rows(dataset)
+        split = [(name, *parse_label(name)) for name in rows]
+        return [name for name, method, variant in split if variant in self.config.ablations and method in rows]
+
+    def labels(self, dataset: str) -> list[str]:
+        """Rows of Table 1 and of the figures: all but the ablations."""
+        ablations = self.ablations(dataset)
+        return [name for name in self.rows(dataset) if name not in ablations]
 
     def metrics(self, dataset: str) -> list[str]:
         """Metrics of a dataset, in the profile's order."""
@@ -106,7 +117,14 @@ class Material:
         """metric -> signature."""
         rows = self.scores.rows
         part = rows[(rows["dataset"] == dataset) & (rows["task"] == "inversion")].drop_duplicates("metric")
-        return dict(zip(part["metric"], part["signature"], strict=True))
+        sets = [value for _, found in self.scores.sets.values() if found.dataset == dataset for value in found.values]
+        of_sets = {value.metric: value.signature for value in sets}
+        return {**dict(zip(part["metric"], part["signature"], strict=True)), **of_sets}
+
+    def picture_metrics(self, dataset: str) -> list[str]:
+        """Metrics that have a value for each picture; the others compare sets of pictures."""
+        of_sets = {value.metric for _, found in self.scores.sets.values() for value in found.values}
+        return [metric for metric in self.metrics(dataset) if metric not in of_sets]
 
     def absent_metrics(self, dataset: str) -> dict[str, str]:
         """Metrics the profile names that nobody has: metric -> ``needs: ...``."""
@@ -118,11 +136,9 @@ class Material:
         return reasons
 
     def unscored(self, dataset: str) -> list[str]:
-        """Methods that params.yaml names and that have no row, in the profile's own scope."""
+        """Methods and ablations that params.yaml names and that have no row, in the profile's own scope."""
         return (
-            [m for m in self.config.methods if m not in self.labels(dataset)]
-            if self.scope == self.config.profile
-            else []
+            [m for m in self.config.labels if m not in self.rows(dataset)] if self.scope == self.config.profile else []
         )
 
     def run_record(self, dataset: str, label: str) -> dict[str, Any]:
@@ -151,7 +167,7 @@ def gather(root: Path, scope: str, config: Config | None = None) -> Material:
 def read_timings(store: RunStore, scope: str) -> tuple[str, dict[str, dict[str, Any]]]:
     """The machine last used for timing and its records by run id: times of two machines never share a table."""
     folders: dict[str, dict[str, dict[str, Any]]] = {}
-    for path in sorted(store.timing_dir(scope).glob("*/*.json")):
+    for path in sorted(store.timing_dir(scope).glob("*/*/*.json")):
         folders.setdefault(path.parent.name, {})[path.stem] = read_json(path)
     if not folders:
         return "", {}

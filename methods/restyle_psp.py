@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from bench import api
+from bench.nets.encoder_start import OPTIONS, fresh_encoder, trained_encoder
 from bench.nets.encoder_state import prepared, view
 from bench.nets.encoders import BackboneEncoder, ResNetEncoder
-from bench.nets.restyle import refine
+from bench.nets.reconstruction import Reconstruction
+from bench.nets.restyle import corrections, refine
 
 
-class Method(api.Method):
+class Method(api.TrainableMethod):
     """Corrections for the codes of all layers, each from its own head, added up over the steps."""
 
     title = "ReStyle (pSp)"
@@ -27,6 +34,7 @@ class Method(api.Method):
     }
     lowest = {"steps": 1}
     quick = {"untrained": True, "steps": 2}
+    training = {**OPTIONS, "inner_steps": 5}
 
     def setup(self) -> None:
         """Build the encoder that the weights describe; render its mean code, which every picture starts from."""
@@ -49,4 +57,41 @@ class Method(api.Method):
 
     def shown(self, w_plus: Tensor) -> Tensor:
         """(B, L, D) codes -> (B, 3, H, W), their render as the encoder sees it, not clamped."""
-        return view(self.generator.synthesize(w_plus), self.encoder.input_size, "area")
+        return self.seen(self.generator.synthesize(w_plus))
+
+    def seen(self, x_hat: Tensor) -> Tensor:
+        """(B, 3, R, R) render -> (B, 3, H, W)."""
+        return view(x_hat, self.encoder.input_size, "area")
+
+    def start_training(self, options: Mapping[str, Any], weights: Mapping[str, float]) -> None:
+        """A fresh encoder around the generator's mean code and its render."""
+        self.latent_avg, self.plan = self.generator.latent_avg, options
+        self.encoder = fresh_encoder(BackboneEncoder, self.context, options)
+        self.reconstruction = Reconstruction(options, weights, self.device)
+        with torch.no_grad():
+            self.average = self.shown(self.latent_avg[None])
+
+    def trainable(self) -> nn.Module:
+        """The encoder."""
+        return self.encoder
+
+    def training_losses(self, x: Tensor, rng: torch.Generator, seen: int) -> Iterator[dict[str, Tensor]]:
+        """Reconstruction after every inner step (Alaluf et al. 2021, Sec. 3)."""
+        draw = partial(self.generator.synthesize, noise=self.plan["noise"])
+        picture, steps = view(x, self.encoder.input_size, "bilinear_aa"), self.plan["inner_steps"]
+        found = corrections(self.encoder, draw, self.seen, picture, self.latent_avg, self.average, steps)
+        for _, x_hat in found:
+            yield self.reconstruction(x_hat, x)
+
+    def training_codes(self, x: Tensor) -> Iterator[Tensor]:
+        """(B, L, D) codes after every inner step."""
+        picture, steps = view(x, self.encoder.input_size, "bilinear_aa"), self.plan["inner_steps"]
+        draw = torch.no_grad()(self.generator.synthesize)
+        for w_plus, _ in corrections(
+            self.encoder, draw, self.seen, picture, self.latent_avg, self.average, steps
+        ):
+            yield w_plus
+
+    def trained(self, net: nn.Module) -> dict[str, Tensor]:
+        """``encoder.`` and ``latent_avg``."""
+        return trained_encoder(net, self.latent_avg)

@@ -10,9 +10,14 @@ import typer
 
 from bench.cli import common
 from bench.cli.common import examples, open_project, show
-from bench.errors import BenchError, UnknownName
+from bench.errors import BenchError
 
-TARGETS = {"generator": "bench.training.run_generator"}  # what can be trained -> module with main()
+METHODS = "bench.training.run_method"  # trains the networks of any method
+OTHERS = {  # what is no method's -> module with main()
+    "generator": "bench.training.run_generator",
+    "recogniser": "bench.training.run_recogniser",
+}
+PRESET = "annyfaces"
 
 
 def register(app: typer.Typer) -> None:
@@ -20,16 +25,23 @@ def register(app: typer.Typer) -> None:
         "train",
         help="Train a network. A killed training goes on with --resume and gives the same loss curve.",
         epilog=examples(
+            "bench train e4e --dry-run",
+            "bench train e4e --resume",
+            "bench train e4e --preset ffhq --dataset my_faces --dry-run",
+            "torchrun --nproc-per-node 8 -m bench.cli train e4e --preset ffhq",
+            "bench train e4e --export",
             "bench train generator --config weights/annyfaces/generator.yaml --dry-run",
-            "bench train generator --config weights/annyfaces/generator.yaml --resume",
-            "bench train generator --config weights/annyfaces/generator.yaml --export",
         ),
     )(command)
 
 
 def command(
-    target: Annotated[str, typer.Argument(help=f"What to train: {', '.join(TARGETS)}.")],
-    config: Annotated[Path | None, typer.Option("--config", help="YAML file of the training.")] = None,
+    target: Annotated[
+        str, typer.Argument(metavar="METHOD", help=f"A method's id, trunk or one of: {', '.join(OTHERS)}.")
+    ],
+    preset: Annotated[str, typer.Option("--preset", help="Folder in weights/ with METHOD.yaml.")] = PRESET,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML file of the training, for --preset.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Train on this one instead of the preset's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     stop_after: Annotated[
         int | None, typer.Option("--stop-after", help="Stop cleanly after so many images in all.")
@@ -39,20 +51,22 @@ def command(
     device: common.Device = None,
     root: common.Root = None,
 ) -> None:
-    if target not in TARGETS:
-        raise UnknownName.of("training", target, TARGETS)
-    if config is None:
-        raise BenchError(
-            "no training configuration given", fix="pass --config FILE, e.g. weights/annyfaces/generator.yaml"
-        )
     if stop_after is not None and stop_after < 1:
         raise BenchError("--stop-after must be 1 or more", got=stop_after)
     common.check_options(device=device)
     project, _ = open_project(root)
+    given = config or project.root / "weights" / preset / f"{target}.yaml"
+    if not given.is_file():
+        raise BenchError(
+            f"no training configuration {given}",
+            expected=", ".join(sorted(p.stem for p in given.parent.glob("*.yaml"))) or f"YAML files in {given.parent}",
+            fix="correct METHOD or --preset, or pass --config FILE",
+        )
     from bench.device import resolve_device
 
     where = resolve_device(device or project.settings.device).type
-    written = importlib.import_module(TARGETS[target]).main(
-        config, project.root, resume=resume, device=where, dry_run=dry_run, stop_after=stop_after, export=export
+    options = {"dataset": dataset} if dataset else {}
+    written = importlib.import_module(OTHERS.get(target, METHODS)).main(
+        given, project.root, resume=resume, device=where, dry_run=dry_run, stop_after=stop_after, export=export, **options
     )
     show(written, project.root)

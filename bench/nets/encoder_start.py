@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bench.api import Context
 from bench.errors import WeightsError
 from bench.nets.encoder_state import Encoder
+from bench.nets.encoders import SLOPE
 from bench.nets.reconstruction import OPTIONS as RECONSTRUCTION
 from bench.nets.resnet_ir import IR50, Groups
 
@@ -20,7 +21,7 @@ ENTRY = "input_layer.0.weight"
 OPTIONS: Mapping[str, Any] = {
     "trunk": "",  # id of weights of a trunk to start from, which then fixes `groups`; "": start values
     "groups": IR50,  # (channels, units) of each group of the trunk
-    "head_width": None,  # of the heads' convolutions; None: that of the codes
+    "head_width": None,  # of the heads' convolutions but the last; None: that of the codes
     "input_size": 256,  # side of what the encoder sees
     "noise": "random",  # of renders in training: "random", fresh each time, or "stored", as in every inversion
     **RECONSTRUCTION,
@@ -46,6 +47,11 @@ def fresh_encoder(kind: type[Made], context: Context, options: Mapping[str, Any]
         input_size=options["input_size"],
         head_width=options["head_width"],
     )
+    for style in net.styles:
+        for layer in style.convs:
+            if isinstance(layer, nn.Conv2d):  # the framework's start values shrink a map at every layer of a deep head
+                nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+                nn.init.zeros_(layer.bias)
     if trunk:
         entry = torch.zeros_like(net.state_dict()[ENTRY])
         entry[:, :3] = trunk[ENTRY]

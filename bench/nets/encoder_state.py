@@ -108,7 +108,7 @@ def arguments_in(state: Mapping[str, Tensor], what: str) -> dict[str, Any]:
         "channels_in": state[entry].shape[1],
         "groups": groups,
         "input_size": 1 << (len(groups) + deepest),
-        "head_width": state["styles.0.linear.weight"].shape[1],
+        "head_width": len(state["styles.0.convs.0.weight"]),
         **({} if resnet else {"se": "body.0.res_layer.5.fc1.weight" in state}),
     }
 

@@ -38,24 +38,26 @@ class Map2Style(nn.Module):
     Args:
         channels: of the map. style_dim: D of the code.
         sides: (height, width) of the map; halved, rounded up, until one pixel is left.
-        width: of all convolutions; None, as published, is D. Heads hold most of an encoder's parameters.
+        width: of all convolutions but the last, whose width is D; None, as published, is D. Heads hold most of an
+            encoder's parameters; a last one narrower than D would confine codes to a subspace.
 
     Source: Richardson et al. 2021 (pSp), Sec. 3.1; parameter names of eladrich/pixel2style2pixel 5cfff38.
     """
 
     def __init__(self, channels: int, style_dim: int, sides: Sides, width: int | None = None):
         super().__init__()
-        width = style_dim if width is None else width
+        halvings = math.ceil(math.log2(max(sides)))
         layers: list[nn.Module] = []
         before = channels
-        for _ in range(math.ceil(math.log2(max(sides)))):
-            layers += [nn.Conv2d(before, width, 3, 2, 1), nn.LeakyReLU(SLOPE)]
-            before = width
+        for n in range(halvings):
+            after = style_dim if width is None or n == halvings - 1 else width
+            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.LeakyReLU(SLOPE)]
+            before = after
         if not layers:
             raise BenchError("the trunk leaves one pixel", expected="two at least", fix="use fewer groups of units")
         self.shape = (channels, *sides)
         self.convs = nn.Sequential(*layers)
-        self.linear = EqualLinear(width, style_dim)
+        self.linear = EqualLinear(style_dim, style_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D). Raises ShapeError for a map of another shape."""
@@ -105,7 +107,7 @@ class FPNEncoder(IRTrunk):
         channels_in, groups, se, input_size: as :class:`bench.nets.resnet_ir.IRTrunk`.
         taps: level of the pyramid each style reads, 0 the trunk's coarsest map, each further level twice the side.
             None is :func:`published_taps`. There are as many lateral layers as the finest level needs.
-        head_width: of the heads' convolutions, as :class:`Map2Style`.
+        head_width: as ``width`` of :class:`Map2Style`.
 
     Raises:
         BenchError: not one tap per style, or a level that the trunk does not have.
@@ -184,7 +186,7 @@ class BackboneEncoder(IRTrunk):
         n_styles, style_dim: as :class:`FPNEncoder`.
         channels_in: 6, the picture first, then the render of the step before.
         groups, se, input_size: as :class:`bench.nets.resnet_ir.IRTrunk`.
-        head_width: of the heads' convolutions, as :class:`Map2Style`.
+        head_width: as ``width`` of :class:`Map2Style`.
 
     Source: Alaluf et al. 2021 (ReStyle), Sec. 4.1; yuval-alaluf/restyle-encoder 5e80276.
     """

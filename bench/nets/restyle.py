@@ -1,4 +1,4 @@
-"""ReStyle's loop: an encoder looks at a picture and the render of its last guess, and corrects the guess."""
+"""ReStyle's loops: an encoder looks at a picture and the render of its last guess, and corrects the guess."""
 
 from __future__ import annotations
 
@@ -39,3 +39,29 @@ def refine(
         yield w_plus
         if step + 1 < steps:
             render = shown(w_plus)
+
+
+def corrections(
+    encoder: Callable[[Tensor], Tensor],
+    synthesize: Callable[[Tensor], Tensor],
+    shown: Callable[[Tensor], Tensor],
+    picture: Tensor,
+    latent_avg: Tensor,
+    average: Tensor,
+    steps: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """As :func:`refine`, to learn from: every step is rendered, and no gradient flows from one step to the one before.
+
+    Args:
+        synthesize: (B, L, D) codes -> (B, 3, R, R) render. shown: that render -> (B, 3, H, W) as the encoder sees it.
+    Yields:
+        (B, L, D) codes and their render.
+
+    Source: training of yuval-alaluf/restyle-encoder 5e80276: the losses of all steps of a batch are added up.
+    """
+    w_plus, render = latent_avg, average.expand(len(picture), -1, -1, -1)
+    for _ in range(steps):
+        w_plus = w_plus.detach() + encoder(torch.cat([picture, render], 1))
+        x_hat = synthesize(w_plus)
+        yield w_plus, x_hat
+        render = shown(x_hat.detach())

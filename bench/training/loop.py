@@ -7,7 +7,7 @@ from how many pictures were drawn before. A checkpoint therefore holds tensors a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bench.api import TrainableMethod
 from bench.errors import BenchError
@@ -46,16 +47,24 @@ class Loop:
     Args:
         preset: what to do. method: whose networks learn; its training has been started.
         data: training pictures. device: where to compute.
+        teacher: pictures (B, 3, R, R) -> codes (B, D), while the preset's guide lasts.
     """
 
-    def __init__(self, preset: Preset, method: TrainableMethod, data: Pictures, device: torch.device):
-        self.preset, self.method, self.data, self.device = preset, method, data, device
+    def __init__(
+        self,
+        preset: Preset,
+        method: TrainableMethod,
+        data: Pictures,
+        device: torch.device,
+        teacher: Callable[[Tensor], Tensor] | None = None,
+    ):
+        self.preset, self.method, self.data, self.device, self.teacher = preset, method, data, device, teacher
         self.net = method.trainable().to(device)
         self.opponents = {name: net.to(device) for name, net in method.opponents().items()}
         self.average = deepcopy(self.net).requires_grad_(False) if preset.ema_images else None
-        self.optimizer = make_optimizer(self._learning(self.net), preset.optimizer)
+        self.optimizer = make_optimizer(self.net, preset.optimizer)
         self.optimizers = {
-            name: make_optimizer(self._learning(net), self._settings(name)) for name, net in self.opponents.items()
+            name: make_optimizer(net, self._settings(name)) for name, net in self.opponents.items()
         }
         self.sampler = Sampler(len(data.ids), preset.seed, preset.method)
         self.position = 0
@@ -127,14 +136,23 @@ class Loop:
         self.net.train()
         for net in self.opponents.values():
             net.requires_grad_(False)
-        losses = method.training_losses(x, rng, self.position)
+        guided = self.preset.guide is not None and self.position < self.preset.guide.images
+        losses = self._guided(x) if guided else method.training_losses(x, rng, self.position)
         while (terms := self._computed(losses)) is not None:
             self._add(terms, share, report)
-        for name, net in self.opponents.items():
+        for name, net in () if guided else self.opponents.items():
             net.train().requires_grad_(True)
             with self._autocast():
                 terms = method.opponent_loss(name, x, rng, self.step_count)
             self._add(terms, share, report)
+
+    def _guided(self, x: Tensor) -> Iterator[dict[str, Tensor]]:
+        """The error of the codes against the teacher's, the same code for all layers."""
+        assert self.teacher is not None
+        with torch.no_grad():
+            target = self.teacher(x).float().unsqueeze(1)
+        for w_plus in self.method.training_codes(x):
+            yield {"code": F.mse_loss(w_plus.float(), target.expand_as(w_plus))}
 
     def _computed(self, losses: Iterator[dict[str, Tensor]]) -> dict[str, Tensor] | None:
         """The next inner step's losses, None after the last. Forward passes run inside the iterator."""

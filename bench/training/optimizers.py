@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,19 +21,32 @@ OPTIMIZERS: dict[str, Maker] = {
 }
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """The optimiser that settings describe; every group remembers its rate as ``initial_lr``.
+def make_optimizer(net: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """The optimiser that settings describe, of all parameters of a network that require gradients.
+
+    Parameters whose name holds a key of ``factors`` form a group of their own. Every group remembers its rate as
+    ``initial_lr``.
 
     Raises:
-        UnknownName: no such optimiser. BenchError: an option it does not have.
+        UnknownName: no such optimiser. BenchError: an option it does not have, a factor that no parameter has.
     """
     if settings.name not in OPTIMIZERS:
         raise UnknownName.of("optimizer", settings.name, OPTIMIZERS)
+    groups: dict[str, list[nn.Parameter]] = {"": [], **{key: [] for key in settings.factors}}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            groups[next((key for key in settings.factors if key in name), "")].append(parameter)
+    unused = [key for key in settings.factors if not groups[key]]
+    if unused:
+        raise BenchError("no parameter has such a name", got=", ".join(unused), fix="mend `factors` of the optimizer")
+    rates = [
+        {"params": group, "lr": settings.lr * settings.factors.get(key, 1.0)} for key, group in groups.items() if group
+    ]
     options: dict[str, Any] = dict(settings.options)
     try:
-        made = OPTIMIZERS[settings.name](list(parameters), lr=settings.lr, **options)
+        made = OPTIMIZERS[settings.name](rates, lr=settings.lr, **options)
     except (TypeError, ValueError) as error:
         raise BenchError(f"optimizer {settings.name} refuses its options", got=str(error)) from None
     for group in made.param_groups:
-        group["initial_lr"] = settings.lr
+        group["initial_lr"] = group["lr"]
     return made

@@ -21,7 +21,18 @@ class OptimizerSettings(_Strict):
 
     name: str = "adam"
     lr: float = Field(gt=0)
+    factors: dict[str, float] = Field(
+        default_factory=dict, description="part of a parameter's name -> factor on its rate; the first that fits"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="keywords of the optimiser: betas, eps, ...")
+
+
+class Guide(_Strict):
+    """A teacher's codes, regressed before anything is rendered: the quickest way to heads that read a picture."""
+
+    images: int = Field(gt=0, description="pictures seen with the teacher, the first of the training")
+    teacher: str = Field(description="id of weights with `encoder.`, as `bench train generator` exports (scaffold)")
+    channels: dict[int, int] = Field(description="side -> width of the teacher")
 
 
 class Preset(_Strict):
@@ -42,6 +53,7 @@ class Preset(_Strict):
     flip: bool = True
     optimizer: OptimizerSettings
     opponents: dict[str, OptimizerSettings] = Field(default_factory=dict, description="optimiser of each opponent")
+    guide: Guide | None = Field(None, description="start under a teacher; its loss is called `code`")
     decay_images: int = Field(0, ge=0, description="length of a linear decay to 0 at the end; 0: constant rate")
     warm_up_images: int = Field(0, ge=0, description="length of a linear rise of the rate from 0 at the start")
     clip: float = Field(0, ge=0, description="norm that gradients are scaled down to; 0: never")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from bench import weights
 from bench.api import Context, TrainableMethod
@@ -23,6 +24,7 @@ from bench.training.data import PackedImages, pack
 from bench.training.log import CurveLog
 from bench.training.loop import Loop
 from bench.training.preset import Preset, read_preset
+from bench.training.scaffold import teacher
 from bench.training.validation import validate
 
 TRUNK = "trunk"  # the one network of no method that this loop trains
@@ -61,7 +63,8 @@ def main(
             f"a run of {config_path.stem} exists in {folder}", fix="add --resume, or move that folder away"
         )
     train, held = split(load_pictures(preset, root), preset.held_out)
-    loop = Loop(preset, start(preset, root, torch.device(device)), train, torch.device(device))
+    method = start(preset, root, torch.device(device))
+    loop = Loop(preset, method, train, torch.device(device), guide(preset, method))
     if dry_run:
         from bench.training.describe import describe
 
@@ -93,10 +96,20 @@ def start(preset: Preset, root: Path, device: torch.device) -> TrainableMethod:
         domain=preset.domain, generator=generator, device=device, load_weights=lambda name: weights.load(root, name)
     )
     method = kind.__new__(kind)  # setup() would ask for trained weights
-    method.context, method.generator, method.device, method.opt = context, generator, device, dict(kind.options)
+    method.context, method.generator, method.device = context, generator, device
+    method.opt = {**kind.options, **kind.domain_options.get(preset.domain, {})}
     torch.manual_seed(seed_for(preset.seed, preset.method, "start values") % 2**63)
     method.start_training(_options(kind, preset), preset.weights)
     return method
+
+
+def guide(preset: Preset, method: TrainableMethod) -> nn.Module | None:
+    """The teacher of the first pictures, where there is one."""
+    if preset.guide is None:
+        return None
+    context, generator = method.context, method.generator
+    state = context.load_weights(preset.guide.teacher)
+    return teacher(state, generator.resolution, generator.style_dim, preset.guide.channels).to(method.device)
 
 
 def _kind(name: str, root: Path) -> type[TrainableMethod]:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.nets.statedict import filled, part
+
 
 def _conv(cin: int, cout: int, kernel_size: int = 3) -> nn.Sequential:
     conv = nn.Conv2d(cin, cout, kernel_size, padding=kernel_size // 2, bias=False)
@@ -77,6 +79,16 @@ class ScaffoldEncoder(nn.Module):
         self.eval()
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+
+
+def teacher(state: Mapping[str, Tensor], resolution: int, style_dim: int, channels: Mapping[int, int]) -> ScaffoldEncoder:
+    """The frozen encoder of a generator's training, from exported weights (``encoder.``).
+
+    Raises:
+        WeightsError: tensors of another architecture.
+    """
+    found = part(state, "encoder.")
+    return filled(lambda: ScaffoldEncoder(resolution, style_dim, dict(channels)), found, "weights of the teacher")
 
 
 class LatentCritic(nn.Module):

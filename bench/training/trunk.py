@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from bench import api
 from bench.nets.resnet_ir import IRTrunk
 from bench.nets.statedict import part
-from bench.training.scaffold import ScaffoldEncoder
+from bench.training.scaffold import teacher
 
 
 class TrunkWithReader(nn.Module):
@@ -50,10 +50,8 @@ class TrunkTraining(api.TrainableMethod):
         groups = [(width, units) for width, units in options["groups"]]
         trunk = IRTrunk(3, groups, True, generator.resolution)
         self.net = TrunkWithReader(trunk, generator.style_dim).to(self.device)
-        channels = {int(side): width for side, width in options["channels"].items()}
-        self.teacher = ScaffoldEncoder(generator.resolution, generator.style_dim, channels)
-        self.teacher.load_state_dict(part(self.context.load_weights(options["teacher"]), "encoder."))
-        self.teacher.to(self.device).eval().requires_grad_(False)
+        state = self.context.load_weights(options["teacher"])
+        self.teacher = teacher(state, generator.resolution, generator.style_dim, options["channels"]).to(self.device)
 
     def trainable(self) -> nn.Module:
         """Trunk and reader."""

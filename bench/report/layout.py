@@ -26,6 +26,8 @@ _LATEX = {
     "†": r"\textsuperscript{\textdagger}",
     "–": "--",
     "×": r"$\times$",
+    "−": "$-$",
+    "…": r"\ldots{}",
     "∞": r"$\infty$",
 }
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
+from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench import api
 from bench.images import resize
@@ -15,7 +15,9 @@ from bench.landmarks import detector
 from bench.nets import encoders, thin_plate
 from bench.nets.alignment import DistortionAligner, widths_in
 from bench.nets.base_encoder import BaseEncoder
-from bench.nets.consultation import ConsultationEncoder, stage_for
+from bench.nets.consultation import fitted_encoder, stages_for
+from bench.nets.hfgi_training import OPTIONS as TRAINING
+from bench.nets.hfgi_training import SHARED, ConsultationTraining
 from bench.nets.statedict import Network, filled, part, seeded
 
 BASE_ENCODERS = {  # name -> networks by trunk; the weights choose
@@ -29,7 +31,7 @@ Widths = Sequence[int]
 UNTRAINED: Widths = (8, 12, 16, 20, 24, 28)
 
 
-class Method(api.Method):
+class Method(api.TrainableMethod):
     """Codes of a base encoder say what a picture is like; a distortion map says what they miss.
 
     The map is the source minus its low-rate render. For every picture that is made, reconstruction or edit, it is
@@ -63,17 +65,15 @@ class Method(api.Method):
     domain_options = {"annyfaces": {"distortion_size": 128, "base_weights": {"annyfaces": "annyfaces_e4e"}}}
     lowest = {"distortion_size": 1, "base_steps": 1}
     quick = {"untrained": True, "base_encoder": "none", "layers": [3], "distortion_size": 32}
+    training = TRAINING
 
     def setup(self) -> None:
         """Build what the options ask for; widths and mean code are those of the weights."""
         self.kept: tuple[Tensor, int, Tensor] | None = None
-        domain, name, fusion = self.context.domain, self.opt["base_encoder"], self.opt["fusion"]
-        if name not in BASE_ENCODERS:
-            raise api.UnknownName.of("base encoder", name, BASE_ENCODERS)
+        domain, fusion = self.context.domain, self.opt["fusion"]
         ids = {**self.weights, **self.opt["own_weights"]}
         self.load = cache(self.context.load_weights)  # one file may hold both
-        held = {**ids, **self.opt["base_weights"]}, BASE_ENCODERS[name], self.opt["untrained"], self.opt["base_steps"]
-        self.base = BaseEncoder(replace(self.context, load_weights=self.load), *held)
+        self.base = self._base({**ids, **self.opt["base_weights"]}, replace(self.context, load_weights=self.load))
         self.aligner = self.consultation = self.landmarks = None
         consult, warp = self.opt["consult"], fusion == "image_warp"
         if consult and self.opt["align"]:
@@ -81,8 +81,10 @@ class Method(api.Method):
         if consult and warp:
             self.landmarks = detector(self.context, self.opt["landmarks"], self.opt["landmark_weights"].get(domain, ""))
         if consult and fusion not in ("image", "image_warp"):
-            depth = max(stage_for(n, self.opt["distortion_size"]) for n in self.opt["layers"])
-            self.consultation = self._own(ids, "residue.", self._consultation, depth)
+            net, side = self.generator.net, self.opt["distortion_size"]
+            layers = {n: net.channels[net.layer_side(n)] for n in self.opt["layers"]}
+            make = partial(fitted_encoder, layers, fusion, input_size=side)
+            self.consultation = self._own(ids, "residue.", make, stages_for(layers, side))
         del self.load
 
     def embed(self, x: Tensor) -> api.Inversion:
@@ -123,9 +125,39 @@ class Method(api.Method):
         self.kept = None if small.requires_grad or small.is_inference() else (w_plus, w_plus._version, small)
         return small
 
-    def _consultation(self, widths: Widths) -> ConsultationEncoder:
-        channels = {n: self.generator.net.channels[self.generator.net.layer_side(n)] for n in self.opt["layers"]}
-        return ConsultationEncoder(channels, self.opt["fusion"], widths, self.opt["distortion_size"])
+    def start_training(self, options: Mapping[str, Any], weights: Mapping[str, float]) -> None:
+        """Fresh aligner and consultation encoder on a frozen base."""
+        self.opt.update({name: options[name] for name in SHARED})
+        self.kept = self.landmarks = None
+        self.base = self._base({self.context.domain: options["base_weights"]}, self.context)
+        self.learning = ConsultationTraining(self.context, options, weights, self.base)
+        self.aligner, self.consultation = self.learning.aligner, self.learning.consultation
+
+    def trainable(self) -> nn.Module:
+        """``grid_align`` and ``residue``; with them the base, where its norms may drift."""
+        return self.learning.nets
+
+    def opponents(self) -> Mapping[str, nn.Module]:
+        """The discriminator of pictures, where the adversarial loss has a weight."""
+        return self.learning.opponents()
+
+    def training_loss(self, x: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """Reconstruction from a distortion map that was warped and aligned again (Wang et al. 2022, Sec. 3.4)."""
+        return self.learning.losses(x, rng, self.context.image_seeds)
+
+    def opponent_loss(self, name: str, x: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:
+        """The discriminator's, on the renders of this batch."""
+        return self.learning.opponent_loss(step)
+
+    def trained(self, net: nn.Module) -> dict[str, Tensor]:
+        """``residue.`` and ``grid_align.``; the base has weights of its own."""
+        return self.learning.trained(net)
+
+    def _base(self, ids: Mapping[str, str], context: api.Context) -> BaseEncoder:
+        name = self.opt["base_encoder"]
+        if name not in BASE_ENCODERS:
+            raise api.UnknownName.of("base encoder", name, BASE_ENCODERS)
+        return BaseEncoder(context, ids, BASE_ENCODERS[name], self.opt["untrained"], self.opt["base_steps"])
 
     def _own(self, ids: Mapping[str, str], prefix: str, make: Callable[[Widths], Network], depth: int) -> Network:
         """One of the method's own networks, frozen, with its weights, or with the same start values everywhere."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.errors import BenchError
+from bench.errors import BenchError, WeightsError
 from bench.images import resize
 from bench.nets import ops
 from bench.nets.alignment import UNITS, entry, stage
@@ -25,11 +25,13 @@ LatentMap = dict[int, tuple[Tensor, Tensor]]
 
 
 def stage_for(layer: int, input_size: int) -> int:
-    """Number, from 1, of the coarsest stage that is not coarser than a layer; 1 if all are.
-
-    The widths an encoder needs are as many as the largest of these numbers over its layers.
-    """
+    """Number, from 1, of the coarsest stage that is not coarser than a layer; 1 if all are."""
     return max(1, (input_size // Generator.layer_side(layer)).bit_length())
+
+
+def stages_for(layers: Iterable[int], input_size: int) -> int:
+    """How many stages an encoder has whose every layer is fed by the stage that fits it."""
+    return max((stage_for(layer, input_size) for layer in layers), default=1)
 
 
 class ConsultationEncoder(nn.Module):
@@ -117,6 +119,24 @@ class ConsultationEncoder(nn.Module):
     def consult(self, latent_map: LatentMap) -> dict[int | str, Callable[[Tensor], Tensor]]:
         """Latent map -> what ``synthesize(consult=...)`` does to the features of each layer, in this encoder's form."""
         return {layer: partial(_fused, FORMS[self.form], maps) for layer, maps in latent_map.items()}
+
+
+def fitted_encoder(layers: Mapping[int, int], form: str, widths: Sequence[int], input_size: int) -> ConsultationEncoder:
+    """The encoder for weights of these widths, which must have been made for such layers and maps.
+
+    Keys of the form "release" name stages, not layers, so the tensors of one layer may fill the encoder of another.
+
+    Raises:
+        WeightsError: more or fewer stages than the layers need.
+    """
+    if len(widths) != (needed := stages_for(layers, input_size)):
+        raise WeightsError(
+            f"weights are not for layers {sorted(layers)} and a map of {input_size} px",
+            got=f"{len(widths)} stages",
+            expected=needed,
+            fix="choose the weights trained with these options",
+        )
+    return ConsultationEncoder(layers, form, widths, input_size)
 
 
 def _fused(how: Callable[[Tensor, Tensor, Tensor], Tensor], maps: tuple[Tensor, Tensor], features: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bench import api

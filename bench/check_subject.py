@@ -72,8 +72,9 @@ class Subject:
 
     @cached_property
     def quick(self) -> dict[str, Any]:
-        """Options that make the check fast, and those of the variant."""
-        return {**self.cls.quick, **self.given}
+        """Options that make the check fast, under those of the variant; a slow method's stay: few steps are checked."""
+        slow = self.cls.cost == "slow"
+        return {**self.given, **self.cls.quick} if slow else {**self.cls.quick, **self.given}
 
     @cached_property
     def method(self) -> api.Method:

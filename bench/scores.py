@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ import pandas as pd
 
 from bench.errors import BenchError, DataError
 from bench.runid import label, parse_run_id
+from bench.set_lines import read_scope
+from bench.sets import SetScores
 from bench.statistics import Statistics, statistics
 
 if TYPE_CHECKING:
@@ -28,10 +30,12 @@ class Scores:
     Args:
         rows: tidy rows, ROW_COLUMNS, value float64.
         failures: run_id -> image id -> reason, of images that have no picture and so no rows.
+        sets: run_id -> (folder, values) of metrics about all its pictures together; see bench/set_lines.py.
     """
 
     rows: pd.DataFrame
     failures: Mapping[str, Mapping[str, str]]
+    sets: Mapping[str, tuple[Path, SetScores]] = field(default_factory=dict)
 
     def failed(self) -> dict[str, dict[str, str]]:
         """run_id -> image id -> reason, of every image absent from a mean: no picture, or no finite value."""
@@ -71,7 +75,7 @@ def read_scores(
         failures[str(run_id)] = dict(run["failures"])
         _check_ids(str(run_id), part, [i for i in run["ids"] if i not in run["failures"]])
     _check_signatures(rows)
-    return Scores(rows, failures)
+    return Scores(rows, failures, read_scope(store, scope, sorted(failures)))
 
 
 def _read_rows(path: Path) -> pd.DataFrame:
@@ -213,5 +217,4 @@ def scope_scores(store: RunStore, scope: str, config: Config) -> Scores:
     """The scores a scope's tables are made of: those the profile names, or everything in any other scope."""
     if scope != config.profile:
         return read_scores(store, scope)
-    labels = [*config.methods, *(label(a.method, name) for name, a in config.ablations.items())]
-    return read_scores(store, scope, labels, config.datasets)
+    return read_scores(store, scope, config.labels, config.datasets)

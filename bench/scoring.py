@@ -96,7 +96,9 @@ def score_run(
     stale = _write(path, head, rows, usable, config_hash(record))
     values = _set_values(usable, signatures, ids, found, config.seed)
     scores = SetScores(**head, state=config_hash(record), ids=ids, values=values)
-    stale += update_sets(store.sets_dir(scope, run.name.label, dataset), scores, usable, found.features)
+    stale += update_sets(
+        store.sets_dir(scope, run.name.label, dataset), scores, usable, found.features, found.sources
+    )
     return ScoreResult(path, len(rows), missing, sorted(set(stale)))
 
 

@@ -1,7 +1,7 @@
 """Set metrics of a run: features on disk, one value with its own interval per metric. No value per picture exists.
 
-results/sets/<scope>/<method[.variant]>/<dataset>/ holds ``values.json`` and ``<extractor>.npy``, (N, D) float32 in the
-order of the ids in ``values.json``; bench/tables.py compares other subsets of pictures from these.
+results/sets/<scope>/<method[.variant]>/<dataset>/ holds ``values.json`` and, in the order of its ids, (N, D) float32
+``<extractor>.npy`` of the reconstructions and ``<extractor>.source.npy``; tables compare other subsets from these.
 
 Intervals: pictures (pairs of source and reconstruction) are dealt into ten groups; each is left out in turn, and the
 spread of the ten values gives the standard error (delete-a-group jackknife, Shao and Tu 1995, Sec. 2.3), Student's t
@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -109,7 +108,11 @@ def _id(name: str, part: str) -> str:
 
 
 def update_sets(
-    folder: Path, scores: SetScores, rescored: Collection[str], features: Mapping[str, np.ndarray]
+    folder: Path,
+    scores: SetScores,
+    rescored: Collection[str],
+    features: Mapping[str, np.ndarray],
+    sources: Mapping[str, np.ndarray],
 ) -> list[str]:
     """Replace a run's values of the metrics ``rescored``; keep its others if they are of the same state of the run.
 
@@ -124,17 +127,18 @@ def update_sets(
             path.unlink()
     kept = others if same else []
     values = sorted([*kept, *scores.values], key=lambda value: value.metric)
-    write_sets(folder, replace(scores, values=values), features)
+    arrays = {**features, **{f"{extractor}.source": array for extractor, array in sources.items()}}
+    write_sets(folder, replace(scores, values=values), arrays)
     return [] if same else sorted({value.metric.partition(".")[0] for value in others})
 
 
-def write_sets(folder: Path, scores: SetScores, features: Mapping[str, np.ndarray]) -> None:
+def write_sets(folder: Path, scores: SetScores, arrays: Mapping[str, np.ndarray]) -> None:
     """Write features, then the values that speak of them; NaN is stored as null."""
     folder.mkdir(parents=True, exist_ok=True)
-    for extractor, array in features.items():
+    for name, array in arrays.items():
         buffer = io.BytesIO()
         np.save(buffer, np.asarray(array, dtype=np.float32))
-        atomic_write(folder / f"{extractor}.npy", buffer.getvalue())
+        atomic_write(folder / f"{name}.npy", buffer.getvalue())
     raw = asdict(scores)
     raw["values"] = [{k: None if v != v else v for k, v in value.items()} for value in raw["values"]]
     write_json(folder / VALUES, raw)
@@ -156,22 +160,32 @@ def read_sets(folder: Path) -> SetScores | None:
         raise DataError(f"{folder / VALUES} cannot be read", got=str(error), fix="run `bench score` again") from None
 
 
-def features_of(folder: Path, extractor: str, rows: Iterable[int]) -> np.ndarray:
+def features_of(folder: Path, name: str, rows: Sequence[int]) -> np.ndarray:
     """Some rows of a run's features, float32; DataError when the file is gone."""
-    path = folder / f"{extractor}.npy"
+    path = folder / f"{name}.npy"
     try:
         return np.asarray(np.load(path, mmap_mode="r")[list(rows)])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, IndexError) as error:
         raise DataError(f"features {path} cannot be read", got=str(error), fix="run `bench score` again") from None
 
 
-def line(value: SetValue) -> dict[str, Any]:
-    """What the summary says of a value: an estimate in the column of means, without a spread over pictures."""
-    return {
-        "n": value.n,
-        "mean": value.value,
-        "sd": math.nan,
-        "sem": value.sem,
-        "ci_low": value.ci_low,
-        "ci_high": value.ci_high,
-    }
+def on_subset(
+    folder: Path, scores: SetScores, metrics: Mapping[str, type[SetMetric]], ids: Sequence[str], seed: int
+) -> list[SetValue]:
+    """The values of a run's set metrics on some of its pictures.
+
+    Args:
+        metrics: id -> class, of those the run has values of.
+    Raises:
+        DataError: features are gone, or a picture has none.
+    """
+    place = {image_id: row for row, image_id in enumerate(scores.ids)}
+    if lost := [i for i in ids if i not in place]:
+        raise DataError(f"run {scores.run_id} has no features of {lost[0]}", fix="run `bench score` again")
+    rows = [place[i] for i in ids]
+    signatures = {value.metric.partition(".")[0]: value.signature for value in scores.values}
+    found: list[SetValue] = []
+    for name, cls in metrics.items():
+        source, features = (features_of(folder, n, rows) for n in (f"{cls.extractor}.source", cls.extractor))
+        found += evaluate(cls, name, signatures[name], list(ids), source, features, seed)
+    return found

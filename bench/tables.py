@@ -21,6 +21,7 @@ from bench.errors import DataError
 from bench.images import atomic_write
 from bench.runid import label
 from bench.scores import Scores, common_ids, scope_scores, summary_metric
+from bench.set_lines import lines as set_lines
 from bench.statistics import statistics
 from bench.store import write_json
 
@@ -59,16 +60,17 @@ class MetricInfo:
 def metric_info(metric: str, root: Path | None = None) -> MetricInfo:
     """A metric's class attributes, read without importing it where its source states them.
 
-    ``<task>:<metric>`` (how the summary names tasks other than inversion) is looked up as ``<metric>``.
+    ``<task>:<metric>`` (how the summary names tasks other than inversion) is looked up as ``<metric>``, and so is
+    ``<metric>.<part>`` (one of several numbers of a set metric), whose title is the part's.
     """
-    metric_id = metric.rpartition(":")[2]
+    metric_id, _, part = metric.rpartition(":")[2].partition(".")
     known = registry.metrics(root)
     entry = known.entry(metric_id)
     names = ("title", "higher_is_better", "ideal")
     values = dict(entry.attributes) if all(n in entry.attributes for n in names) else vars_of(known.load(metric_id))
     return MetricInfo(
         metric,
-        values["title"] or metric_id,
+        (values["parts"][part] if part else values["title"]) or metric_id,
         values.get("unit", ""),
         bool(values["higher_is_better"]),
         float(values["ideal"]),
@@ -97,9 +99,9 @@ def summarise(
         methods, metrics: the order of rows; what they do not name follows, sorted.
     """
     rows = scores.rows.assign(metric=summary_metric(scores.rows))
-    keys, series = [], []
+    keys, series, common = [], [], {}
     for dataset, on_dataset in rows.groupby("dataset"):
-        shared = common_ids(scores, str(dataset))
+        shared = common[str(dataset)] = common_ids(scores, str(dataset))
         subsets = [(protocol, None)] + ([(f"{protocol}@common{len(shared)}", set(shared))] if shared else [])
         for (run_id, method, variant, metric), part in on_dataset.groupby(["run_id", "method", "variant", "metric"]):
             failed = scores.failures.get(str(run_id), {})
@@ -110,7 +112,8 @@ def summarise(
                 n_failed = len(values) - len(finite) + (len(failed) if subset is None else 0)
                 keys.append((dataset, method, variant, metric, name, n_failed))
                 series.append(finite)
-    info = {m: metric_info(m, root) for m in {key[3] for key in keys}}
+    of_sets = set_lines(scores.sets, scores.failures, common, protocol, seed, root)
+    info = {m: metric_info(m, root) for m in {key[3] for key in keys} | {line["metric"] for line in of_sets}}
     lines = [
         {
             "dataset": d,
@@ -124,6 +127,7 @@ def summarise(
         }
         for (d, m, v, name, p, failed), stats in zip(keys, statistics(series, resamples, seed), strict=True)
     ]
+    lines += [{**line, "higher_is_better": info[line["metric"]].higher_is_better} for line in of_sets]
     table = pd.DataFrame(lines, columns=COLUMNS)
     order = pd.DataFrame(
         {
@@ -138,8 +142,9 @@ def summarise(
 
 
 def _rank(column: pd.Series, order: Sequence[str]) -> pd.Series:
-    names = [*order, *sorted(set(column) - set(order))]
-    return column.map({name: i for i, name in enumerate(names)})
+    names = [*order, *sorted({name.partition(".")[0] for name in column} - set(order))]
+    places = {name: i for i, name in enumerate(names)}
+    return column.map(lambda name: places[name] if name in places else places[name.partition(".")[0]])
 
 
 def round6(value: float) -> float:

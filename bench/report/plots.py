@@ -20,7 +20,7 @@ def series(material: Material, dataset: str) -> tuple[pd.DataFrame, int]:
     """(rows label, metric, value on the images all methods have, their number); own images where none is shared."""
     shared = material.shared_ids(dataset)
     parts = []
-    for metric in material.metrics(dataset):
+    for metric in material.picture_metrics(dataset):
         table = wide(material.scores, dataset, metric)
         table = table.loc[shared] if shared else table
         for label in (name for name in material.labels(dataset) if name in table):
@@ -35,7 +35,7 @@ def write_plots(material: Material, dataset: str, stem: Path) -> list[Path]:
     """``stem``.png and .svg: one panel per metric, one violin with mean and interval per method."""
     rows, shared = series(material, dataset)
     spread = rows.groupby(["metric", "label"])["value"].agg(lambda v: float(v.max() - v.min()))
-    drawn = [m for m in material.metrics(dataset) if (spread[m] > 0).any()]
+    drawn = [m for m in material.picture_metrics(dataset) if (spread[m] > 0).any()]
     if not drawn:
         return []
     written = []
@@ -134,7 +134,7 @@ def write_plot_data(material: Material, folder: Path) -> list[Path]:
             record = {"dataset": dataset, "method": label}
             found = {m: lines[label, m].mean for m in material.metrics(dataset) if (label, m) in lines}
             means.append(record | {m: value for m, value in found.items() if math.isfinite(value)})
-        first = material.metrics(dataset)[0]
+        first = material.picture_metrics(dataset)[0]
         table = wide(material.scores, dataset, first)
         for label in (name for name in material.labels(dataset) if name in table):
             fractions = np.linspace(0, 1, QUANTILES)

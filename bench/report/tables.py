@@ -83,6 +83,7 @@ def main_table(material: Material, dataset: str) -> Table:
         table.notes.append(f"Without scores, so without a row: {', '.join(f'`{m}`' for m in absent)}.")
     table.notes += [
         *cap_notes(material, dataset),
+        *set_notes(material, dataset),
         *failure_notes(material, dataset),
         *signature_notes(material, dataset),
     ]
@@ -207,6 +208,13 @@ def cap_notes(material: Material, dataset: str) -> list[str]:
             f"{title} is capped at {ideal:g} for identical pictures; pictures at the cap: {', '.join(who) or 'none'}."
         )
     return notes
+
+
+def set_notes(material: Material, dataset: str) -> list[str]:
+    """What the intervals of set metrics are: not those of means."""
+    of_sets = [m for m in material.metrics(dataset) if m not in material.picture_metrics(dataset)]
+    names = ", ".join(material.metric(m).title for m in of_sets)
+    return [f"{names}: of all n pictures as a set; 95 % jackknife interval over ten groups of pictures."] * bool(names)
 
 
 def failure_notes(material: Material, dataset: str) -> list[str]:

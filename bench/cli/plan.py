@@ -52,12 +52,17 @@ def _print(plan: Forecast) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("method", "dataset", "images", "results", "s/image", "hours", "from"):
         table.add_column(column, no_wrap=column == "method", justify="right" if column == "images" else "left")
+    sources: dict[str, int] = {}  # each stands once below the table, by number
     for run in plan.runs:
-        seconds = "?" if run.seconds is None else f"{run.seconds:.3g}"
-        origin = run.source if run.measured or run.seconds is None else f"estimate: {run.source}"
+        seconds, origin = "?", run.source
+        if run.seconds is not None:
+            number = sources.setdefault(run.source, len(sources) + 1)
+            seconds, origin = f"{run.seconds:.3g}", f"{'measured' if run.measured else 'estimate'} [{number}]"
         cells = (run.label, run.dataset, f"{run.images:,}", run.state, seconds, _duration(run.hours), origin)
         table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
+    for source, number in sources.items():
+        print(f"[{number}] {source}")
     _print_needs(plan)
 
 

@@ -13,7 +13,23 @@ from collections.abc import Sequence
 import typer
 
 from bench import __version__
-from bench.cli import aggregate, check, fetch, gate, ls, plan, prepare, rehearse, report, repro, run, score, time, train
+from bench.cli import (
+    aggregate,
+    check,
+    explain,
+    fetch,
+    gate,
+    ls,
+    plan,
+    prepare,
+    rehearse,
+    report,
+    repro,
+    run,
+    score,
+    time,
+    train,
+)
 from bench.errors import BenchError, suggest
 from bench.images import access_error
 
@@ -27,7 +43,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (ls, plan, fetch, prepare, train, run, score, time, aggregate, report, gate, check, repro, rehearse):
+for module in (
+    ls,
+    plan,
+    fetch,
+    prepare,
+    train,
+    run,
+    score,
+    time,
+    aggregate,
+    report,
+    gate,
+    explain,
+    check,
+    repro,
+    rehearse,
+):
     module.register(app)
 
 

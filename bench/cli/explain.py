@@ -1,0 +1,61 @@
+"""``bench explain``: what a metric is, and what each choice in it moves."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bench.cli import common
+from bench.cli.common import examples, open_project, scopes_of
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "explain",
+        help="Definition and signature of a metric, what other groups compute under its name, and one run scored again "
+        "with one factor changed at a time.",
+        epilog=examples(
+            "bench explain ssim_gauss",
+            "bench explain mae --method latent_avg --limit 32",
+            "bench explain fid --no-rescore",
+        ),
+    )(command)
+
+
+def command(
+    metric: Annotated[str, typer.Argument(help="Metric id; `bench ls metrics` lists them.")],
+    method: Annotated[
+        str | None, typer.Option("--method", help="Run to score again. Default: the first method that is no control.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Default: the profile's first.")] = None,
+    variant: Annotated[str, typer.Option("--variant", "--ablation", help="The variant that was run.")] = "",
+    limit: Annotated[int, typer.Option("--limit", help="Only the first so many images.")] = 64,
+    rescore: Annotated[bool, typer.Option("--rescore/--no-rescore", help="Score a run again.")] = True,
+    scope: common.Scope = None,
+    device: common.Device = None,
+    profile: common.ProfileName = None,
+    root: common.Root = None,
+) -> None:
+    common.check_options(device=device, limit=limit)
+    config, store = open_project(root, profile)
+    where = scopes_of(config, store, scope)
+    from bench import explain, registry
+
+    registry.metrics(config.root).entry(metric)
+    print("\n".join(explain.describe(config.root, metric)))
+    pairs = registry.metrics(config.root).load(metric)
+    from bench.api import PairMetric
+
+    if not rescore or not issubclass(pairs, PairMetric):
+        return
+    known = registry.methods(config.root)
+    chosen = method or next(
+        (m for m in config.methods if not known.entry(m).attributes.get("control")), config.methods[0]
+    )
+    known.entry(chosen)
+    run = store.run(where, chosen, dataset or config.settings.datasets[0], variant)
+    moved = explain.rescore(config.root, run, metric, limit, config.seed, device or config.settings.device)
+    images = moved[1].change.n if len(moved) > 1 and moved[1].change else limit
+    print(f"\nRun `{run.name}`, {images} images, one factor changed at a time:\n")
+    print("\n".join(explain.as_markdown(moved)))

@@ -31,16 +31,17 @@ def lacking_packages(cls: type[Metric]) -> str | None:
 
 
 def _lacking_weights(root: Path, cls: type[Metric]) -> str | None:
+    absent = []
     for weights_id in cls.weights:
         try:
             state = weights.status(root, weights_id)
         except UnknownName:
             return f"weights {weights_id!r} in weights/manifest.yaml"
-        if state == "absent":
-            return f"bench fetch {weights_id.replace('_', '-')}"
         if state == "missing":
             return "git checkout -- weights"
-    return None
+        if state == "absent":
+            absent.append(weights_id.replace("_", "-"))
+    return f"bench fetch {' '.join(absent)}" if absent else None
 
 
 def build(root: Path, cls: type[Metric], device: Any) -> Any:

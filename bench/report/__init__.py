@@ -23,6 +23,7 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
         BenchError: a file cannot be written; figures need a package that is not installed.
     """
     from bench.images import write_png
+    from bench.reconcile import write_reconciliation
     from bench.report.ablation import write_ablations
     from bench.report.claims import CLAIMS_FILE, write_claims
     from bench.report.grid import write_grid
@@ -41,6 +42,7 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     tables += write_ablations(material, folder / "tables")
     tables.append(write_significance(material, folder / "tables" / "significance.md"))
     tables.append(write_protocols(material, folder / "tables" / "protocols.md"))
+    tables.append(write_reconciliation(material.config, material.store, scope))
     figures: list[tuple[str, Path]] = []
     extra: list[Path] = []
     (folder / "figures").mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,8 @@ class Frechet(api.SetMetric):
     def values(
         cls, source: np.ndarray, reconstruction: np.ndarray, subsets: Sequence[np.ndarray]
     ) -> list[dict[str, float]]:
-        return [{"": sets.frechet_of_rows(source, reconstruction, rows)} for rows in subsets]
+        # The first is the value; the others only say how it spreads.
+        return [{"": sets.frechet_of_rows(source, reconstruction, rows, not n)} for n, rows in enumerate(subsets)]
 
 
 class Kernel(api.SetMetric):

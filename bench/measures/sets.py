@@ -57,15 +57,22 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     return (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
 
 
-def frechet_of_rows(source: np.ndarray, reconstruction: np.ndarray, rows: np.ndarray) -> float:
-    """:func:`frechet` of some rows; up to about as many as features through (n, n) products: exact and faster."""
+def frechet_of_rows(source: np.ndarray, reconstruction: np.ndarray, rows: np.ndarray, exact: bool = True) -> float:
+    """:func:`frechet` of some rows; up to about as many as features through (n, n) products: as exact, and faster.
+
+    ``exact=False`` takes singular values as roots of eigenvalues: half the time, within 1e-6 of the traces.
+    """
     n, width = len(rows), source.shape[1]
     if n > 1.25 * width:
         return frechet(*moments(source, rows), *moments(reconstruction, rows))
     x, y = (np.asarray(f[rows], dtype=np.float64) for f in (source, reconstruction))
     step = x.mean(0) - y.mean(0)
     x, y = x - x.mean(0), y - y.mean(0)
-    cross = float(np.linalg.svd(x @ y.T, compute_uv=False).sum())
+    product = x @ y.T
+    if exact:
+        cross = float(np.linalg.svd(product, compute_uv=False).sum())
+    else:
+        cross = float(np.sqrt(np.linalg.eigvalsh(product @ product.T).clip(min=0)).sum())
     return max(float(step @ step + ((x * x).sum() + (y * y).sum() - 2 * cross) / (n - 1)), 0.0)
 
 

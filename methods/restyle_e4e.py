@@ -45,7 +45,7 @@ class Method(api.TrainableMethod):
         """Build the encoder that the weights describe; render its mean code, which every picture starts from."""
         kinds = (ProgressiveBackboneEncoder, ProgressiveResNetEncoder)
         self.encoder, self.latent_avg = prepared(self.context, self.weights, kinds, self.opt["untrained"])
-        self.average = self.shown(self.latent_avg[None])
+        self.average = self.view_of(self.latent_avg[None])
 
     def embed(self, x: Tensor) -> api.Inversion:
         """(B, 3, R, R) in [-1, 1] -> codes after the last step; nothing else is kept."""
@@ -55,7 +55,7 @@ class Method(api.TrainableMethod):
         """(B, 3, R, R) in [-1, 1] -> (B, L, D) codes after each step."""
         picture, steps = view(x, self.encoder.input_size, "bilinear_aa"), self.opt["steps"]
         found: list[Tensor] = []
-        for w_plus in refine(self.correct, self.shown, picture, self.latent_avg, self.average, steps):
+        for w_plus in refine(self.correct, self.view_of, picture, self.latent_avg, self.average, steps):
             found.append(w_plus)
             self.context.progress(len(found) / steps)
         return found
@@ -64,7 +64,7 @@ class Method(api.TrainableMethod):
         """(B, 6, H, W) picture and render -> (B, L, D) corrections, by the differences in use."""
         return self.encoder(pair) if self.stage is None else self.encoder(pair, self.stage)
 
-    def shown(self, w_plus: Tensor) -> Tensor:
+    def view_of(self, w_plus: Tensor) -> Tensor:
         """(B, L, D) codes -> (B, 3, H, W), their render as the encoder sees it, not clamped."""
         return self.seen(self.generator.synthesize(w_plus))
 
@@ -79,7 +79,7 @@ class Method(api.TrainableMethod):
         self.reconstruction = Reconstruction(options, weights, self.device)
         self.judge = LatentJudge(self.generator.style_dim, options["pool"], options["r1_every"])
         with torch.no_grad():
-            self.average = self.shown(self.latent_avg[None])
+            self.average = self.view_of(self.latent_avg[None])
 
     def trainable(self) -> nn.Module:
         """The encoder."""
@@ -94,9 +94,7 @@ class Method(api.TrainableMethod):
         self.stage = stage_at(seen, self.generator.n_latent, self.plan)
         draw = partial(self.generator.synthesize, noise=self.plan["noise"])
         picture, steps = view(x, self.encoder.input_size, "bilinear_aa"), self.plan["inner_steps"]
-        for w_plus, x_hat in corrections(
-            self.correct, draw, self.seen, picture, self.latent_avg, self.average, steps
-        ):
+        for w_plus, x_hat in corrections(self.correct, draw, self.seen, picture, self.latent_avg, self.average, steps):
             self.codes = w_plus[:, : self.stage + 1]  # the others equal the first
             yield {
                 **self.reconstruction(x_hat, x),
@@ -112,9 +110,7 @@ class Method(api.TrainableMethod):
         """(B, L, D) codes after every inner step."""
         picture, steps = view(x, self.encoder.input_size, "bilinear_aa"), self.plan["inner_steps"]
         draw = torch.no_grad()(self.generator.synthesize)
-        for w_plus, _ in corrections(
-            self.correct, draw, self.seen, picture, self.latent_avg, self.average, steps
-        ):
+        for w_plus, _ in corrections(self.correct, draw, self.seen, picture, self.latent_avg, self.average, steps):
             yield w_plus
 
     def trained(self, net: nn.Module) -> dict[str, Tensor]:

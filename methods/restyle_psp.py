@@ -40,7 +40,7 @@ class Method(api.TrainableMethod):
         """Build the encoder that the weights describe; render its mean code, which every picture starts from."""
         kinds = (BackboneEncoder, ResNetEncoder)
         self.encoder, self.latent_avg = prepared(self.context, self.weights, kinds, self.opt["untrained"])
-        self.average = self.shown(self.latent_avg[None])
+        self.average = self.view_of(self.latent_avg[None])
 
     def embed(self, x: Tensor) -> api.Inversion:
         """(B, 3, R, R) in [-1, 1] -> codes after the last step; nothing else is kept."""
@@ -50,12 +50,12 @@ class Method(api.TrainableMethod):
         """(B, 3, R, R) in [-1, 1] -> (B, L, D) codes after each step."""
         picture, steps = view(x, self.encoder.input_size, "bilinear_aa"), self.opt["steps"]
         found: list[Tensor] = []
-        for w_plus in refine(self.encoder, self.shown, picture, self.latent_avg, self.average, steps):
+        for w_plus in refine(self.encoder, self.view_of, picture, self.latent_avg, self.average, steps):
             found.append(w_plus)
             self.context.progress(len(found) / steps)
         return found
 
-    def shown(self, w_plus: Tensor) -> Tensor:
+    def view_of(self, w_plus: Tensor) -> Tensor:
         """(B, L, D) codes -> (B, 3, H, W), their render as the encoder sees it, not clamped."""
         return self.seen(self.generator.synthesize(w_plus))
 
@@ -69,7 +69,7 @@ class Method(api.TrainableMethod):
         self.encoder = fresh_encoder(BackboneEncoder, self.context, options)
         self.reconstruction = Reconstruction(options, weights, self.device)
         with torch.no_grad():
-            self.average = self.shown(self.latent_avg[None])
+            self.average = self.view_of(self.latent_avg[None])
 
     def trainable(self) -> nn.Module:
         """The encoder."""
@@ -87,9 +87,7 @@ class Method(api.TrainableMethod):
         """(B, L, D) codes after every inner step."""
         picture, steps = view(x, self.encoder.input_size, "bilinear_aa"), self.plan["inner_steps"]
         draw = torch.no_grad()(self.generator.synthesize)
-        for w_plus, _ in corrections(
-            self.encoder, draw, self.seen, picture, self.latent_avg, self.average, steps
-        ):
+        for w_plus, _ in corrections(self.encoder, draw, self.seen, picture, self.latent_avg, self.average, steps):
             yield w_plus
 
     def trained(self, net: nn.Module) -> dict[str, Tensor]:

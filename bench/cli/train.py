@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -65,8 +65,11 @@ def command(
     from bench.device import resolve_device
 
     where = resolve_device(device or project.settings.device).type
-    options = {"dataset": dataset} if dataset else {}
-    written = importlib.import_module(OTHERS.get(target, METHODS)).main(
-        given, project.root, resume=resume, device=where, dry_run=dry_run, stop_after=stop_after, export=export, **options
-    )
+    options: dict[str, Any] = {"resume": resume, "dry_run": dry_run, "stop_after": stop_after, "export": export}
+    if target not in OTHERS:
+        options |= {"method": target, "dataset": dataset}
+    elif dataset:
+        raise BenchError(f"--dataset does not apply to {target}", fix="name the dataset in its configuration")
+    module = importlib.import_module(OTHERS.get(target, METHODS))
+    written = module.main(given, project.root, device=where, **options)
     show(written, project.root)

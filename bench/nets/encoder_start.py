@@ -47,20 +47,19 @@ def fresh_encoder(kind: type[Made], context: Context, options: Mapping[str, Any]
         input_size=options["input_size"],
         head_width=options["head_width"],
     )
-    for style in net.styles:
-        for layer in style.convs:
-            if isinstance(layer, nn.Conv2d):  # the framework's start values shrink a map at every layer of a deep head
-                nn.init.kaiming_normal_(layer.weight, a=SLOPE)
-                nn.init.zeros_(layer.bias)
+    for layer in net.styles.modules():
+        if isinstance(layer, nn.Conv2d):  # the framework's start values shrink a map at every layer of a deep head
+            nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+            layer.bias.data.zero_()
     if trunk:
         entry = torch.zeros_like(net.state_dict()[ENTRY])
         entry[:, :3] = trunk[ENTRY]
         left_over = net.load_state_dict({**trunk, ENTRY: entry}, strict=False).unexpected_keys
         if left_over:
-            raise WeightsError(
-                f"weights {options['trunk']!r} hold more than a trunk", got=", ".join(left_over[:3])
-            )
-    return net.to(context.device, memory_format=torch.channels_last)
+            raise WeightsError(f"weights {options['trunk']!r} hold more than a trunk", got=", ".join(left_over[:3]))
+    net.to(memory_format=torch.channels_last)
+    net.to(context.device)
+    return net
 
 
 def groups_of(trunk: Mapping[str, Tensor], what: str) -> Groups:

@@ -20,8 +20,12 @@ from bench.training.validation import evaluated, validate
 ROWS = 12  # of the curve in the card
 
 
-def export_run(loop: Loop, held: PackedImages, config_path: Path, root: Path) -> list[Path]:
+def export_run(loop: Loop, held: PackedImages, config_path: Path, root: Path, run: Path) -> list[Path]:
     """Write ``<preset stem>.safetensors`` (float16), ``.json`` and ``.md`` beside the preset, and the manifest.
+
+    Args:
+        loop: restored from its last checkpoint. held: all held-out pictures. config_path: the preset. root: project.
+        run: the training's folder, with its curves.
 
     Returns:
         the files written.
@@ -39,7 +43,7 @@ def export_run(loop: Loop, held: PackedImages, config_path: Path, root: Path) ->
         "steps": loop.step_count,
         **validate(loop, held, None, len(held.ids)),
         "held_out_pictures": len(held.ids),
-        "curves": curves(root / weights.FOLDER / "training" / config_path.stem / "curves"),
+        "curves": curves(run / "curves"),
     }
     recipe = {"method": preset.method, "dataset": preset.dataset, "seed": preset.seed, "pictures_seen": loop.position}
     file = folder / f"{config_path.stem}.safetensors"
@@ -114,7 +118,8 @@ are measured at export.
 
 ## Curves
 
-Training losses without their weights and the held-out MAE of the last {"averaged " if preset.ema_images else ""}weights: pictures seen: value.
+Training losses without their weights, means since the point before, and the held-out MAE on 200 pictures
+(pictures seen: value). Averaged weights: {"yes" if preset.ema_images else "no"}.
 
 | curve | |
 |---|---|

@@ -22,7 +22,9 @@ from bench.errors import BenchError
 from bench.seeds import seed_for
 from bench.training.data import Sampler
 from bench.training.optimizers import make_optimizer
-from bench.training.preset import Preset
+from bench.training.preset import OptimizerSettings, Preset
+from bench.training.recompute import recompute_layers
+from bench.training.world import World
 
 DTYPES = {"bf16": torch.bfloat16}
 
@@ -31,10 +33,23 @@ class Pictures(Protocol):
     """Training pictures by row number."""
 
     ids: list[str]
+    images: np.ndarray  # (N, R, R, 3) uint8
 
     def batch(self, rows: np.ndarray, flip: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """Rows as (B, 3, R, R) float32 in [-1, 1], mirrored where ``flip``; and labels, which nobody needs here."""
         ...
+
+
+def check_shares(preset: Preset, processes: int) -> None:
+    """Raise BenchError unless every process gets equally many passes."""
+    micro = preset.micro_batch or preset.batch // processes
+    if not micro or preset.batch % (micro * processes):
+        raise BenchError(
+            f"a batch of {preset.batch} cannot be shared out",
+            got=f"{processes} processes, {micro or 'no'} pictures a pass",
+            expected="equally many passes for each process",
+            fix="change the number of processes, or `micro_batch` in the preset",
+        )
 
 
 class Diverged(BenchError):
@@ -48,6 +63,10 @@ class Loop:
         preset: what to do. method: whose networks learn; its training has been started.
         data: training pictures. device: where to compute.
         teacher: pictures (B, 3, R, R) -> codes (B, D), while the preset's guide lasts.
+        world: the processes that train together, all with an equal loop.
+
+    Raises:
+        BenchError: the preset has no optimiser for an opponent, or the batch cannot be shared out.
     """
 
     def __init__(
@@ -57,15 +76,18 @@ class Loop:
         data: Pictures,
         device: torch.device,
         teacher: Callable[[Tensor], Tensor] | None = None,
+        world: World | None = None,
     ):
         self.preset, self.method, self.data, self.device, self.teacher = preset, method, data, device, teacher
+        self.world = world or World()
+        check_shares(preset, self.world.size)
+        if preset.recompute:
+            recompute_layers(method.generator.net)
         self.net = method.trainable().to(device)
         self.opponents = {name: net.to(device) for name, net in method.opponents().items()}
         self.average = deepcopy(self.net).requires_grad_(False) if preset.ema_images else None
         self.optimizer = make_optimizer(self.net, preset.optimizer)
-        self.optimizers = {
-            name: make_optimizer(net, self._settings(name)) for name, net in self.opponents.items()
-        }
+        self.optimizers = {name: make_optimizer(net, self._settings(name)) for name, net in self.opponents.items()}
         self.sampler = Sampler(len(data.ids), preset.seed, preset.method)
         self.position = 0
 
@@ -73,7 +95,7 @@ class Loop:
     def _learning(net: nn.Module) -> list[nn.Parameter]:
         return [p for p in net.parameters() if p.requires_grad]
 
-    def _settings(self, name: str):
+    def _settings(self, name: str) -> OptimizerSettings:
         if name not in self.preset.opponents:
             raise BenchError(
                 f"no optimizer for {name} of method {self.preset.method}",
@@ -97,8 +119,12 @@ class Loop:
     def step(self) -> dict[str, float]:
         """One update of every network.
 
+        The batch is cut into passes of ``micro_batch`` pictures, shared out among the processes: what a step does
+        depends on the passes alone, not on who makes them. Batch norms see one pass each; their running statistics
+        become the mean of what every pass alone would have made of them.
+
         Returns:
-            losses, unweighted, and the norm of the gradient.
+            losses, unweighted, and the norm of the gradient; the same in every process.
         Raises:
             Diverged: a loss or the gradient is not finite; parameters are those of the step before.
         """
@@ -107,17 +133,33 @@ class Loop:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * preset.rate(self.position)
-        micro = preset.micro_batch or preset.batch
-        for start in range(0, preset.batch, micro):
+        statistics = [b for b in self.net.buffers() if b.is_floating_point()]
+        before = [b.clone() for b in statistics]
+        after = [torch.zeros_like(b) for b in statistics]
+        micro = preset.micro_batch or preset.batch // self.world.size
+        for start in range(self.world.rank * micro, preset.batch, self.world.size * micro):
+            for now, was in zip(statistics, before, strict=True):
+                now.copy_(was)
             self._accumulate(self._draw(start, micro), start, micro / preset.batch, report)
+            for total, now in zip(after, statistics, strict=True):
+                total.add_(now, alpha=micro / preset.batch)
+        self.world.sum_([*after, *self._gradients()])
+        report = self.world.sums(report)
         report["gradient_norm"] = self._norm()
         self._refuse(report)
+        for now, total in zip(statistics, after, strict=True):
+            now.copy_(total)
         self.optimizer.step()
         for optimizer in self.optimizers.values():
             optimizer.step()
         self._update_average()
         self.position += preset.batch
         return report
+
+    def _gradients(self) -> list[Tensor]:
+        """All gradients of this step; the same ones exist in every process."""
+        nets = (self.net, *self.opponents.values())
+        return [p.grad for net in nets for p in net.parameters() if p.grad is not None]
 
     def _draw(self, start: int, count: int) -> Tensor:
         """Pictures ``start`` to ``start + count`` of the step's batch; tells the method their seeds."""
@@ -138,7 +180,7 @@ class Loop:
             net.requires_grad_(False)
         guided = self.preset.guide is not None and self.position < self.preset.guide.images
         losses = self._guided(x) if guided else method.training_losses(x, rng, self.position)
-        while (terms := self._computed(losses)) is not None:
+        while (terms := self.computed(losses)) is not None:
             self._add(terms, share, report)
         for name, net in () if guided else self.opponents.items():
             net.train().requires_grad_(True)
@@ -154,7 +196,7 @@ class Loop:
         for w_plus in self.method.training_codes(x):
             yield {"code": F.mse_loss(w_plus.float(), target.expand_as(w_plus))}
 
-    def _computed(self, losses: Iterator[dict[str, Tensor]]) -> dict[str, Tensor] | None:
+    def computed(self, losses: Iterator[dict[str, Tensor]]) -> dict[str, Tensor] | None:
         """The next inner step's losses, None after the last. Forward passes run inside the iterator."""
         with self._autocast():
             return next(losses, None)
@@ -170,7 +212,6 @@ class Loop:
             )
         for name, value in terms.items():
             report[name] = report.get(name, 0.0) + share * float(value.detach())
-        self._refuse(report)
         total = torch.stack([self.preset.weights[name] * value.float() for name, value in terms.items()]).sum()
         (total * share).backward()
 
@@ -178,8 +219,7 @@ class Loop:
         wrong = [name for name, value in report.items() if not math.isfinite(value)]
         if wrong:
             raise Diverged(
-                f"training of {self.preset.method} stopped at step {self.step_count}: "
-                f"{', '.join(wrong)} not finite",
+                f"training of {self.preset.method} stopped at step {self.step_count}: {', '.join(wrong)} not finite",
                 got=", ".join(f"{name} {value:g}" for name, value in report.items()),
                 fix="lower the learning rate or add `clip: 1` and go on with --resume: the last checkpoint is kept",
             )
@@ -196,8 +236,8 @@ class Loop:
         with torch.no_grad():
             for mean, now in zip(self.average.parameters(), self.net.parameters(), strict=True):
                 mean.lerp_(now, 1 - keep)
-            for mean, now in zip(self.average.buffers(), self.net.buffers(), strict=True):
-                mean.copy_(now)
+            for kept, measured in zip(self.average.buffers(), self.net.buffers(), strict=True):
+                kept.copy_(measured)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         dtype = DTYPES.get(self.preset.precision)
@@ -214,7 +254,12 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "opponents": {name: net.state_dict() for name, net in self.opponents.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "memories": self.world.gather(self._memories()),
         }
+
+    def _memories(self) -> dict[str, dict[str, Tensor]]:
+        """Buffers of opponents (codes they remember), which differ from process to process."""
+        return {name: {key: value.cpu() for key, value in net.named_buffers()} for name, net in self.opponents.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on exactly after :meth:`state`."""
@@ -226,3 +271,4 @@ class Loop:
         for name, net in self.opponents.items():
             net.load_state_dict(state["opponents"][name])
             self.optimizers[name].load_state_dict(state["optimizers"][name])
+            net.load_state_dict(state["memories"][self.world.rank][name], strict=False)

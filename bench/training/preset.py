@@ -58,6 +58,7 @@ class Preset(_Strict):
     warm_up_images: int = Field(0, ge=0, description="length of a linear rise of the rate from 0 at the start")
     clip: float = Field(0, ge=0, description="norm that gradients are scaled down to; 0: never")
     ema_images: int = Field(0, ge=0, description="half-life of averaged weights in pictures; 0: none are kept")
+    recompute: bool = Field(False, description="save memory: compute the generator's layers again for the gradient")
     precision: str = Field("fp32", pattern="^(fp32|bf16)$")
     weights: dict[str, float] = Field(min_length=1, description="loss -> its weight in the sum")
     options: dict[str, Any] = Field(default_factory=dict, description="overrides of the method's `training`")
@@ -76,7 +77,7 @@ class Preset(_Strict):
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must share with the preset it is resumed under."""
-        cadence = {"images", "decay_images", "log_every", "checkpoint_every", "validate_every"}
+        cadence = {"images", "decay_images", "recompute", "log_every", "checkpoint_every", "validate_every"}
         return self.model_dump(exclude=cadence)
 
     def rate(self, position: int) -> float:

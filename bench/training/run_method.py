@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -16,7 +16,6 @@ from bench.api import Context, TrainableMethod
 from bench.errors import BenchError, DataError
 from bench.generator import SharedGenerator
 from bench.loading import PreparedDataset
-from bench.plan import resolve_options
 from bench.registry import methods
 from bench.seeds import seed_for
 from bench.training import checkpoint
@@ -26,6 +25,7 @@ from bench.training.loop import Loop
 from bench.training.preset import Preset, read_preset
 from bench.training.scaffold import teacher
 from bench.training.validation import validate
+from bench.training.world import World, join
 
 TRUNK = "trunk"  # the one network of no method that this loop trains
 
@@ -39,49 +39,69 @@ def main(
     dry_run: bool = False,
     stop_after: int | None = None,
     export: bool = False,
+    method: str | None = None,
+    dataset: str | None = None,
 ) -> list[Path]:
-    """Train; write checkpoints, curves and grids under ``weights/training/<preset stem>``.
+    """Train; write checkpoints, curves and grids under :func:`run_folder`.
 
     Args:
         config_path: YAML of :class:`bench.training.preset.Preset`.
         root: project folder.
         resume: continue from the last checkpoint.
-        device: where to compute.
-        dry_run: print the resolved run and its networks, then stop.
+        device: where to compute. Under torchrun every process takes its share of each batch.
+        dry_run: print the resolved run, its networks and an estimate of memory and time, then stop.
         stop_after: stop cleanly after this many pictures in all (the checkpoint is kept).
         export: do not train; write the last checkpoint as committed weights.
+        method: whose training is asked for; the preset must be of it.
+        dataset: overrides the preset's.
     Returns:
         the run's folder, or the files exported; nothing after a dry run.
     Raises:
         BenchError: wrong preset, unprepared data, an existing run without ``resume``, a loss that is not finite.
     """
-    preset = read_preset(config_path)
-    folder = root / "weights" / "training" / config_path.stem
+    preset = chosen(read_preset(config_path), config_path, method, dataset)
+    folder = run_folder(root, config_path)
     latest = folder / "checkpoint.pt"
     if latest.exists() and not (resume or dry_run or export):
-        raise BenchError(
-            f"a run of {config_path.stem} exists in {folder}", fix="add --resume, or move that folder away"
-        )
-    train, held = split(load_pictures(preset, root), preset.held_out)
-    method = start(preset, root, torch.device(device))
-    loop = Loop(preset, method, train, torch.device(device), guide(preset, method))
-    if dry_run:
-        from bench.training.describe import describe
+        raise BenchError(f"a run of {folder.name} exists in {folder}", fix="add --resume, or move that folder away")
+    world, where = join(torch.device(device))
+    try:
+        train, held = split(load_pictures(preset, root, world), preset.held_out)
+        trainee = start(preset, root, where)
+        loop = Loop(preset, trainee, train, where, guide(preset, trainee), world)
+        if dry_run:
+            from bench.training.describe import describe
 
-        print(describe(loop, len(held.ids)))
-        return []
-    saved = load_checkpoint(latest, preset, config_path) if (resume or export) and latest.exists() else None
-    if saved is not None:
-        loop.restore(saved["loop"])
-    if export:
-        from bench.training.export_method import export_run
+            print(describe(loop, len(held.ids)))
+            return []
+        saved = load_checkpoint(latest, loop, config_path) if (resume or export) and latest.exists() else None
+        if saved is not None:
+            loop.restore(saved["loop"])
+        if export:
+            from bench.training.export_method import export_run
 
-        return export_run(loop, held, config_path, root)
-    log = CurveLog(folder / "curves", loop.position)
-    if saved is not None:
-        log.restore(saved["log"])
-    _drive(loop, log, held, folder, stop_after)
-    return [folder]
+            return export_run(loop, held, config_path, root, folder)
+        _drive(loop, _Record(loop, held, folder, saved), stop_after)
+        return [folder]
+    finally:
+        world.leave()
+
+
+def run_folder(root: Path, config_path: Path) -> Path:
+    """Where a run keeps its checkpoint: ``weights/training/<folder of the preset>/<its stem>``."""
+    kept = config_path.resolve()
+    return root / weights.FOLDER / "training" / kept.parent.name / kept.stem
+
+
+def chosen(preset: Preset, path: Path, method: str | None, dataset: str | None) -> Preset:
+    """The preset with what the command line overrides.
+
+    Raises:
+        BenchError: a preset of another method.
+    """
+    if method is not None and method != preset.method:
+        raise BenchError(f"{path} trains another method", got=preset.method, expected=method)
+    return preset.model_copy(update={"dataset": dataset}) if dataset else preset
 
 
 def start(preset: Preset, root: Path, device: torch.device) -> TrainableMethod:
@@ -132,7 +152,7 @@ def _options(kind: type[TrainableMethod], preset: Preset) -> dict[str, Any]:
     return {**kind.training, **preset.options}
 
 
-def load_pictures(preset: Preset, root: Path) -> PackedImages:
+def load_pictures(preset: Preset, root: Path, world: World) -> PackedImages:
     """All pictures of the prepared training set, in manifest order, mapped from one packed file.
 
     Raises:
@@ -146,24 +166,33 @@ def load_pictures(preset: Preset, root: Path) -> PackedImages:
             got=f"{len(ids)} pictures",
             expected=f"more than the {preset.held_out} held out",
         )
-    return pack(dataset.paths.folder, list(ids), dataset.manifest.resolution, with_labels=False)
+    packed = partial(pack, dataset.paths.folder, list(ids), dataset.manifest.resolution, with_labels=False)
+    if world.leads:
+        packed()
+    world.gather(None)  # the others wait until the file is written
+    return packed()
 
 
 def split(data: PackedImages, held_out: int) -> tuple[PackedImages, PackedImages]:
     """Pictures to learn from, and the last ``held_out``; both still on disk."""
     cut = len(data.ids) - held_out
-    return tuple(PackedImages(data.ids[s], data.images[s], None) for s in (slice(0, cut), slice(cut, None)))
+    learnt, held = (PackedImages(data.ids[s], data.images[s], None) for s in (slice(0, cut), slice(cut, None)))
+    return learnt, held
 
 
-def load_checkpoint(path: Path, preset: Preset, config_path: Path) -> Mapping[str, Any]:
-    """The last checkpoint, if it belongs to the preset.
+def load_checkpoint(path: Path, loop: Loop, config_path: Path) -> Mapping[str, Any]:
+    """The last checkpoint, if it belongs to the training.
 
     Raises:
-        BenchError: made under another preset; the keys that differ are named.
+        BenchError: made under another preset (the keys that differ are named) or by another number of processes.
     """
     state = checkpoint.load(path)
-    was, now = state["preset"], preset.identity()
-    differing = [f"{key}: {was.get(key)!r} in the checkpoint, {now[key]!r} now" for key in now if was.get(key) != now[key]]
+    was, now = state["preset"], loop.preset.identity()
+    differing = [
+        f"{key}: {was.get(key)!r} in the checkpoint, {now.get(key)!r} now"
+        for key in sorted({*was, *now})
+        if was.get(key) != now.get(key)
+    ]
     if differing:
         raise BenchError(
             f"{path} was made with another configuration",
@@ -171,30 +200,56 @@ def load_checkpoint(path: Path, preset: Preset, config_path: Path) -> Mapping[st
             expected=f"the one in {config_path}",
             fix="restore that file, or move the folder away and start anew",
         )
+    if state.get("processes", 1) != loop.world.size:
+        raise BenchError(
+            f"{path} was made by another number of processes",
+            got=loop.world.size,
+            expected=state.get("processes", 1),
+            fix="start as many (torchrun --nproc-per-node)",
+        )
     return state
 
 
-def _drive(loop: Loop, log: CurveLog, held: PackedImages, folder: Path, stop_after: int | None) -> None:
-    preset, clock, since = loop.preset, time.monotonic(), loop.position
+class _Record:
+    """What a training leaves behind: curves, grids, the last checkpoint. Only the leading process writes."""
+
+    def __init__(self, loop: Loop, held: PackedImages, folder: Path, saved: Mapping[str, Any] | None):
+        self.loop, self.held, self.folder = loop, held, folder
+        self.log = CurveLog(folder / "curves", loop.position) if loop.world.leads else None
+        if saved is not None and self.log is not None:
+            self.log.restore(saved["log"])
+        self.clock, self.since = time.monotonic(), loop.position
+
+    def add(self, report: dict[str, float], last: bool) -> None:
+        """Record a step; look, write and save when it is time, and after the last."""
+        preset, log = self.loop.preset, self.log
+        if log is not None:
+            log.add(report)
+            if last or self._due(preset.validate_every):
+                log.add(validate(self.loop, self.held, self.folder / "grids"))
+            if last or self._due(preset.log_every):
+                self._print(log.write(self.loop.position))
+        if last or self._due(preset.checkpoint_every):
+            state = {"preset": preset.identity(), "processes": self.loop.world.size, "loop": self.loop.state()}
+            if log is not None:
+                checkpoint.save(self.folder / "checkpoint.pt", {**state, "log": log.state()})
+
+    def _due(self, every: int) -> bool:
+        """Whether a multiple of ``every`` was reached by the last batch."""
+        return self.loop.position // every != (self.loop.position - self.loop.preset.batch) // every
+
+    def _print(self, means: dict[str, float]) -> None:
+        position = self.loop.position
+        rate = (position - self.since) / max(time.monotonic() - self.clock, 1e-9)
+        values = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
+        print(f"{self.loop.preset.method} {position:>8} pictures  {rate:.1f} pictures/s  {values}", flush=True)
+        self.clock, self.since = time.monotonic(), position
+
+
+def _drive(loop: Loop, record: _Record, stop_after: int | None) -> None:
+    end = min(loop.preset.images, stop_after or loop.preset.images)
     for report in loop.steps():
-        log.add(report)
-        position = loop.position
-        stopping = position >= preset.images or (stop_after is not None and position >= stop_after)
-        if _due(position, preset.validate_every, preset.batch) or stopping:
-            log.add(validate(loop, held, folder / "grids"))
-        if _due(position, preset.log_every, preset.batch) or stopping:
-            means = log.write(position)
-            rate = (position - since) / max(time.monotonic() - clock, 1e-9)
-            values = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
-            print(f"{preset.method} {position:>8} pictures  {rate:.1f} pictures/s  {values}", flush=True)
-            clock, since = time.monotonic(), position
-        if _due(position, preset.checkpoint_every, preset.batch) or stopping:
-            state = {"preset": preset.identity(), "loop": loop.state(), "log": log.state()}
-            checkpoint.save(folder / "checkpoint.pt", state)
-        if stopping:
+        last = loop.position >= end
+        record.add(report, last)
+        if last:
             return
-
-
-def _due(position: int, every: int, batch: int) -> bool:
-    """Whether a multiple of ``every`` was reached by the last batch."""
-    return position // every != (position - batch) // every

@@ -81,7 +81,9 @@ class ScaffoldEncoder(nn.Module):
             norm.momentum = momentum
 
 
-def teacher(state: Mapping[str, Tensor], resolution: int, style_dim: int, channels: Mapping[int, int]) -> ScaffoldEncoder:
+def teacher(
+    state: Mapping[str, Tensor], resolution: int, style_dim: int, channels: Mapping[int, int]
+) -> ScaffoldEncoder:
     """The frozen encoder of a generator's training, from exported weights (``encoder.``).
 
     Raises:

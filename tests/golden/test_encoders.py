@@ -303,8 +303,8 @@ def random_noise(made, patch):
 
 
 def clamped(made, patch):
-    right = made.method.shown
-    patch.setattr(made.method, "shown", lambda w_plus: right(w_plus).clamp(-1, 1))
+    right = made.method.view_of
+    patch.setattr(made.method, "view_of", lambda w_plus: right(w_plus).clamp(-1, 1))
 
 
 def bilinear(made, patch):

@@ -37,4 +37,4 @@ def _through_jpeg(picture: np.ndarray) -> np.ndarray:
     """(R, R, 3) uint8 -> the same, compressed and read back."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="JPEG", quality=QUALITY)
-    return np.asarray(Image.open(io.BytesIO(buffer.getvalue())))
+    return np.array(Image.open(io.BytesIO(buffer.getvalue())))

@@ -26,10 +26,11 @@ class _Section(BaseModel):
 
 
 class TimeSettings(_Section):
-    """``bench time``: pictures used, and the seconds one method may take."""
+    """``bench time``: pictures used, the seconds one method may take, and the method that ratios are taken to."""
 
     images: int = Field(default=16, ge=1)
     budget_s: float = Field(default=25.0, gt=0)
+    reference: str = ""
 
 
 class Profile(_Section):
@@ -73,8 +74,8 @@ class Ablation(_Section):
 class GateSettings(_Section):
     """``bench gate``: level of its one-sided tests, and metric -> how much worse a mean may be.
 
-    A margin is a number in the metric's unit, or a share of the baseline's mean as in "0.5%"; ``default`` is for metrics
-    that have none of their own.
+    A margin is a number in the metric's unit, or a share of the baseline's mean as in "0.5%"; ``default`` is for
+    metrics that have none of their own.
     """
 
     alpha: float = Field(0.05, gt=0, lt=0.5)

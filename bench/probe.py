@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import provenance
+from bench.runid import config_hash
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +43,22 @@ def machine_slug(device: torch.device, precision: str, threads: int) -> str:
     """Folder name of timings that may be compared: machine, device, threads and precision."""
     words = [provenance.machine_id(), f"cpu_{threads}t" if device.type == "cpu" else device.type]
     return "_".join(words + [precision] * (precision != "fp32"))
+
+
+def fingerprint(device: torch.device, precision: str, threads: int) -> str:
+    """16 hex digits of what seconds depend on beside the method: device, driver, libraries, threads, precision."""
+    import torch
+
+    facts = {
+        "machine": provenance.machine_id(),
+        "device": device_name(device),
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "torch": torch.__version__,
+        "system": provenance.machine()["release"],
+        "threads": threads,
+        "precision": precision,
+    }
+    return config_hash(facts)
 
 
 def threads() -> int:

@@ -36,6 +36,7 @@ STABLE = 1.10  # warm when the last three calls lie within 10 % of each other
 MAX_WARMUP, MAX_SAMPLES = 12, 50
 SINGLE_SHARE = 0.6  # of the budget goes to batch 1, the rest in equal parts to the larger ones
 WARMUP_SHARE = 0.4  # of a batch size's seconds, at most, is warm-up
+FLOPS_UP_TO = 60.0  # seconds a picture: slower methods are not run once more only to be counted
 CLOCK_SCOPE = "embed and render of pictures in device memory; no set-up, disk, 8-bit rounding or scoring"
 
 
@@ -133,11 +134,32 @@ def time_run(
         "machine": provenance.machine(),
         "versions": provenance.versions(),
         "parameters": probe.count_parameters(method),
+        "flops": count_flops(method, x, seeds, plan.precision, found["batches"][0]["total_s"]),
+        "fingerprint": probe.fingerprint(where, plan.precision, threads),
         **found,
     }
     path = store.timing_path(plan.scope, probe.machine_slug(where, plan.precision, threads), plan.run_id)
     write_json(path, record)
     return path
+
+
+def count_flops(method: Method, x: Tensor, seeds: Sequence[int], precision: str, total_s: float) -> dict[str, Any]:
+    """Work for one picture, after the clock has stopped: {"embed", "render"} in FLOP, or {"skipped": reason}.
+
+    Counted by torch.utils.flop_counter: convolutions and matrix products, also of gradients, 2 per multiply-add.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if total_s > FLOPS_UP_TO:
+        return {"skipped": f"one picture takes {total_s:.1f} s"}
+    method.context.image_seeds = list(seeds[:1])
+    with torch.no_grad(), autocast(x.device, precision):
+        with FlopCounterMode(display=False) as embed:
+            inversion = method.embed(x[:1])
+        with FlopCounterMode(display=False) as render:
+            method.render(inversion.w_plus, inversion)
+    return {"embed": embed.get_total_flops(), "render": render.get_total_flops()}
 
 
 def sweep(

@@ -34,6 +34,7 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     from bench.report.protocols import write_protocols
     from bench.report.significance import write_significance
     from bench.report.tables import write_tables
+    from bench.report.times import write_times
 
     material = gather(root, scope, config)
     folder = material.store.reports_dir(scope)
@@ -42,6 +43,7 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     tables += write_ablations(material, folder / "tables")
     tables.append(write_significance(material, folder / "tables" / "significance.md"))
     tables.append(write_protocols(material, folder / "tables" / "protocols.md"))
+    tables.append(write_times(material, folder / "tables" / "timing.md", reference))
     tables.append(write_reconciliation(material.config, material.store, scope))
     figures: list[tuple[str, Path]] = []
     extra: list[Path] = []

@@ -37,7 +37,8 @@ def protocol_table(material: Material, dataset: str, preset: Protocol) -> Table:
             row.append(_cell(preset, known[name], places) if name in known else Cell(need or "not scored"))
     caption = (
         f"Protocol `{preset.id}` ({CERTAINTIES[preset.certainty]}), domain {material.manifest(dataset).domain}, "
-        f"dataset `{dataset}`. ±: {DISPERSIONS[preset.dispersion]}; n where it is not that of the run. Source: {preset.source}."
+        f"dataset `{dataset}`. ±: {DISPERSIONS[preset.dispersion]}; n where it is not that of the run. "
+        f"Source: {preset.source}."
     )
     notes = [
         f"{c.name}: `{c.metric}`; {c.note}{f'; not as published: {c.differs}' if c.differs else ''}."

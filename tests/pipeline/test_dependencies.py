@@ -64,6 +64,9 @@ def imports(file):
     return found - {None} - set(WITHOUT_EFFECT)
 
 
+DATA = {"bench/protocol.py": "bench/protocols"}  # folders of settings that a module reads
+
+
 def closure(*starts):
     seen, todo = set(), list(starts)
     while todo:
@@ -86,7 +89,8 @@ def code_deps(stage, method=""):
 def used(stage, method=""):
     verb, plugins = VERBS[stage]
     files = [p for pattern in plugins for p in ROOT.glob(pattern.format(method=method))]
-    return closure(f"bench/cli/{verb}.py", *(p.relative_to(ROOT).as_posix() for p in files))
+    found = closure(f"bench/cli/{verb}.py", *(p.relative_to(ROOT).as_posix() for p in files))
+    return found | {DATA[file] for file in found if file in DATA}
 
 
 def covered(file, deps):

@@ -30,7 +30,8 @@ def write_significance(material: Material, path: Path) -> Path:
 
 def per_image_metrics(material: Material, dataset: str) -> list[str]:
     """Metrics of pictures that have a value per image: no set metric, and not the rate, which is a price."""
-    return [m for m, s in material.signatures(dataset).items() if m in material.metrics(dataset) and "|run" not in s]
+    signatures = material.signatures(dataset)
+    return [m for m in material.picture_metrics(dataset) if "|run" not in signatures.get(m, "")]
 
 
 def scored(material: Material, dataset: str, metric: str, control: bool) -> list[str]:
@@ -52,8 +53,9 @@ def comparisons(material: Material, dataset: str, metric: str) -> list[Compariso
 
 
 def winner(material: Material, dataset: str, metric: str) -> str | None:
-    """The method that is significantly better than every other one; Table 1 marks it."""
-    return clear_winner(comparisons(material, dataset, metric)) if metric in material.signatures(dataset) else None
+    """The method that is significantly better than every other one; Table 1 marks it. None for metrics of sets."""
+    per_picture = metric in material.picture_metrics(dataset)
+    return clear_winner(comparisons(material, dataset, metric)) if per_picture else None
 
 
 def pair_texts(material: Material, dataset: str) -> list[str]:

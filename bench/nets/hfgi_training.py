@@ -20,7 +20,7 @@ from bench.nets.alignment import DistortionAligner
 from bench.nets.consultation import WIDTHS, ConsultationEncoder
 from bench.nets.image_judge import ImageJudge, discriminator_from
 from bench.nets.perspective import random_perspective
-from bench.nets.recogniser import recogniser_from
+from bench.nets.recogniser import identity_features
 from bench.nets.reconstruction import OPTIONS as RECONSTRUCTION
 from bench.nets.reconstruction import Reconstruction
 
@@ -41,6 +41,7 @@ OPTIONS: Mapping[str, Any] = {
     "base_weights": "",  # id of the weights of E_0
     "widths": WIDTHS,  # of the consultation encoder
     "align_widths": ALIGN_WIDTHS,  # of the aligner
+    "from_base": False,  # start values with which renders begin at those of the base, not at random features
     "warp_scale": 0.15,  # of random perspectives, as bench.nets.perspective.draw_endpoints
     "warp_probability": 0.9,  # that a map is warped at all
     "warp_shared": False,  # one warp for the whole batch, as released, instead of one for each picture
@@ -76,6 +77,9 @@ class ConsultationTraining:
         size = options["distortion_size"]
         self.consultation = ConsultationEncoder(layers, options["fusion"], options["widths"], size)
         self.nets = nn.ModuleDict({ALIGNER: self.aligner, CONSULTATION: self.consultation})
+        if options["from_base"]:
+            start_from_base(self.aligner, self.consultation)
+        base.eval().requires_grad_(False)
         if options["base_norms"] == "drifting" and base.encoder is not None:
             self.nets[BASE] = base.encoder  # put in training mode with the others; its parameters stay frozen
         self.nets.to(context.device)
@@ -83,7 +87,7 @@ class ConsultationTraining:
         if weights.get("identity"):
             _required(options, "recogniser", "identity")
             state = context.load_weights(options["recogniser"])
-            features = recogniser_from(state, options["recogniser"]).to(context.device).of_pictures
+            features = identity_features(state, options["recogniser"], context.device)
         self.reconstruction = Reconstruction(options, weights, context.device, features)
         self.judge: ImageJudge | None = None
         if weights.get("adversarial"):
@@ -150,6 +154,21 @@ class ConsultationTraining:
         """``residue.`` and ``grid_align.``; with drifted norms ``encoder.`` and ``latent_avg`` too."""
         state = {key: value for key, value in net.state_dict().items() if value.is_floating_point()}
         return {**state, "latent_avg": self.base.latent_avg} if BASE in self.nets else state
+
+
+@torch.no_grad()
+def start_from_base(aligner: DistortionAligner, consultation: ConsultationEncoder) -> None:
+    """Let the maps leave features as they are at first, and aligned distortions be about as small as distortions are.
+
+    Published start values make the first renders noise, which a long training forgets and a short one does not.
+    """
+    for name, head in consultation.named_children():
+        if not name.startswith("conv_layer"):
+            last = list(head.children())[-1]
+            nn.init.zeros_(last.get_parameter("weight"))
+    for norm in getattr(aligner, f"dconv_layer{aligner.stages - 1}").modules():
+        if isinstance(norm, nn.BatchNorm2d) and norm.num_features == 3:
+            norm.weight.mul_(0.1)
 
 
 def _required(options: Mapping[str, Any], name: str, loss: str) -> None:

@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import UnknownName, WeightsError
 from bench.images import resize
 from bench.nets.encoder_start import groups_of
+from bench.nets.identity import CROP_FROM, arcface_ir_se50, face_crop
 from bench.nets.ops import check_shape
 from bench.nets.resnet_ir import Groups, IRTrunk
 from bench.nets.statedict import filled, part
@@ -137,6 +139,21 @@ def build(architecture: Mapping[str, Any]) -> Recogniser:
         raise UnknownName.of("kind of recogniser", kind, KINDS)
     groups: Sequence[tuple[int, int]] = [(width, units) for width, units in architecture["groups"]]
     return KINDS[kind](architecture["side"], groups, architecture["features"])
+
+
+def identity_features(state: Mapping[str, Tensor], what: str, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """How the identity loss sees aligned pictures (B, 3, R, R) in [-1, 1]: (B, D) features of unit length.
+
+    The weights choose: those of ``model_ir_se50.pth``, with the crop of the pSp family, or of a recogniser of this
+    suite.
+
+    Raises:
+        WeightsError: neither.
+    """
+    if "input_layer.0.weight" not in state:
+        return recogniser_from(state, what).to(device).of_pictures
+    net = filled(arcface_ir_se50, state, what).to(device)
+    return lambda x: net(face_crop(resize(x, CROP_FROM, "area")))
 
 
 def recogniser_from(state: Mapping[str, Tensor], what: str) -> Recogniser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -135,17 +136,25 @@ def save_onnx(net: torch.nn.Module, side: int, path: Path) -> str:
         SHA-256 of the file.
     """
     temporary = path.with_name(f".{path.name}.tmp")
+    with warnings.catch_warnings():
+        # The newer exporter needs one more package; shapes are checked while tracing and do not enter the graph.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        _trace(net, side, temporary)
+    os.replace(temporary, path)
+    return file_sha256(path)
+
+
+def _trace(net: torch.nn.Module, side: int, path: Path) -> None:
     torch.onnx.export(
         net.to("cpu").to(memory_format=torch.contiguous_format).eval(),
         (torch.zeros(1, 3, side, side),),
-        str(temporary),
+        str(path),
         input_names=["input"],
         output_names=["features"],
         dynamic_axes={"input": {0: "n"}, "features": {0: "n"}},
         dynamo=False,
     )
-    os.replace(temporary, path)
-    return file_sha256(path)
 
 
 def card_text(config: RecogniserConfig, measured: dict[str, Any], training: RecogniserTraining, made_from: Path) -> str:

@@ -72,6 +72,7 @@ def calibrate(loop: Loop, batches: int = 16) -> None:
     size = max(loop.preset.batch, 16)
     for n in range(batches if norms else 0):
         rows = np.arange(n * size, (n + 1) * size) % len(loop.data.ids)
-        loop.method.embed(loop.data.batch(rows, np.zeros(size, bool))[0].to(loop.device))
+        found = loop.method.embed(loop.data.batch(rows, np.zeros(size, bool))[0].to(loop.device))
+        loop.method.render(found.w_plus, found)  # some networks work here
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FOLDER = "weights"
 OPTION_SUFFIX = "_weights"  # of options that hold the id of further weights
+STATISTICS = (".running_mean", ".running_var")  # of batch norms
 FORMAT_KEY = "bench"  # safetensors metadata: key under which this suite keeps its own JSON
 
 
@@ -260,6 +261,7 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any
 
     Args:
         half: store floating tensors as float16. Values beyond its range (65,504) are refused, not turned into infinity.
+            Statistics of batch norms, few and sometimes large, stay as they are.
     Returns:
         SHA-256 of the file, for the manifest.
     """
@@ -269,7 +271,7 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any
     ready = {}
     for key, value in sorted(tensors.items()):
         value = value.detach().cpu()
-        if half and value.is_floating_point():
+        if half and value.is_floating_point() and not key.endswith(STATISTICS):
             value = value.to(torch.float16)
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise BenchError(

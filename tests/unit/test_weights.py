@@ -65,6 +65,15 @@ def test_shared_memory_is_stored_twice(tmp_path):
     assert torch.equal(safetensors.torch.load_file(tmp_path / "x.safetensors")["part"].float(), whole[:2])
 
 
+def test_statistics_of_batch_norms_keep_their_precision(tmp_path):
+    """Variances of deep networks exceed what float16 can hold."""
+    state = {"norm.running_var": torch.tensor([91013.77]), "norm.weight": torch.tensor([1 / 3])}
+    weights.save(tmp_path / "x.safetensors", state, {})
+    found = safetensors.torch.load_file(tmp_path / "x.safetensors")
+    assert torch.equal(found["norm.running_var"], state["norm.running_var"])
+    assert found["norm.weight"].dtype == torch.float16
+
+
 def test_values_beyond_float16_are_refused(tmp_path):
     with pytest.raises(BenchError, match="'big' cannot be stored.*half=False"):
         weights.save(tmp_path / "x.safetensors", {"big": torch.tensor([1e5])}, {})

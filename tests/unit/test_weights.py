@@ -129,7 +129,7 @@ def test_unknown_id(project):
 @pytest.mark.parametrize(("changes", "message"), [
     ({"file": "../net.safetensors"}, "leaves the weights folder"),
     ({"file": "/tmp/net.safetensors"}, "leaves the weights folder"),
-    ({"file": "net.pt"}, "not a .safetensors file"),
+    ({"file": "net.pt"}, "not a .safetensors or .onnx file"),
     ({"sha256": "abc"}, "sha256"),
     ({"size_bytes": 0}, "size_bytes"),
     ({"colour": "red"}, "colour"),

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.errors import BenchError, DataError
+from bench.errors import DataError
 from bench.runid import label, parse_run_id
 from bench.set_lines import read_scope
 from bench.sets import SetScores
-from bench.statistics import Statistics, statistics
 
 if TYPE_CHECKING:
     from bench.config import Config
@@ -178,39 +177,6 @@ def ledger(scores: Scores, dataset: str) -> list[LedgerLine]:
         n = len(part) - len(bad)
         lines.append(LedgerLine(parse_run_id(str(run_id)).label, str(metric), n + len(reasons), n, reasons))
     return lines
-
-
-@dataclass(frozen=True)
-class PairedDifference:
-    """Mean of ``a - b`` image by image, over the ids both have; ``only_a`` and ``only_b`` count those left out."""
-
-    a: str
-    b: str
-    metric: str
-    statistics: Statistics
-    only_a: int
-    only_b: int
-
-
-def paired_difference(
-    scores: Scores, dataset: str, metric: str, a: str, b: str, *, resamples: int, seed: int
-) -> PairedDifference:
-    """Compare two labels on the intersection of their ids, with the bootstrap interval of the mean difference.
-
-    Raises:
-        BenchError: a label has no such scores, or the two share no image.
-    """
-    table = wide(scores, dataset, metric)
-    for name in (a, b):
-        if name not in table:
-            raise BenchError(f"no {metric} scores of {name!r} on {dataset}", expected=f"one of: {', '.join(table)}")
-    both = pd.DataFrame({"a": table[a], "b": table[b]}).dropna()
-    if both.empty:
-        raise BenchError(f"{a} and {b} have no image of {dataset} in common", fix="run both on the same ids")
-    result = statistics([(both["a"] - both["b"]).to_numpy()], resamples, seed)[0]
-    return PairedDifference(
-        a, b, metric, result, int(table[a].notna().sum()) - len(both), int(table[b].notna().sum()) - len(both)
-    )
 
 
 def scope_scores(store: RunStore, scope: str, config: Config) -> Scores:

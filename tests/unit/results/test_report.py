@@ -20,6 +20,7 @@ from bench.report.plots import write_plot_data
 from bench.report.tables import write_tables
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
+PARTS = {"embed_s": 0.004, "render_s": 0.008, "warmup_stable": True, "memory": {"bytes": 2**28}}
 TIMING = {
     "started": "2026-01-02T00:00:00+00:00",
     "clock": "embed and render",
@@ -31,9 +32,11 @@ TIMING = {
     "load_average": [0.5, 0.4, 0.3],
     "best_batch": 4,
     "batches": [
-        {"size": 1, "total_s": 0.0123456, "repetitions": 50},
-        {"size": 4, "total_s": 0.0045, "repetitions": 20},
+        {"size": 1, "total_s": 0.0123456, "repetitions": 50, **PARTS, "images_per_s": 81.0},
+        {"size": 4, "total_s": 0.0045, "repetitions": 20, **PARTS, "images_per_s": 222.2},
     ],
+    "parameters": {"generator": 2_000_000, "method": 500_000},
+    "flops": {"embed": 0, "render": 3_210_000_000},
 }
 
 

@@ -11,7 +11,8 @@ from scipy import stats as scipy_stats
 
 from bench import tables
 from bench.errors import BenchError, DataError, UnknownName
-from bench.scores import paired_difference, read_scores, wide
+from bench.scores import read_scores, wide
+from bench.significance import compare_all
 from bench.statistics import bootstrap_means, statistics
 
 DATASET = "tiny_set"
@@ -133,7 +134,7 @@ def test_bootstrap_agrees_with_scipy():
     """Two resamplings of 4,000 agree within their own noise: 3 % of the interval's width."""
     values = np.random.default_rng(3).gamma(2, size=80)
     ours = statistics([values], 4000, 0)[0]
-    theirs = scipy_stats.bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=1).confidence_interval
+    theirs = scipy_stats.bootstrap((values,), np.mean, n_resamples=4000, method="BCa", rng=1).confidence_interval
     width = theirs.high - theirs.low
     assert abs(ours.ci_low - theirs.low) < 0.03 * width and abs(ours.ci_high - theirs.high) < 0.03 * width
 
@@ -157,16 +158,16 @@ def test_intervals_do_not_depend_on_who_else_is_there(monkeypatch):
 def test_paired_difference_uses_the_ids_both_have(tiny):
     tables.aggregate(tiny.store, "toy", tiny.config)
     scores = read_scores(tiny.store, "toy")
-    found = paired_difference(scores, DATASET, "mae", "latent_avg", "optimize_w_plus", resamples=500, seed=0)
+    found = compare_all(scores, DATASET, "mae", ["latent_avg", "optimize_w_plus"], False, 500, 0)[0]
     want = [tiny.values["latent_avg"]["mae"][i] - tiny.values["optimize_w_plus"]["mae"][i] for i in tiny.ids[:5]]
-    assert found.statistics.n == 5 and (found.only_a, found.only_b) == (7, 0)
-    assert found.statistics.mean == pytest.approx(np.mean(want), abs=1e-15)
-    assert 0 < found.statistics.ci_low < found.statistics.mean < found.statistics.ci_high
-    same = paired_difference(scores, DATASET, "mae", "latent_avg", "latent_avg", resamples=500, seed=0)
-    assert same.statistics[1:] == (0, 0, 0, 0, 0)
+    assert found.n == 5 and (found.only_a, found.only_b) == (7, 0)
+    assert found.mean == pytest.approx(np.mean(want), abs=1e-15)
+    assert 0 < found.low < found.mean < found.high
+    same = compare_all(scores, DATASET, "mae", ["latent_avg", "latent_avg"], False, 500, 0)[0]
+    assert (same.mean, same.low, same.high, same.p, same.d_z) == (0, 0, 0, 1, 0)
     assert wide(scores, DATASET, "mae").shape == (12, 3)
     with pytest.raises(BenchError, match="no mae scores of 'hfgi'"):
-        paired_difference(scores, DATASET, "mae", "hfgi", "latent_avg", resamples=10, seed=0)
+        compare_all(scores, DATASET, "mae", ["hfgi", "latent_avg"], False, 10, 0)
 
 
 def edit_scores(tiny, label: str, change) -> None:

@@ -16,6 +16,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -154,7 +155,7 @@ def read_sets(folder: Path) -> SetScores | None:
         return None
     raw = read_json(folder / VALUES)
     try:
-        values = [{k: math.nan if v is None else v for k, v in value.items()} for value in raw["values"]]
+        values: list[Any] = [{k: math.nan if v is None else v for k, v in value.items()} for value in raw["values"]]
         return SetScores(**{**raw, "values": [SetValue(**value) for value in values]})
     except (TypeError, KeyError) as error:
         raise DataError(f"{folder / VALUES} cannot be read", got=str(error), fix="run `bench score` again") from None

@@ -29,6 +29,9 @@ class Trunk(nn.Module):
 class Pooled(nn.Module):
     """The 1,280 numbers before the classifier: last convolution, averaged over positions."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.trunk, self.head = PerceptualDistance(stages=(15,)), pretrained_head()

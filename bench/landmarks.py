@@ -91,3 +91,17 @@ def detector(context: Context, name: str, weights_id: str = "") -> Detector:
         return points
 
     return checked
+
+
+@source("annyfaces_regressor", domains=["annyfaces"])
+def _annyfaces(context: Context, weights_id: str) -> Detector:
+    """The regressor trained here on ground-truth landmarks; ``weights_id`` must be named so that a run records it."""
+    from bench.nets.regressor import reader_from
+
+    if not weights_id:
+        raise BenchError(
+            "landmark source 'annyfaces_regressor' needs its weights named",
+            fix="`--set landmark_weights=annyfaces_regressor`",
+        )
+    read = reader_from(context.load_weights(weights_id), (), f"weights {weights_id!r}", context.device).read
+    return lambda pictures: read(pictures)[1]

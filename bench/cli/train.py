@@ -16,6 +16,7 @@ METHODS = "bench.training.run_method"  # trains the networks of any method
 OTHERS = {  # what is no method's -> module with main()
     "generator": "bench.training.run_generator",
     "recogniser": "bench.training.run_recogniser",
+    "regressor": "bench.training.run_regressor",
 }
 PRESET = "annyfaces"
 

@@ -12,10 +12,10 @@ ROOT = Path(__file__).parents[2]
 GROUPS = [
     "errors seeds images csvfiles runid toy drift metric_api",
     "api recipes manifest prepared annyfaces",
-    "nets landmarks measures weights published generator editing",
+    "nets landmarks measures weights published generator editing directions attributes",
     "registry metric_build codes locking rundir store engine device config provenance loading plan probe needs",
     "rendering pictures folders numbered prepare runner pairs sets set_lines scoring scores statistics tables timing "
-    "training check_subject checks metric_checks cost forecast "
+    "training directing edits check_subject checks metric_checks cost forecast "
     "protocol resultset gate gate_report significance controls explain",
     "report rehearsal reconcile",
     "cli",

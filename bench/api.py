@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bench.errors import BenchError, DataError, ShapeError, UnknownName, WeightsError
 from bench.metric_api import Metric, MetricWeights, PairMetric, RunMetric, SetMetric
@@ -129,11 +129,14 @@ class Method:
         if unknown:
             method_id = type(self).__module__.rsplit(".", 1)[-1]
             raise UnknownName.of(f"option of method {method_id!r}", unknown[0], self.options)
+        self._place(context, options)
+        self.setup()
+
+    def _place(self, context: Context, options: Mapping[str, Any]) -> None:
         self.context = context
         self.generator = context.generator
         self.device = context.device
         self.opt: dict[str, Any] = {**self.options, **self.domain_options.get(context.domain, {}), **options}
-        self.setup()
 
     def setup(self) -> None:
         """Build networks and load weights; outside every clock."""
@@ -167,6 +170,13 @@ class TrainableMethod(Method):
     """
 
     training: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def to_train(cls, context: Context) -> Self:
+        """A method without :meth:`setup`, which would ask for trained weights; ``start_training`` comes next."""
+        method = cls.__new__(cls)
+        method._place(context, {})
+        return method
 
     def start_training(self, options: Mapping[str, Any], weights: Mapping[str, float]) -> None:
         """Build the networks to train; called once, with torch's random numbers seeded.

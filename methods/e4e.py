@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from bench import api
-from bench.nets.encoder_start import OPTIONS, fresh_encoder, trained_encoder
+from bench.nets.encoder_start import OPTIONS, fresh_encoder, losses_of, trained_encoder
 from bench.nets.encoder_state import prepared, view
 from bench.nets.encoders import ProgressiveEncoder
 from bench.nets.latent_discriminator import LatentJudge
 from bench.nets.progressive import OPTIONS as PROGRESSIVE
 from bench.nets.progressive import difference_norm, stage_at
-from bench.nets.reconstruction import Reconstruction
 
 
 class Method(api.TrainableMethod):
@@ -44,7 +43,7 @@ class Method(api.TrainableMethod):
         """A fresh encoder around the generator's mean code, and a discriminator of its codes."""
         self.latent_avg, self.plan = self.generator.latent_avg, options
         self.encoder = fresh_encoder(ProgressiveEncoder, self.context, options)
-        self.reconstruction = Reconstruction(options, weights, self.device)
+        self.reconstruction = losses_of(self.context, options, weights)
         self.judge = LatentJudge(self.generator.style_dim, options["pool"], options["r1_every"])
 
     def trainable(self) -> nn.Module:

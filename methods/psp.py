@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from bench import api
-from bench.nets.encoder_start import OPTIONS, fresh_encoder, trained_encoder
+from bench.nets.encoder_start import OPTIONS, fresh_encoder, losses_of, trained_encoder
 from bench.nets.encoder_state import prepared, view
 from bench.nets.encoders import FPNEncoder
-from bench.nets.reconstruction import Reconstruction
 
 
 class Method(api.TrainableMethod):
@@ -37,7 +36,7 @@ class Method(api.TrainableMethod):
         """A fresh encoder around the generator's mean code."""
         self.latent_avg, self.noise = self.generator.latent_avg, options["noise"]
         self.encoder = fresh_encoder(FPNEncoder, self.context, options)
-        self.reconstruction = Reconstruction(options, weights, self.device)
+        self.reconstruction = losses_of(self.context, options, weights)
 
     def trainable(self) -> nn.Module:
         """The encoder."""

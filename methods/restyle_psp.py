@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from bench import api
-from bench.nets.encoder_start import OPTIONS, fresh_encoder, trained_encoder
+from bench.nets.encoder_start import OPTIONS, fresh_encoder, losses_of, trained_encoder
 from bench.nets.encoder_state import prepared, view
 from bench.nets.encoders import BackboneEncoder, ResNetEncoder
-from bench.nets.reconstruction import Reconstruction
 from bench.nets.restyle import corrections, refine
 
 
@@ -67,7 +66,7 @@ class Method(api.TrainableMethod):
         """A fresh encoder around the generator's mean code and its render."""
         self.latent_avg, self.plan = self.generator.latent_avg, options
         self.encoder = fresh_encoder(BackboneEncoder, self.context, options)
-        self.reconstruction = Reconstruction(options, weights, self.device)
+        self.reconstruction = losses_of(self.context, options, weights)
         with torch.no_grad():
             self.average = self.view_of(self.latent_avg[None])
 

@@ -10,22 +10,25 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Context
-from bench.errors import WeightsError
+from bench.errors import BenchError, WeightsError
 from bench.nets.encoder_state import Encoder
 from bench.nets.encoders import SLOPE
 from bench.nets.reconstruction import OPTIONS as RECONSTRUCTION
+from bench.nets.reconstruction import Reconstruction
 from bench.nets.resnet_ir import IR50, Groups
 
 Made = TypeVar("Made", bound=Encoder)
 ENTRY = "input_layer.0.weight"
 OPTIONS: Mapping[str, Any] = {
-    "trunk": "",  # id of weights of a trunk to start from, which then fixes `groups`; "": start values
+    "trunk": "",  # id of weights that hold a trunk to start from, which then fixes `groups`; "": start values
     "groups": IR50,  # (channels, units) of each group of the trunk
     "head_width": None,  # of the heads' convolutions but the last; None: that of the codes
     "input_size": 256,  # side of what the encoder sees
     "noise": "random",  # of renders in training: "random", fresh each time, or "stored", as in every inversion
+    "recogniser": "",  # id of weights of a recogniser; needed where `identity` has a weight
     **RECONSTRUCTION,
 }
+PARTS = ("input_layer.", "body.")  # of a trunk, in an encoder as in a recogniser
 
 
 def fresh_encoder(kind: type[Made], context: Context, options: Mapping[str, Any]) -> Made:
@@ -35,10 +38,13 @@ def fresh_encoder(kind: type[Made], context: Context, options: Mapping[str, Any]
     render starts from 0, so that the render's meaning is learnt without drowning the picture's.
 
     Raises:
-        WeightsError: the trunk's tensors are not those of a trunk.
+        WeightsError: the weights hold no trunk.
     """
-    trunk = dict(context.load_weights(options["trunk"])) if options["trunk"] else {}
-    groups = groups_of(trunk, options["trunk"]) if trunk else [(int(w), int(n)) for w, n in options["groups"]]
+    state = context.load_weights(options["trunk"]) if options["trunk"] else {}
+    trunk = {key: value for key, value in state.items() if key.startswith(PARTS)}
+    groups = (
+        groups_of(trunk, options["trunk"]) if options["trunk"] else [(int(w), int(n)) for w, n in options["groups"]]
+    )
     generator = context.generator
     net = kind(
         generator.n_latent,
@@ -54,9 +60,7 @@ def fresh_encoder(kind: type[Made], context: Context, options: Mapping[str, Any]
     if trunk:
         entry = torch.zeros_like(net.state_dict()[ENTRY])
         entry[:, :3] = trunk[ENTRY]
-        left_over = net.load_state_dict({**trunk, ENTRY: entry}, strict=False).unexpected_keys
-        if left_over:
-            raise WeightsError(f"weights {options['trunk']!r} hold more than a trunk", got=", ".join(left_over[:3]))
+        net.load_state_dict({**trunk, ENTRY: entry}, strict=False)
     net.to(memory_format=torch.channels_last)
     net.to(context.device)
     return net
@@ -68,6 +72,22 @@ def groups_of(trunk: Mapping[str, Tensor], what: str) -> Groups:
     if ENTRY not in trunk or not units:
         raise WeightsError(f"weights {what!r} hold no trunk", got=", ".join(list(trunk)[:3]), expected=ENTRY)
     return [(width, len(list(same))) for width, same in groupby(units)]
+
+
+def losses_of(context: Context, options: Mapping[str, Any], weights: Mapping[str, float]) -> Reconstruction:
+    """The reconstruction losses that have a weight.
+
+    Raises:
+        BenchError: an identity loss without a recogniser.
+    """
+    features = None
+    if weights.get("identity"):
+        from bench.nets.recogniser import identity_features  # which needs groups_of
+
+        if not options["recogniser"]:
+            raise BenchError("an identity loss needs a recogniser", fix="give the option `recogniser` an id of weights")
+        features = identity_features(context.load_weights(options["recogniser"]), options["recogniser"], context.device)
+    return Reconstruction(options, weights, context.device, features)
 
 
 def trained_encoder(net: nn.Module, latent_avg: Tensor) -> dict[str, Tensor]:

@@ -97,9 +97,7 @@ class LatentJudge(nn.Module):
         """Loss of the encoder: (B, k, D) codes should look mapped."""
         return F.softplus(-self.net(codes.flatten(0, 1)).float()).mean()
 
-    def losses(
-        self, codes: Tensor, generator: SharedGenerator, rng: torch.Generator, step: int
-    ) -> dict[str, Tensor]:
+    def losses(self, codes: Tensor, generator: SharedGenerator, rng: torch.Generator, step: int) -> dict[str, Tensor]:
         """Losses of the discriminator: ``latent_discriminator``, and every ``r1_every`` steps ``latent_r1``.
 
         Args:

@@ -107,7 +107,7 @@ def pairs_on_disk(project: Path, side: int, count: int) -> tuple[PreparedDataset
     return PreparedDataset.open(project, "many"), copies
 
 
-@pytest.mark.parametrize(("side", "count", "looped"), [(128, 1500, 24), (1024, 60, 5)])
+@pytest.mark.parametrize(("side", "count", "looped"), [(128, 1500, 24), (1024, 32, 5)])
 def test_scoring_against_a_script(project, benchmark, side, count, looped):
     """Ratio of seconds a pair; the script's are measured on some of the pairs. At least 3 is what we want."""
     dataset, copies = pairs_on_disk(project, side, count)

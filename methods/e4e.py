@@ -22,7 +22,13 @@ class Method(api.TrainableMethod):
 
     title = "e4e"
     source = "Tov et al. 2021 (e4e); network of omertov/encoder4editing 99ea505"
-    weights = {"annyfaces": "annyfaces_e4e", "faces": "e4e_ffhq", "cars": "e4e_cars", "church": "e4e_church", "horse": "e4e_horse"}
+    weights = {
+        "annyfaces": "annyfaces_e4e",
+        "faces": "e4e_ffhq",
+        "cars": "e4e_cars",
+        "church": "e4e_church",
+        "horse": "e4e_horse",
+    }
     options = {"untrained": False}  # seeded start values for weights: `bench check` needs no more
     quick = {"untrained": True}
     training = {**OPTIONS, **PROGRESSIVE}

@@ -24,6 +24,7 @@ from bench.tables import metric_info
 
 WORST = 5  # ids named per metric
 DEFAULT = "default"
+TIME = "time_ratio"  # seconds over those of the reference method on the same device; gated where it has a margin
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,19 @@ def compare(
             new = after[metric][1]
             found.append(_verdict(run_id, metric, old, new, info.higher_is_better, margin, alpha, resamples, seed))
         found += _set_verdicts(baseline, current, run_id, margins, root)
+        found += _time_verdicts(baseline, current, run_id, margins)
+    return found
+
+
+def _time_verdicts(
+    baseline: ResultSet, current: ResultSet, run_id: str, margins: Mapping[str, float | str]
+) -> list[Verdict]:
+    """Ratios of seconds on machines that timed both sides; seconds themselves are never compared."""
+    keys = [key for key in sorted(baseline.ratios) if key[1] == run_id and key in current.ratios]
+    found = []
+    for before, now in ((baseline.ratios[key], current.ratios[key]) for key in keys if TIME in margins):
+        worse = now - before
+        found.append(Verdict(run_id, TIME, 1, before, now, worse, worse, margin_of(TIME, margins, before)))
     return found
 
 

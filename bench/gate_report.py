@@ -35,8 +35,8 @@ def markdown(verdicts: Sequence[Verdict], baseline: str, current: str) -> str:
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     notes = (
         "Paired differences on the images both have. A mean passes when the one-sided upper limit (BCa bootstrap) "
-        "of its worsening is within the margin. Metrics of whole sets (FID and its kin) have no pairs: their estimates "
-        "are compared with the margin as they are."
+        "of its worsening is within the margin. Metrics of whole sets (FID and its kin) and ratios of seconds have no "
+        "pairs: their estimates are compared with the margin as they are."
     )
     return "\n".join([*lines, "", notes, ""])
 

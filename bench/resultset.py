@@ -10,7 +10,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.config import load_config
@@ -18,20 +18,27 @@ from bench.errors import BenchError
 from bench.images import atomic_write
 from bench.manifest import load_manifest
 from bench.protocol import Frame, find_protocol
+from bench.runid import parse_run_id
 from bench.scores import Scores, scope_scores
-from bench.store import RunStore
+from bench.store import RunStore, read_json
 
 SETTINGS = re.compile(r"(params|ablations|(profiles|protocols)/[^/]+)\.yaml|datasets/[^/]+\.(yaml|csv)")
 
 
 @dataclass(frozen=True)
 class ResultSet:
-    """Scores of one scope. ``frames``: run_id -> what its numbers were measured in. ``name``: for messages."""
+    """Scores of one scope.
+
+    Args:
+        name: for messages. frames: run_id -> what its numbers were measured in.
+        ratios: (machine, run_id) -> seconds of a picture over those of the profile's reference method there.
+    """
 
     name: str
     scope: str
     scores: Scores
     frames: dict[str, Frame]
+    ratios: dict[tuple[str, str], float] = field(default_factory=dict)
 
 
 def read_results(root: Path, scope: str | None = None, profile: str | None = None, name: str = "") -> ResultSet:
@@ -55,7 +62,19 @@ def read_results(root: Path, scope: str | None = None, profile: str | None = Non
         made_from = record["config"]["manifest_sha256"]
         protocol = preset.id if preset else config.protocol
         frames[str(run_id)] = Frame(protocol, known[first["dataset"]].domain, first["dataset"], made_from)
-    return ResultSet(name or str(root), where, scores, frames)
+    return ResultSet(name or str(root), where, scores, frames, time_ratios(store, where, config.time.reference))
+
+
+def time_ratios(store: RunStore, scope: str, reference: str) -> dict[tuple[str, str], float]:
+    """(machine, run_id) -> seconds at batch 1 over the reference's, where both were timed by one fingerprint."""
+    found = {}
+    records = {(p.parent.name, p.stem): read_json(p) for p in store.timing_dir(scope).glob("*/*/*.json")}
+    for (machine, run_id), record in records.items():
+        base = records.get((machine, f"{reference}-{parse_run_id(run_id).dataset}"))
+        if base and record is not base and base.get("fingerprint") == record.get("fingerprint"):
+            mine, other = (r["batches"][0]["total_s"] for r in (record, base))
+            found[machine, run_id] = mine / other
+    return found
 
 
 def find_results(reference: str, root: Path, scope: str, profile: str | None = None) -> ResultSet:
@@ -98,6 +117,7 @@ def export_project(root: Path, scope: str, folder: Path) -> list[Path]:
     """Write what a baseline needs from a project's own files to ``folder``."""
     patterns = ["*.yaml", "profiles/*", "protocols/*", "datasets/*", f"results/scores/{scope}/*"]
     patterns += [f"results/runs/{scope}/*/*/run.json", f"results/sets/{scope}/*/*/values.json"]
+    patterns += [f"results/timing/{scope}/*/*/*.json"]
     files = [p.relative_to(root).as_posix() for pattern in patterns for p in root.glob(pattern) if p.is_file()]
     return _export(files, scope, lambda name: (root / name).read_bytes(), folder)
 
@@ -113,7 +133,8 @@ def export_revision(root: Path, revision: str, scope: str, folder: Path) -> list
     try:
         tree = DVCFileSystem(url=str(root), rev=revision)
         folders = [f for f in ("profiles", "protocols", "datasets", f"results/scores/{scope}") if tree.isdir(f)]
-        folders += [f"results/{kind}/{scope}" for kind in ("runs", "sets") if tree.isdir(f"results/{kind}/{scope}")]
+        inner = [f"results/{kind}/{scope}" for kind in ("runs", "sets", "timing")]
+        folders += [f for f in inner if tree.isdir(f)]
         files = [p.strip("/") for p in tree.ls("", detail=False) if not tree.isdir(p)]
         files += [p.strip("/") for f in folders for p in tree.find(f)]
         return _export(files, scope, lambda name: tree.read_bytes(name), folder)
@@ -128,7 +149,10 @@ def export_revision(root: Path, revision: str, scope: str, folder: Path) -> list
 
 
 def _export(files: Iterable[str], scope: str, read: Callable[[str], bytes], folder: Path) -> list[Path]:
-    results = re.compile(rf"results/(scores/{scope}/[^/]+\.parquet|(runs|sets)/{scope}/[^/]+/[^/]+/(run|values)\.json)")
+    results = re.compile(
+        rf"results/(scores/{scope}/[^/]+\.parquet|(runs|sets)/{scope}/[^/]+/[^/]+/(run|values)\.json"
+        rf"|timing/{scope}/[^/]+/[^/]+/[^/]+\.json)"
+    )
     chosen = sorted(f for f in files if SETTINGS.fullmatch(f) or results.fullmatch(f))
     for name in chosen:
         atomic_write(folder / name, read(name))

@@ -205,3 +205,25 @@ def test_frames():
     a = Frame("strict", "faces", "d", "abc")
     assert why_not(a, a) is None
     assert "different domains: faces and cars" in why_not(a, Frame("strict", "cars", "d", "abc"))
+
+
+def test_ratios_of_seconds_are_gated_and_seconds_are_not(judged, project):
+    """A slower machine slows both methods; a slower method is red."""
+
+    def timed(folder, mine, reference, fingerprint="a"):
+        for method, seconds in (("dim", mine), ("toy_copy", reference)):
+            path = RunStore(folder, "toy").timing_path("toy", "cpu", f"{method}-toy")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"batches": [{"total_s": seconds}], "fingerprint": fingerprint}))
+
+    for folder in (project, project / "kept"):
+        profile = folder / "profiles" / "toy.yaml"
+        profile.write_text(profile.read_text().replace("time:\n", "time:\n  reference: toy_copy\n"))
+    words = ("gate", "--baseline", "kept", "--margin", "time_ratio=10%")
+    timed(project / "kept", 2.0, 1.0)
+    timed(project, 20.0, 10.0)
+    assert judged(*words).code == 0
+    timed(project, 24.0, 10.0)
+    answer = judged(*words)
+    assert answer.code == 1 and "time_ratio is worse: 0.4" in answer.err
+    assert judged("gate", "--baseline", "kept").code == 0, "no margin, no verdict"

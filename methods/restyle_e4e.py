@@ -36,6 +36,7 @@ class Method(api.TrainableMethod):
         "untrained": False,  # seeded start values for weights: `bench check` needs no more
     }
     lowest = {"steps": 1}
+    domain_options = {"annyfaces": {"steps": 3}}  # as many as it was trained with, like the published
     quick = {"untrained": True, "steps": 2}
     training = {**OPTIONS, **PROGRESSIVE, "inner_steps": 5}
     stage: int | None = None  # differences in use, all but while a training has not come to them

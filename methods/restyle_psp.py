@@ -32,6 +32,7 @@ class Method(api.TrainableMethod):
         "untrained": False,  # seeded start values for weights: `bench check` needs no more
     }
     lowest = {"steps": 1}
+    domain_options = {"annyfaces": {"steps": 3}}  # as many as it was trained with, like the published
     quick = {"untrained": True, "steps": 2}
     training = {**OPTIONS, "inner_steps": 5}
 

@@ -56,7 +56,7 @@ def fresh_encoder(kind: type[Made], context: Context, options: Mapping[str, Any]
     for layer in net.styles.modules():
         if isinstance(layer, nn.Conv2d):  # the framework's start values shrink a map at every layer of a deep head
             nn.init.kaiming_normal_(layer.weight, a=SLOPE)
-            layer.bias.data.zero_()
+            layer.bias = nn.Parameter(torch.zeros(layer.out_channels))
     if trunk:
         entry = torch.zeros_like(net.state_dict()[ENTRY])
         entry[:, :3] = trunk[ENTRY]

@@ -28,8 +28,8 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "bench train e4e --dry-run",
             "bench train e4e --resume",
-            "bench train e4e --preset ffhq --dataset my_faces --dry-run",
-            "torchrun --nproc-per-node 8 -m bench.cli train e4e --preset ffhq",
+            "bench train e4e --preset paper --dataset my_faces --dry-run",
+            "torchrun --nproc-per-node 8 --no-python bench train e4e --preset paper --resume",
             "bench train e4e --export",
             "bench train generator --config weights/annyfaces/generator.yaml --dry-run",
         ),

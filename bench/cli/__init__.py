@@ -16,6 +16,8 @@ from bench import __version__
 from bench.cli import (
     aggregate,
     check,
+    directions,
+    edit,
     explain,
     fetch,
     gate,
@@ -55,6 +57,8 @@ for module in (
     time,
     aggregate,
     report,
+    directions,
+    edit,
     gate,
     explain,
     reconcile,

@@ -1,0 +1,140 @@
+"""``bench edit``: move pictures along a direction."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.cli import common
+from bench.cli.common import examples, open_project, progress, say, show
+from bench.config import Config, parse_settings
+from bench.errors import BenchError
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "edit",
+        help="Edit pictures with a method: invert them (or take the codes of a run that is there), move the codes "
+        "along a direction, render. Directions are the domain's own (weights/directions) or published files. "
+        "Results go to results/local/edits.",
+        epilog=examples(
+            "bench edit --method latent_avg --direction smile --degree 1.5 --images 000000,000007",
+            "bench edit --method hfgi --direction age --degree -2 --images photos --out aged",
+            "bench edit --method hfgi --direction ffhq_pca.pt:54:7:8 --degree 20 --images photos --domain ffhq",
+        ),
+    )(command)
+
+
+def command(
+    method: Annotated[str, typer.Option("--method", help="Method id; `bench ls methods` shows all.")],
+    direction: Annotated[
+        str, typer.Option("--direction", help="Name, SET/NAME, FILE.pt, or PCA.pt:INDEX[:FIRST:LAST] (rows).")
+    ],
+    degree: Annotated[str, typer.Option("--degree", help="How far; what 1 means is in the direction's card.")],
+    images: Annotated[
+        str | None, typer.Option("--images", help="Folder of pictures, or ids separated by commas. Default: all.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Whose ids. Default: the profile's first.")] = None,
+    domain: Annotated[str | None, typer.Option("--domain", help="Of a folder's pictures. Default: DATASET's.")] = None,
+    rows: Annotated[str | None, typer.Option("--rows", help="Rows of the code to move, FIRST:LAST.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Option of the method, key=value.")] = None,
+    ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results.")] = None,
+    limit: common.Limit = None,
+    device: common.Device = None,
+    batch_size: common.BatchSize = None,
+    profile: common.ProfileName = None,
+    root: common.Root = None,
+) -> None:
+    common.check_options(device=device, batch_size=batch_size, limit=limit)
+    amount, span = _number(degree), _rows(rows)
+    config, _ = open_project(root, profile)
+    from bench.edits import RECORD
+    from bench.plan import Overrides
+
+    asked = Overrides(parse_settings(settings or []), ablation, None, None, None, batch_size, device)
+    edit, pictures = _prepared(config, method, direction, amount, span, images, dataset, domain, asked, out, limit)
+    with progress(f"edit {direction}", len(pictures.ids)) as advance:
+        record = edit.run(pictures, batch_size or config.settings.batch_size, advance)
+    failed = [i for i in pictures.ids if i in record["failures"]]
+    say(f"{method}, {direction} {amount:+g}: {len(pictures.ids) - len(failed)} pictures" + _told(failed, record))
+    show([edit.out / "images", edit.out / RECORD], config.root)
+
+
+def _prepared(config: Config, method, direction, degree, rows, images, dataset, domain, asked, out, limit) -> Any:
+    """(edit, pictures): everything looked up and checked, nothing computed yet."""
+    from dataclasses import replace
+
+    from bench import weights
+    from bench.editing import files
+    from bench.edits import Edit, of_dataset, of_folder
+    from bench.loading import PreparedDataset
+    from bench.plan import plan_run
+    from bench.runid import label
+    from bench.runner import load_method
+
+    plan = plan_run(config, method, dataset or config.settings.datasets[0], asked)
+    folder = Path(images) if images and _is_folder(images) else None
+    if domain and not folder:
+        raise BenchError("--domain goes with a folder of pictures", fix="drop it, or name a folder with --images")
+    where = domain or plan.domain
+    manifest = weights.read_manifest(config.root)
+    chosen = files.find(config.root, where, direction).on_rows(rows)
+    if folder:
+        pictures = of_folder(folder, manifest.domain(where).resolution)
+    else:
+        ids = [i.strip() for i in images.split(",") if i.strip()] if images else None
+        pictures = of_dataset(PreparedDataset.open(config.root, plan.dataset), ids, plan.run, plan.config_hash)
+    pictures = replace(pictures, ids=list(pictures.ids)[:limit])
+    ready = load_method(config.root, method, where, plan.options, plan.device, plan.precision)
+    name = f"{direction.replace('/', '.').replace(':', '.')}_{degree:+g}" + (
+        f"_rows{rows[0]}-{rows[1]}" if rows else ""
+    )
+    target = out or config.root / "results" / "local" / "edits" / label(method, plan.variant) / pictures.name / name
+    told = {
+        "method": method,
+        "options": plan.options,
+        "domain": where,
+        "pictures": pictures.name,
+        "direction": {
+            **chosen.about,
+            "name": chosen.name,
+            "rule": chosen.rule,
+            "rows": chosen.rows and list(chosen.rows),
+        },
+        "degree": degree,
+        "weights": plan.weights,
+        "code_sha256": plan.config["code_sha256"],
+    }
+    return Edit(ready, chosen, degree, config.seed, target, told), pictures
+
+
+def _is_folder(images: str) -> bool:
+    """A folder that is there, or a text that can only be meant as one."""
+    return Path(images).is_dir() or "/" in images or images.startswith(".")
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BenchError("--degree is not a number", got=text, expected="a number such as 1.5 or -2")
+    return value
+
+
+def _rows(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, _, last = text.partition(":")
+    if not (first.isdigit() and last.isdigit()):
+        raise BenchError("--rows cannot be read", got=text, expected="FIRST:LAST, such as 4:8")
+    return int(first), int(last)
+
+
+def _told(failed: list[str], record: dict[str, Any]) -> str:
+    return f", {len(failed)} failed: {failed[0]}: {record['failures'][failed[0]]}" if failed else ""

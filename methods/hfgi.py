@@ -45,7 +45,7 @@ class Method(api.TrainableMethod):
 
     title = "HFGI"
     source = "Wang et al. 2022 (HFGI), Sec. 3; networks and order of steps of Tengfei-Wang/HFGI e30f33c"
-    weights = {"faces": "hfgi_ffhq"}
+    weights = {"faces": "hfgi_ffhq", "annyfaces": "annyfaces_hfgi_paper"}
     unpublished = {"cars": "its authors published none for it (issue 19 of their repository asks, without an answer)"}
     options = {
         "base_encoder": "e4e",  # E_0: "e4e", "psp", "restyle_e4e", "restyle_psp"; "none": the mean code alone
@@ -60,10 +60,12 @@ class Method(api.TrainableMethod):
         "landmark_weights": {},  # domain -> id of its weights
         "layers": [7],  # consulted layers by style index; 3, 5 and 7 are the first of side 16, 32 and 64
         "distortion_size": 256,  # side of the map
-        "resampler": "bilinear",  # rule that brings renders to it; "area" is that of the release's training
+        "resampler": "bilinear",  # rule that brings renders to it; "area" pools
         "untrained": False,  # seeded start values for weights: `bench check` needs no more
     }
-    domain_options = {"annyfaces": {"distortion_size": 128, "base_weights": {"annyfaces": "annyfaces_e4e"}}}
+    domain_options = {
+        "annyfaces": {"distortion_size": 128, "base_weights": {"annyfaces": "annyfaces_e4e"}, "fusion": "paper"}
+    }
     lowest = {"distortion_size": 1, "base_steps": 1}
     quick = {"untrained": True, "base_encoder": "none", "layers": [3], "distortion_size": 32}
     training = TRAINING

@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.editing.direction import Direction
 from bench.errors import BenchError, DataError
-from bench.images import picture_errors, read_rgb, resize_pil, to_tensor, to_uint8, write_error, write_png
+from bench.images import read_rgb, resize_pil, to_tensor, to_uint8, write_error, write_png
 from bench.rundir import read_json, write_json
 from bench.runner import image_seed
 
@@ -204,7 +204,7 @@ def _batches(pictures: Pictures, size: int, failures: dict[str, str]) -> Iterato
         try:
             arrays.append(pictures.read(image_id))
             ids.append(image_id)
-        except (DataError, *picture_errors()) as error:
+        except DataError as error:
             failures[image_id] = " ".join(str(error).split())
         if len(ids) == size:
             yield ids, to_tensor(np.stack(arrays))

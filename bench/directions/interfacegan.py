@@ -108,5 +108,5 @@ def _balanced(said: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    ranks = [np.argsort(np.argsort(v)) for v in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    first, second = (np.argsort(np.argsort(v)) for v in (a, b))
+    return float(np.corrcoef(first, second)[0, 1])

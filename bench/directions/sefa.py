@@ -6,8 +6,10 @@ the joined style weights; columns brought to unit length as in e4e 99ea505.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.editing.direction import Direction
 from bench.editing.learning import Learned, Request
@@ -39,8 +41,8 @@ def factorise(net: Generator, rows: list[int]) -> tuple[Tensor, Tensor]:
     Args:
         rows: of the code whose convolutions count: row 0 feeds ``conv1``, row i ``convs[i - 1]``.
     """
-    convs: list[nn.Module] = [net.conv1, *net.convs]
-    weights = [convs[row].conv.modulation.weight.detach().double().T for row in rows]  # type: ignore[union-attr]
+    convs: list[Any] = [net.conv1, *net.convs]
+    weights = [convs[row].conv.modulation.weight.detach().double().T for row in rows]
     joined = torch.cat(weights, 1)
     joined = joined / joined.norm(dim=0, keepdim=True)
     values, vectors = torch.linalg.eigh(joined @ joined.T)

@@ -88,7 +88,7 @@ def read_recipe(path: Path) -> Recipe:
         BenchError: not YAML, unknown keys or wrong values (all named).
     """
     if not path.is_file():
-        return Recipe()
+        return Recipe.model_validate({})
     try:
         return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     except (yaml.YAMLError, UnicodeDecodeError) as error:

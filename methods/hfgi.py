@@ -68,7 +68,7 @@ class Method(api.TrainableMethod):
     }
     lowest = {"distortion_size": 1, "base_steps": 1}
     quick = {"untrained": True, "base_encoder": "none", "layers": [3], "distortion_size": 32}
-    training = TRAINING
+    training = {**TRAINING, "base_encoder": "e4e"}
 
     def setup(self) -> None:
         """Build what the options ask for; widths and mean code are those of the weights."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bench.nets.base_encoder import BaseEncoder
 
 SHARED: Mapping[str, Any] = {  # what rendering after the training must know too
-    "base_encoder": "e4e",  # E_0, as in the method's options; its weights stay as they are
+    "base_encoder": "none",  # E_0, as in the method's options; its weights stay as they are
     "base_steps": 5,  # of a ReStyle base
     "fusion": "paper",  # "paper": gate F + detail; "release": (1 + scale) F + shift, one layer
     "layers": [7],  # consulted layers by style index

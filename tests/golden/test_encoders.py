@@ -28,7 +28,9 @@ class Remembered:
     def __init__(self, function):
         self.function, self.known = function, []
 
-    def __call__(self, x, **options):
+    def __call__(self, x, stage=None, **options):
+        if stage is not None:
+            options["stage"] = stage
         for before, result in self.known:
             if not options and before.shape == x.shape and torch.equal(before, x):
                 return result

@@ -14,10 +14,19 @@ SHAPES = {"conv": (4, 3, 3, 3), "linear": (5, 7), "bias": (6,)}
 RECORDED = (1, 5, 6, 7, 12, 24)
 
 
+class Named(nn.Module):
+    """Parameters under their names, as a network has them."""
+
+    def __init__(self, parameters):
+        super().__init__()
+        for name, parameter in parameters.items():
+            self.register_parameter(name, parameter)
+
+
 def started(golden, name="ranger", **options):
     parameters = {n: nn.Parameter(golden.T(f"ranger.{n}", shape)) for n, shape in SHAPES.items()}
     settings = OptimizerSettings(name=name, lr=1e-2, options=options)
-    return parameters, make_optimizer(parameters.values(), settings)
+    return parameters, make_optimizer(Named(parameters), settings)
 
 
 def walk(golden, parameters, optimizer, steps):

@@ -13,7 +13,6 @@ import torch
 from bench.api import Context
 from bench.generator import SharedGenerator
 from bench.nets.encoders import ProgressiveEncoder
-from bench.nets.hfgi_training import OPTIONS
 from bench.nets.identity import arcface_ir_se50
 from bench.nets.stylegan2 import Discriminator, Generator
 from bench.training.loop import Loop
@@ -47,7 +46,7 @@ def started(preset):
     method = Method.__new__(Method)
     method.context = Context("faces", generator, torch.device("cpu"), lambda name: files[name]())
     method.generator, method.device, method.opt = generator, generator.device, dict(Method.options)
-    method.start_training({**OPTIONS, **preset.options}, preset.weights)
+    method.start_training({**Method.training, **preset.options}, preset.weights)
     return method
 
 

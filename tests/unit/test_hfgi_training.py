@@ -11,7 +11,6 @@ from bench.api import Context
 from bench.errors import BenchError, UnknownName, WeightsError
 from bench.generator import SharedGenerator
 from bench.nets.encoders import ProgressiveEncoder
-from bench.nets.hfgi_training import OPTIONS
 from bench.nets.image_judge import ImageJudge, discriminator_from
 from bench.nets.perspective import random_perspective
 from bench.nets.recogniser import SqueezedRecogniser
@@ -65,7 +64,7 @@ def started(toy, files, weights=None, **options):
     method.context = Context("toy", toy, toy.device, copies.__getitem__)
     method.generator, method.device, method.opt = toy, toy.device, dict(Method.options)
     torch.manual_seed(0)
-    method.start_training({**OPTIONS, **SMALL, **options}, weights or WEIGHTS)
+    method.start_training({**Method.training, **SMALL, **options}, weights or WEIGHTS)
     return method
 
 
@@ -272,9 +271,9 @@ def test_base_encoder_must_be_known(toy, files):
 def test_paper_and_release_are_presets():
     """Every difference that the two state is there, and none by accident."""
     paper, release = (read_preset(ROOT / "weights" / name / "hfgi.yaml") for name in ("paper", "release"))
-    options = [{**OPTIONS, **preset.options} for preset in (paper, release)]
-    assert not (set(paper.options) | set(release.options)) - set(OPTIONS)
-    differing = {key for key in OPTIONS if options[0][key] != options[1][key]}
+    options = [{**Method.training, **preset.options} for preset in (paper, release)]
+    assert not (set(paper.options) | set(release.options)) - set(Method.training)
+    differing = {key for key in Method.training if options[0][key] != options[1][key]}
     assert differing == {"fusion", "layers", "widths", "warp_shared", "base_norms", "discriminator"}
     assert (paper.optimizer.name, release.optimizer.name) == ("adam_lookahead", "ranger")
     assert (paper.images, release.images) == (8 * 90_000, 8 * 100_000)

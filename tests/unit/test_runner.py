@@ -176,7 +176,7 @@ def test_skip_reason_reaches_the_user(project):
     (project / "methods" / "picky.py").write_text(
         "from bench import api\nclass Method(api.Method):\n    '''Doc.'''\n    weights = {'cars': 'toy_generator'}\n"
     )
-    with pytest.raises(BenchError, match=r"'picky' cannot run on 'toy'; got weights cover domains \['cars'\]"):
+    with pytest.raises(BenchError, match=r"'picky' cannot run on 'toy'; got no weights for domain 'toy'; there are some for: cars"):
         plan(project, "picky")
 
 

@@ -17,8 +17,8 @@ DEGREES = (-2.0, -1.0, 0.0, 1.0, 2.0)
 def register(app: typer.Typer) -> None:
     app.command(
         "directions",
-        help="Find directions of edits and say how good they are: a file and a card in weights/directions, figures in "
-        "reports/figures. What is asked for stands in weights/directions/DOMAIN.yaml. A killed run goes on.",
+        help="Find directions of edits and say how good they are: a file, a card and figures in weights/directions. "
+        "What is asked for stands in weights/directions/DOMAIN.yaml. A killed run goes on.",
         epilog=examples(
             "bench directions --method sefa --domain annyfaces",
             "bench directions --method ganspace --domain annyfaces --samples 2000",
@@ -64,7 +64,7 @@ def _figures(root: Path, method: str, domain: str, made, where) -> list[Path]:
     from bench.report import directions as figures
     from bench.seeds import seed_for
 
-    folder = root / "reports" / "figures"
+    folder = root / "weights" / "directions"
     generator = SharedGenerator.load(domain, where, root)
     code = generator.sample_w(1, seed_for(0, "strip"), psi=0.7)
     with torch.no_grad():

@@ -106,8 +106,12 @@ def latex(text: str) -> str:
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Decimals that give the smallest number of a column three significant digits; 6 at most."""
+    """Decimals that give the smallest number of a column three significant digits; 6 at most.
+
+    Numbers below a hundredth of the largest do not count: one control near zero would give all others idle digits.
+    """
     found = [abs(v) for v in values if math.isfinite(v) and v]
+    found = [v for v in found if v >= max(found) / 100]
     return min(max(2 - math.floor(math.log10(min(found))), 0), 6) if found else 0
 
 

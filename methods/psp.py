@@ -19,7 +19,7 @@ class Method(api.TrainableMethod):
 
     title = "pSp"
     source = "Richardson et al. 2021 (pSp); network of eladrich/pixel2style2pixel 5cfff38"
-    weights = {"faces": "psp_ffhq"}
+    weights = {"faces": "psp_ffhq", "annyfaces": "annyfaces_psp"}
     options = {"untrained": False}  # seeded start values for weights: `bench check` needs no more
     quick = {"untrained": True}
     training = {**OPTIONS}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bench import registry
+from bench.edit_settings import EditSettings
 from bench.errors import BenchError, UnknownName, suggest
 from bench.manifest import one_line
 from bench.runid import check_id, label, parse_label
@@ -33,6 +35,43 @@ class TimeSettings(_Section):
     reference: str = ""
 
 
+class RateSettings(_Section):
+    """``bench rate``.
+
+    Args:
+        images: the first so many of a dataset. metrics: of distortion.
+        codes: steps of quantisation where codes are all a method keeps. memory: of what it keeps beside them, while the
+            codes have the step ``beside``. Units: see docs/rate.md.
+        qualities: of the picture codecs.
+    """
+
+    images: int = Field(default=24, ge=1)
+    metrics: list[str] = ["mae"]
+    codes: list[float] = [0.25, 0.5, 1.0]
+    memory: list[float] = [0.5, 1.0, 2.0]
+    beside: float = 0.5
+    qualities: list[Annotated[int, Field(ge=1, le=100)]] = [10, 50, 90]
+
+    @field_validator("codes", "memory", "beside")
+    @classmethod
+    def _above_zero(cls, steps: Any) -> Any:
+        for step in steps if isinstance(steps, list) else [steps]:
+            if not 0 < step < math.inf:
+                raise ValueError(f"step {step} is not above 0")
+        return steps
+
+
+class AblationSettings(_Section):
+    """Of the variants params.yaml lists: which of them this profile has (null: all), on how many of the first ids.
+
+    ``metrics``: what they are scored with, where that is not all that methods are.
+    """
+
+    names: list[str] | None = None
+    limit: int | None = Field(default=None, ge=1)
+    metrics: list[str] = []
+
+
 class Profile(_Section):
     """A profile file. ``limits``: method id -> first so many ids; ``options``: method id -> overrides.
 
@@ -51,7 +90,10 @@ class Profile(_Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     limits: dict[str, int] = {}
     options: dict[str, dict[str, Any]] = {}
+    ablations: AblationSettings = AblationSettings()
     time: TimeSettings = TimeSettings()
+    rate: RateSettings = RateSettings()
+    edits: EditSettings | None = None
     bootstrap: int = Field(2000, ge=1)
 
     @field_validator("limits")
@@ -83,12 +125,17 @@ class GateSettings(_Section):
 
 
 class Params(_Section):
-    """params.yaml. ``ablations``: name of a variant in ablations.yaml -> the method it belongs to."""
+    """params.yaml. ``ablations``: name of a variant in ablations.yaml -> the method it belongs to.
+
+    ``edits``, ``edit_ablations``: those of them whose edits are scored.
+    """
 
     profile: str
     seed: int = 0
     methods: list[str] = []
     ablations: dict[str, str] = {}
+    edits: list[str] = []
+    edit_ablations: dict[str, str] = {}
     gate: GateSettings = GateSettings()
 
 
@@ -102,7 +149,8 @@ class Config:
         methods: ids in the published table. ablations: named variants, all of ablations.yaml.
         settings: the profile's content; its keys are also attributes of this class.
         listed: the methods params.yaml lists, which are those the pipeline has stages for.
-        listed_ablations: the ablations it lists, likewise.
+        listed_ablations: the ablations it lists, likewise, of those that the profile has.
+        ablations_left_out: those that it has not.
     """
 
     root: Path
@@ -114,6 +162,7 @@ class Config:
     settings: Profile
     listed: list[str] = field(default_factory=list)
     listed_ablations: list[str] = field(default_factory=list)
+    ablations_left_out: list[str] = field(default_factory=list)
     gate: GateSettings = GateSettings()
 
     def __getattr__(self, name: str) -> Any:
@@ -123,19 +172,24 @@ class Config:
 
     def pipeline_settings(self) -> list[str]:
         """``key=value`` that params.yaml must be given for the pipeline to run this profile; [] if it has them."""
-        methods = f"methods=[{','.join(self.methods)}]"
-        return [f"profile={self.profile}"] * (self.profile != self.main_profile) + [methods] * (
-            self.methods != self.listed
-        )
+        switch = [f"profile={self.profile}"] * (self.profile != self.main_profile)
+        switch += [f"methods=[{','.join(self.methods)}]"] * (self.methods != self.listed)
+        return switch + [f"~ablations.{name}" for name in self.ablations_left_out]
 
     @property
     def labels(self) -> list[str]:
         """Rows of the profile's tables: the methods, then ``method.variant`` of every listed ablation."""
         return [*self.methods, *(label(self.ablations[name].method, name) for name in self.listed_ablations)]
 
-    def limit_for(self, method: str) -> int | None:
-        """The profile's number of images for a method (all for None)."""
-        return self.settings.limits.get(method)
+    def limit_for(self, method: str, variant: str = "") -> int | None:
+        """The profile's number of images for a method or a variant of it (all for None)."""
+        limits = [self.settings.limits.get(method), self.settings.ablations.limit if variant else None]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def metrics_for(self, variant: str = "") -> list[str]:
+        """The profile's metrics for methods, or for one of its ablations."""
+        named = self.settings.ablations.metrics if variant in self.listed_ablations else []
+        return named or self.settings.metrics
 
     def options_for(self, method: str, ablation: str | None = None) -> dict[str, Any]:
         """The profile's overrides for a method, then those of a named variant."""
@@ -217,6 +271,7 @@ def load_config(root: Path | None = None, profile: str | None = None) -> Config:
     if name == LOCAL:
         raise BenchError(f"a profile cannot be called {LOCAL!r}", fix="rename it: this folder name is for single runs")
     settings = _parse(Profile, root / "profiles" / f"{name}.yaml")
+    names = settings.ablations.names
     config = Config(
         root=root,
         profile=name,
@@ -226,11 +281,14 @@ def load_config(root: Path | None = None, profile: str | None = None) -> Config:
         ablations=load_ablations(root),
         settings=settings,
         listed=params.methods,
-        listed_ablations=list(params.ablations),
+        listed_ablations=[variant for variant in params.ablations if names is None or variant in names],
+        ablations_left_out=[variant for variant in params.ablations if names is not None and variant not in names],
         gate=params.gate,
     )
     for variant, method in params.ablations.items():
         config.ablation(variant, method)
+    for variant in names or ():
+        config.ablation(variant)
     return config
 
 

@@ -129,7 +129,7 @@ def _stages(config: Config) -> dict[str, int]:
 
 def _planned(config: Config, manifest: Manifest, label: str, device: str) -> PlannedRun:
     method, variant = parse_label(label)
-    limit = config.limit_for(method)
+    limit = config.limit_for(method, variant)
     images = min(manifest.count, limit) if limit else manifest.count
     run = RunStore(config.root, config.main_profile).run(config.profile, method, manifest.id, variant)
     entries = registry.methods(config.root).entries()
@@ -244,7 +244,8 @@ def _hours(config: Config, manifests: list[Manifest], plan: Forecast) -> None:
     side = {m.id: m.resolution for m in manifests}
     scoring = 0.0
     for run in todo:
-        took = cost.score_seconds(config.root, plan.metrics, side[run.dataset], plan.device)
+        metrics = config.metrics_for(parse_label(run.label)[1])
+        took = cost.score_seconds(config.root, metrics, side[run.dataset], plan.device)
         if took is None:
             plan.hours["score"] = None
             break

@@ -111,7 +111,7 @@ def plan_run(config: Config, method: str, dataset: str, asked: Overrides | None 
     if asked.batch_size is not None and asked.batch_size < 1:
         raise BenchError("--batch-size must be positive", got=asked.batch_size, expected="1 or more")
     scope = scope_of_run(config, method, dataset, asked)
-    limit = asked.limit if asked.limit is not None or scope == LOCAL else config.limit_for(method)
+    limit = asked.limit if asked.limit is not None or scope == LOCAL else config.limit_for(method, asked.ablation or "")
     ids = tuple(manifest.select(limit))
     needed = weights.needed(config.root, manifest.domain, cls.weights, options)
     path = known.entry(method).path

@@ -81,7 +81,7 @@ def score_run(
     _check_run(record, prepared, str(run.name))
     run.check_complete(record["ids"], record["failures"])
     known = registry.metrics(config.root)
-    classes = {name: known.load(name) for name in (metrics or config.settings.metrics)}
+    classes = {name: known.load(name) for name in (metrics or config.metrics_for(variant))}
     missing = {name: why for name, cls in classes.items() if (why := lacking(config.root, cls))}
     usable = {name: cls for name, cls in classes.items() if name not in missing}
     signatures = {name: signature(config.root, name, cls) for name, cls in usable.items()}
@@ -96,9 +96,7 @@ def score_run(
     stale = _write(path, head, rows, usable, config_hash(record))
     values = _set_values(usable, signatures, ids, found, config.seed)
     scores = SetScores(**head, state=config_hash(record), ids=ids, values=values)
-    stale += update_sets(
-        store.sets_dir(scope, run.name.label, dataset), scores, usable, found.features, found.sources
-    )
+    stale += update_sets(store.sets_dir(scope, run.name.label, dataset), scores, usable, found.features, found.sources)
     return ScoreResult(path, len(rows), missing, sorted(set(stale)))
 
 

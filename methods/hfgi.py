@@ -64,7 +64,12 @@ class Method(api.TrainableMethod):
         "untrained": False,  # seeded start values for weights: `bench check` needs no more
     }
     domain_options = {
-        "annyfaces": {"distortion_size": 128, "base_weights": {"annyfaces": "annyfaces_e4e"}, "fusion": "paper"}
+        "annyfaces": {
+            "distortion_size": 128,
+            "base_weights": {"annyfaces": "annyfaces_e4e"},
+            "base_steps": 3,  # as many as the ReStyle encoders of this domain were trained with
+            "fusion": "paper",
+        }
     }
     lowest = {"distortion_size": 1, "base_steps": 1}
     quick = {"untrained": True, "base_encoder": "none", "layers": [3], "distortion_size": 32}

@@ -3,6 +3,7 @@
 import pickle
 import re
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -141,3 +142,31 @@ def test_settings_are_yaml():
     for bad in ("a", "=1"):
         with pytest.raises(BenchError, match="--set cannot be read"):
             parse_settings([bad])
+
+
+def test_a_profile_chooses_its_ablations(project):
+    """Which of the listed ones, how many pictures, which metrics; the pipeline is told what to leave out."""
+    ablations = yaml.safe_load((project / "ablations.yaml").read_text())["ablations"]
+    ablations["loud"] = {"method": "toy_codes", "options": {"noise": 0.9}}
+    edit(project / "ablations.yaml", ablations=ablations)
+    edit(project / "params.yaml", ablations={"quiet": "toy_codes", "loud": "toy_codes"})
+    edit(project / "profiles" / "toy.yaml", ablations={"names": ["loud"], "limit": 3, "metrics": ["mae"]})
+    config = load_config(project)
+    assert config.labels == ["toy_copy", "toy_codes", "toy_codes.loud"]
+    assert config.pipeline_settings() == ["~ablations.quiet"]
+    assert config.limit_for("toy_codes") is None and config.limit_for("toy_codes", "loud") == 3
+    assert config.metrics_for("loud") == ["mae"] and config.metrics_for() == ["mae", "psnr", "rate"]
+    edit(project / "profiles" / "toy.yaml", ablations={"names": ["laud"]})
+    with pytest.raises(UnknownName, match="did you mean 'loud'"):
+        load_config(project)
+
+
+def test_an_ablation_runs_on_its_own_number_of_pictures(project, cli):
+    edit(project / "profiles" / "toy.yaml", ablations={"limit": 3, "metrics": ["mae"]}, limits={"toy_codes": 2})
+    assert cli("run", "--ablation", "quiet").code == 0 and cli("run", "--method", "toy_codes").code == 0
+    edit(project / "profiles" / "toy.yaml", limits={})
+    assert cli("run", "--ablation", "quiet", "--overwrite").code == 0
+    assert cli("score", "--method", "toy_codes", "--variant", "quiet").code == 0
+    rows = pd.read_parquet(project / "results" / "scores" / "toy" / "toy_codes.quiet.parquet")
+    assert len(rows) == 3 and set(rows["metric"]) == {"mae"}
+    assert cli("run", "--method", "toy_codes", "--ablation", "quiet", "--limit", "1").code == 0

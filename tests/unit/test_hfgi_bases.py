@@ -38,11 +38,11 @@ def encoder_state(kind, mean=MEAN):
     return net, held if mean is None else {**held, "latent_avg": mean}
 
 
-def own_state(layers, size, channels=8, widths=(4, 6)):
+def own_state(layers, size, channels=8, widths=(4, 6), fusion="release"):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         nets = {
-            "residue.": ConsultationEncoder(dict.fromkeys(layers, channels), "release", widths, size),
+            "residue.": ConsultationEncoder(dict.fromkeys(layers, channels), fusion, widths, size),
             "grid_align.": DistortionAligner((4, 6, 8)),
         }
     return {prefix + key: value for prefix, net in nets.items() for key, value in net.state_dict().items()}
@@ -124,7 +124,8 @@ def test_annyfaces_at_full_shape():
     shared = SharedGenerator(net, torch.zeros(128), "annyfaces")
     kind = encoders.ProgressiveEncoder(12, 128, groups=GROUPS, input_size=128, head_width=8)
     base = {f"encoder.{key}": value for key, value in kind.state_dict().items()}
-    held = {"own": own_state([7], 128, channels=48), "annyfaces_e4e": {**base, "latent_avg": torch.zeros(12, 128)}}
+    own = own_state([7], 128, channels=48, fusion="paper")
+    held = {"own": own, "annyfaces_e4e": {**base, "latent_avg": torch.zeros(12, 128)}}
     method = build(shared, held, "annyfaces")
     assert method.opt["distortion_size"] == 128 and method.consultation.layers == {7: 48}
     x = resize(torch.rand(1, 3, 32, 32) * 2 - 1, 128, "bilinear")

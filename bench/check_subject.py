@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import api, registry, weights
+from bench import api, landmarks, registry, weights
 from bench.errors import BenchError, UnknownName
 from bench.published.listing import declared
 from bench.runner import image_seed, load_method
@@ -49,6 +49,7 @@ class Subject:
             options = {**self.cls.options, **self.cls.domain_options.get(domain, {}), **self.given}
             ids = [*generator, *declared(self.cls.weights, domain), *weights.chosen_ids(options, domain)]
             found[domain] = [] if generator else [f"no generator is listed for domain {domain!r}"]
+            found[domain] += landmarks.unfit(options.get("landmarks", ""), domain)
             found[domain] += [f"{i} {state}" for i in ids if (state := self._state(i)) not in ("committed", "present")]
         return found
 

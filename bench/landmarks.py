@@ -8,7 +8,8 @@ A source is a function ``load(context, weights_id)`` that returns a detector, pi
         net = ...(context.load_weights(weights_id))
         return lambda pictures: net(pictures)
 
-Order of the points: that of the 300-W annotation (jaw, brows, nose, eyes, lips).
+Order of the points: that of the 300-W annotation (jaw, brows, nose, eyes, lips). A method takes the name of a source
+as its option ``landmarks``.
 """
 
 from __future__ import annotations
@@ -56,9 +57,18 @@ def names(domain: str) -> list[str]:
     return sorted(name for name, entry in SOURCES.items() if domain in entry.domains)
 
 
-def detector(context: Context, name: str, weights_id: str = "") -> Detector:
+def unfit(name: str, domain: str) -> list[str]:
+    """Why the source named by an option cannot serve a domain; empty where it can, or none is named."""
+    if name not in SOURCES or domain in SOURCES[name].domains:
+        return []
+    return [f"landmark source {name!r} is made for {', '.join(SOURCES[name].domains)}"]
+
+
+def detector(context: Context, name: str, weights_id: str = "", untrained: bool = False) -> Detector:
     """The detector of a source, its results checked.
 
+    Args:
+        untrained: a network with seeded start values for the source's, on any domain, as with other weights.
     Raises:
         BenchError: no name, or a source made for other domains. UnknownName: no such source.
         ShapeError (when called): not 68 points for each picture.
@@ -72,13 +82,13 @@ def detector(context: Context, name: str, weights_id: str = "") -> Detector:
         )
     if name not in SOURCES:
         raise UnknownName.of("landmark source", name, SOURCES)
-    if name not in able:
+    if name not in able and not untrained:
         raise BenchError(
             f"landmark source {name!r} is not made for domain {context.domain!r}",
             got=f"domains {', '.join(SOURCES[name].domains)}",
             expected=f"one of: {', '.join(able) or '(none is made for this domain)'}",
         )
-    find = SOURCES[name].load(context, weights_id)
+    find = (_untrained if untrained else SOURCES[name].load)(context, weights_id)
 
     def checked(pictures: Tensor) -> Tensor:
         points = find(pictures)
@@ -91,6 +101,22 @@ def detector(context: Context, name: str, weights_id: str = "") -> Detector:
         return points
 
     return checked
+
+
+def _untrained(context: Context, weights_id: str) -> Detector:
+    """A small network with the same start values everywhere: a fixed layout of points, each moved by the picture."""
+    import torch
+
+    from bench.nets.regressor import Reader, Regressor
+    from bench.nets.statedict import seeded
+
+    side, number = 32, torch.arange(POINTS)
+    net = seeded(lambda: Regressor(side, (8, 12), (1, 1), 1)).to(context.device)
+    reach, turn = 0.3 * side * ((number + 0.5) / POINTS).sqrt(), 2.4 * number  # a spiral: no two coincide
+    layout = side / 2 + reach[:, None] * torch.stack([turn.cos(), turn.sin()], 1)
+    mean = torch.cat([torch.zeros(1), layout.flatten()]).to(context.device)
+    read = Reader(net, ("",), mean, torch.ones_like(mean), side).read
+    return lambda pictures: read(pictures)[1]
 
 
 @source("annyfaces_regressor", domains=["annyfaces"])

@@ -87,7 +87,8 @@ class Method(api.TrainableMethod):
         if consult and self.opt["align"]:
             self.aligner = self._own(ids, "grid_align.", DistortionAligner, 2)
         if consult and warp:
-            self.landmarks = detector(self.context, self.opt["landmarks"], self.opt["landmark_weights"].get(domain, ""))
+            weights_id = self.opt["landmark_weights"].get(domain, "")
+            self.landmarks = detector(self.context, self.opt["landmarks"], weights_id, self.opt["untrained"])
         if consult and fusion not in ("image", "image_warp"):
             net, side = self.generator.net, self.opt["distortion_size"]
             layers = {n: net.channels[net.layer_side(n)] for n in self.opt["layers"]}

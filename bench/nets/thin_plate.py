@@ -39,7 +39,7 @@ def warp(x: Tensor, source: Tensor, target: Tensor) -> Tensor:
 
 
 def _points(points: Tensor) -> np.ndarray:
-    return points.detach().double().cpu().numpy()
+    return points.detach().cpu().double().numpy()
 
 
 def _displacement(source: np.ndarray, target: np.ndarray, at: np.ndarray) -> np.ndarray:

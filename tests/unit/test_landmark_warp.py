@@ -1,11 +1,14 @@
 """Landmark sources and the warp by their points."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from bench import landmarks
 from bench.api import Context, ShapeError, UnknownName
+from bench.checks import MethodChecks
 from bench.errors import BenchError
 from bench.generator import SharedGenerator
 from bench.nets.thin_plate import warp
@@ -153,7 +156,7 @@ def test_wrong_points_are_refused(context, fake):
 
 # --- in the method ---
 
-WARPED = {**Method.quick, "fusion": "image_warp", "align": False, "landmarks": "bright"}
+WARPED = {**Method.quick, "untrained": False, "fusion": "image_warp", "align": False, "landmarks": "bright"}
 
 
 def test_the_whole_variant(toy, context, fake):
@@ -172,6 +175,26 @@ def test_the_whole_variant(toy, context, fake):
             torch.testing.assert_close(method.render(w_plus, inversion), render + moved)
             assert not torch.allclose(moved, distortion, atol=1e-2)  # and the warp is one
     assert fake[0][0] == "ids"
+
+
+def test_untrained_networks_include_that_of_the_points(context):
+    """Where weights are start values, so is the detector: distinct points that the picture moves, in any domain."""
+    x = torch.rand(2, 3, SIDE, SIDE) * 2 - 1
+    find = landmarks.detector(context, "annyfaces_regressor", untrained=True)
+    first, again = find(x), landmarks.detector(context, "annyfaces_regressor", untrained=True)(x)
+    assert torch.equal(first, again) and 0 < first.min() and first.max() < SIDE
+    assert len(first[0].unique(dim=0)) == 68 and (first[0] - first[1]).abs().max() > 1e-3
+    with pytest.raises(BenchError, match="'annyfaces_regressor' is not made for domain 'toy'; got domains annyfaces"):
+        landmarks.detector(context, "annyfaces_regressor")
+    with pytest.raises(UnknownName):
+        landmarks.detector(context, "annyfaces_regresor", untrained=True)
+
+
+def test_a_source_of_another_domain_is_said_to_lack():
+    """The check of a variant tries its weights where its landmark source serves, and says where it does not."""
+    subject = MethodChecks(Path(__file__).parents[2], "hfgi", {"landmarks": "annyfaces_regressor"})
+    assert subject.lacking["annyfaces"] == []
+    assert "landmark source 'annyfaces_regressor' is made for annyfaces" in subject.lacking["faces"]
 
 
 def test_without_a_source_it_says_so(context, monkeypatch):

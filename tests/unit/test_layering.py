@@ -16,6 +16,7 @@ GROUPS = [
     "registry metric_build codes locking rundir store engine device config provenance loading plan probe needs",
     "rendering pictures folders numbered prepare runner pairs sets set_lines scoring scores statistics tables timing "
     "training directing edits check_subject checks metric_checks cost forecast "
+    "rate_coding rate_quantise rate rate_codecs rate_results "
     "protocol resultset gate gate_report significance controls explain",
     "report rehearsal reconcile",
     "cli",

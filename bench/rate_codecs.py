@@ -1,0 +1,80 @@
+"""Ordinary picture codecs as anchors of the rate axis: bytes of the file that Pillow writes, and its distortion."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench import registry
+from bench.config import Config
+from bench.errors import UnknownName
+from bench.loading import PreparedDataset
+from bench.metric_build import build
+from bench.pairs import score_batch
+from bench.rate import COLUMNS, check_metrics
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCH = 8
+FORM = "file"
+
+
+@dataclass(frozen=True)
+class Codec:
+    """One of Pillow's. Args: title: in figures. format: Pillow's name; options: of every file."""
+
+    title: str
+    format: str
+    options: Mapping[str, Any]
+
+
+CODECS = {
+    "jpeg": Codec("JPEG", "JPEG", {"optimize": True}),
+    "webp": Codec("WebP", "WEBP", {"method": 6}),
+}
+
+
+def codec_named(name: str) -> Codec:
+    """UnknownName with the nearest one for a codec there is not."""
+    if name not in CODECS:
+        raise UnknownName.of("codec", name, CODECS)
+    return CODECS[name]
+
+
+def through(codec: Codec, picture: np.ndarray, quality: int) -> tuple[np.ndarray, int]:
+    """(R, R, 3) uint8 -> the picture as it is read back, and the bytes of its file, head included."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, codec.format, quality=quality, **codec.options)
+    return np.asarray(Image.open(buffer).convert("RGB")), len(buffer.getvalue())
+
+
+def measure_codec(config: Config, name: str, dataset: str, ids: Sequence[str]) -> pd.DataFrame:
+    """Rows like a method's: form "file", its quality in the place of the code's step."""
+    import pandas as pd
+    import torch
+
+    asked, codec = config.settings.rate, codec_named(name)
+    check_metrics(config.root, asked.metrics)
+    known, device = registry.metrics(config.root), torch.device("cpu")
+    metrics = {metric: build(config.root, known.load(metric), device) for metric in asked.metrics}
+    prepared = PreparedDataset.open(config.root, dataset)
+    rows: list[tuple] = []
+    for start in range(0, len(ids), BATCH):
+        some = ids[start : start + BATCH]
+        source = prepared.stack(some)
+        for quality in asked.qualities:
+            found = [through(codec, one, quality) for one in source]
+            head = (dataset, name, "", FORM, float(quality), 0.0)
+            rows += [(*head, i, "rate", "bits", 8.0 * size) for i, (_, size) in zip(some, found, strict=True)]
+            stack = np.stack([picture for picture, _ in found])
+            for metric, how in metrics.items():
+                values = score_batch(how, metric, source, stack)
+                rows += [(*head, i, "inversion", metric, v) for i, v in zip(some, values, strict=True)]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"value": "float64"})

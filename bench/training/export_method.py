@@ -30,11 +30,13 @@ def export_run(loop: Loop, held: PackedImages, config_path: Path, root: Path, ru
     Returns:
         the files written.
     Raises:
-        BenchError: nothing was trained yet, or the preset does not lie under weights/.
+        BenchError: nothing was trained yet, the preset is a check of overfitting or does not lie under weights/.
     """
     base, folder = (root / weights.FOLDER).resolve(), config_path.resolve().parent
     if not loop.position:
         raise BenchError(f"no training of {config_path.stem} to export", fix="run it without --export first")
+    if loop.preset.overfit is not None:
+        raise BenchError(f"{config_path} is a check, not a training", fix="read its curves; there is nothing to export")
     if not folder.is_relative_to(base):
         raise BenchError(f"cannot export beside {config_path}", expected="a preset under weights/")
     preset, name = loop.preset, f"{loop.preset.domain}_{config_path.stem}"

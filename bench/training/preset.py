@@ -35,6 +35,13 @@ class Guide(_Strict):
     channels: dict[int, int] = Field(description="side -> width of the teacher")
 
 
+class Overfit(_Strict):
+    """A check of the code instead of a training: the pictures learned from are also those measured, and are few."""
+
+    pictures: int = Field(32, gt=0, description="the first so many")
+    drawn: bool = Field(False, description="drawn by the generator, so that codes alone can tell all of them")
+
+
 class Preset(_Strict):
     """Everything that fixes a training: same file, same machine -> same weights.
 
@@ -53,6 +60,7 @@ class Preset(_Strict):
     flip: bool = True
     optimizer: OptimizerSettings
     opponents: dict[str, OptimizerSettings] = Field(default_factory=dict, description="optimiser of each opponent")
+    overfit: Overfit | None = None
     guide: Guide | None = Field(None, description="start under a teacher; its loss is called `code`")
     decay_images: int = Field(0, ge=0, description="length of a linear decay to 0 at the end; 0: constant rate")
     warm_up_images: int = Field(0, ge=0, description="length of a linear rise of the rate from 0 at the start")
@@ -78,7 +86,7 @@ class Preset(_Strict):
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must share with the preset it is resumed under."""
         cadence = {"images", "decay_images", "recompute", "log_every", "checkpoint_every", "validate_every"}
-        return self.model_dump(exclude=cadence)
+        return self.model_dump(exclude=cadence | (set() if self.overfit else {"overfit"}))
 
     def rate(self, position: int) -> float:
         """Factor on all learning rates after ``position`` pictures."""

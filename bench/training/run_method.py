@@ -22,6 +22,7 @@ from bench.training import checkpoint
 from bench.training.data import PackedImages, pack
 from bench.training.log import CurveLog
 from bench.training.loop import Loop
+from bench.training.overfit import few
 from bench.training.preset import Preset, read_preset
 from bench.training.scaffold import teacher
 from bench.training.validation import validate
@@ -68,6 +69,8 @@ def main(
     try:
         train, held = split(load_pictures(preset, root, world), preset.held_out)
         trainee = start(preset, root, where)
+        if preset.overfit is not None:
+            train = held = few(preset.overfit, train, trainee.generator, preset.seed)
         loop = Loop(preset, trainee, train, where, guide(preset, trainee), world)
         if dry_run:
             from bench.training.describe import describe

@@ -1,10 +1,10 @@
 """Preparing a dataset whose pictures are known by number, from whatever folder the user has them in.
 
-The manifest states the numbers; a file belongs to a number by its name alone (``7.jpg``, ``00007.png``,
-``imgHQ00007.png``), never by its place in a listing: ``sorted()`` puts ``10.jpg`` before ``2.jpg``. Nothing is known
-of the pictures' bytes beforehand, as they may not be redistributed: the first preparation records SHA-256 of files and
-pixels in ``datasets/<id>.csv``, and from then on any other picture under a number is an error. Commit that file to
-hold others to the same pictures.
+The manifest states the numbers, or which part of a table does (bench/mapping.py). A file belongs to a number by its
+name alone (``7.jpg``, ``00007.png``, ``imgHQ00007.png``), never by its place in a listing: ``sorted()`` puts ``10.jpg``
+before ``2.jpg``. Nothing is known of the pictures' bytes beforehand, as they may not be redistributed: the first
+preparation records SHA-256 of files and pixels in ``datasets/<id>.csv``, and from then on any other picture under a
+number is an error. Commit that file to hold others to the same pictures.
 
 Originals are only read. Their pixels are kept once as PNG in the prepared folder, because decoders of JPEG may differ
 between machines and a run must read what was hashed.
@@ -13,7 +13,7 @@ between machines and a run must read what was hashed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
 from bench.csvfiles import write_rows
@@ -21,6 +21,7 @@ from bench.errors import BenchError, DataError
 from bench.folders import FolderRequest, Prepared, convert_all, refusal, same_bytes, verified
 from bench.images import file_sha256, picture_errors
 from bench.manifest import ImageEntry, Manifest, Numbers, load_manifest, manifest_path, name_some
+from bench.mapping import mapped_numbers
 from bench.pictures import SUFFIXES
 from bench.prepared import PreparedPaths
 from bench.rundir import read_json, write_json
@@ -61,11 +62,11 @@ def prepare_numbered(
     intact = recorded is not None and verified(paths, recorded)
     if intact and (source is None or not source.is_dir()):
         return Prepared(read_json(paths.done))
-    files, ignored, beyond = numbered_files(_folder(source, declared), numbers)
-    named = _all_of(files, declared, numbers)
-    notes = [f"{beyond} pictures with other numbers than {numbers.first} to {numbers.last} were left out"] * bool(
-        beyond
-    )
+    folder = _folder(source, declared)
+    wanted = _wanted(folder, declared, numbers, recorded)
+    files, ignored, beyond = numbered_files(folder, numbers.prefixes, set(wanted))
+    named = _all_of(files, declared, numbers, wanted)
+    notes = [f"{beyond} pictures with other numbers than {_meant(numbers)} were left out"] * bool(beyond)
     if recorded:
         _same_places(recorded, named)
         if intact:
@@ -87,14 +88,17 @@ def prepare_numbered(
     return Prepared(done, ignored, notes)
 
 
-def numbered_files(folder: Path, numbers: Numbers) -> tuple[dict[int, Path], list[str], int]:
-    """({number: file} by number, names of files that are no numbered pictures, count of pictures out of range).
+def numbered_files(
+    folder: Path, prefixes: Sequence[str], wanted: Container[int]
+) -> tuple[dict[int, Path], list[str], int]:
+    """({number: file} by number, names of files that are no numbered pictures, count of pictures not wanted).
 
+    Args:
+        prefixes: what may stand before the number in a name. wanted: the numbers.
     Raises:
         DataError: two files with one number, such as 7.jpg and 00007.png.
     """
-    prefixes = "|".join(re.escape(p) for p in numbers.prefixes)
-    pattern = re.compile(rf"(?:{prefixes})?(\d+)")
+    pattern = re.compile(rf"(?:{'|'.join(re.escape(p) for p in prefixes)})?(\d+)")
     found: dict[int, Path] = {}
     twice, ignored, beyond = [], [], 0
     for path in folder.iterdir():
@@ -103,7 +107,7 @@ def numbered_files(folder: Path, numbers: Numbers) -> tuple[dict[int, Path], lis
             continue
         if match is None or path.suffix.lower() not in SUFFIXES:
             ignored.append(path.name)
-        elif not numbers.first <= (number := int(match[1])) <= numbers.last:
+        elif (number := int(match[1])) not in wanted:
             beyond += 1
         elif number in found:
             twice.append(f"{found[number].name} and {path.name}")
@@ -141,18 +145,29 @@ def _folder(source: Path | None, manifest: Manifest) -> Path:
     return source
 
 
-def _all_of(files: Mapping[int, Path], manifest: Manifest, numbers: Numbers) -> dict[str, Path]:
+def _wanted(folder: Path, manifest: Manifest, numbers: Numbers, recorded: Manifest | None) -> Sequence[int]:
+    """The numbers meant: all, or those of a part, which the record knows once it was made."""
+    if numbers.mapped is None:
+        return range(numbers.first, numbers.last + 1)
+    return [int(i) for i in recorded.ids] if recorded else mapped_numbers(folder, numbers.mapped, manifest.count)
+
+
+def _meant(numbers: Numbers) -> str:
+    return f"{numbers.first} to {numbers.last}" if numbers.mapped is None else f"those named by {numbers.mapped.table}"
+
+
+def _all_of(files: Mapping[int, Path], manifest: Manifest, numbers: Numbers, wanted: Sequence[int]) -> dict[str, Path]:
     """id -> file in the order of numbers, once all are there."""
-    missing = [str(n) for n in range(numbers.first, numbers.last + 1) if n not in files]
+    missing = [str(n) for n in wanted if n not in files]
     if missing:
         raise DataError(
             f"{len(missing)} of the {manifest.count} pictures of dataset {manifest.id!r} are missing",
             got=f"no file for {name_some(missing)}",
-            expected=f"a file for each number from {numbers.first} to {numbers.last}, such as {numbers.first}.jpg or "
-            f"{numbers.id_of(numbers.first)}.png",
+            expected=f"a file for each number of {_meant(numbers)}, such as {wanted[0]}.jpg or "
+            f"{numbers.id_of(wanted[0])}.png",
             fix="name the folder that holds the picture files themselves, or download the data again",
         )
-    return {numbers.id_of(n): path for n, path in files.items()}
+    return {numbers.id_of(n): files[n] for n in wanted}
 
 
 def _same_size(named: Mapping[str, Path], manifest: Manifest, paths: PreparedPaths) -> None:

@@ -18,10 +18,24 @@ class RenderSpec(BaseModel):
     clip: int | None = None
 
 
+class Mapped(BaseModel):
+    """A part of a collection by the number its pictures have in another one: ``first`` to ``last`` there.
+
+    ``table``: name of the file that says which those are; it comes with the pictures (see bench/mapping.py).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    table: str
+    first: int = Field(ge=0)
+    last: int = Field(ge=0)
+
+
 class Numbers(BaseModel):
     """Pictures known by number, as in CelebA-HQ: ``first`` to ``last``, whatever padding and suffix a file's name has.
 
     ``prefixes`` may stand before the number in a file's name; ids have ``digits`` digits, so they sort as numbers do.
+    ``mapped``: only those of a part of another collection.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -30,6 +44,7 @@ class Numbers(BaseModel):
     last: int = Field(ge=0)
     digits: int = Field(5, ge=1, le=9)
     prefixes: list[str] = []
+    mapped: Mapped | None = None
 
     def id_of(self, number: int) -> str:
         return f"{number:0{self.digits}d}"

@@ -10,14 +10,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GROUPS = [
-    "errors seeds images csvfiles runid toy drift metric_api",
+    "errors seeds images csvfiles runid toy drift metric_api edit_settings edit_matching",
     "api recipes manifest prepared annyfaces",
     "nets landmarks measures weights published generator editing directions attributes",
     "registry metric_build codes locking rundir store engine device config provenance loading plan probe needs",
     "rendering pictures folders numbered prepare runner pairs sets set_lines scoring scores statistics tables timing "
     "training directing edits check_subject checks metric_checks cost forecast "
+    "edit_preparation edit_results edit_targets edit_measures edit_work edit_batch edit_scoring "
     "rate_coding rate_quantise rate rate_codecs rate_results "
-    "protocol resultset gate gate_report significance controls explain",
+    "mapping protocol resultset gate gate_report significance controls explain",
     "report rehearsal reconcile",
     "cli",
 ]

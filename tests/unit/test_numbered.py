@@ -14,7 +14,7 @@ from bench.config import load_config
 from bench.errors import BenchError, DataError
 from bench.folders import FolderRequest
 from bench.loading import PreparedDataset
-from bench.manifest import Numbers, load_manifest
+from bench.manifest import load_manifest
 from bench.numbered import numbered_files
 from bench.prepare import prepare
 from bench.toy import toy_images
@@ -167,10 +167,74 @@ def test_further_pictures_and_other_files_are_said(stars, tmp_path):
     folder = copy_of(tmp_path / "copy", count=COUNT + 3)
     (folder / "readme.txt").write_text("hello")
     (folder / "10_hair.png").write_bytes((folder / "10.png").read_bytes())
-    found, ignored, beyond = numbered_files(folder, Numbers(last=COUNT - 1))
+    found, ignored, beyond = numbered_files(folder, ["imgHQ"], range(COUNT))
     assert list(found) == list(range(COUNT)) and ignored == ["10_hair.png", "readme.txt"] and beyond == 3
     done = bring(stars, folder)
     assert done.ignored == ignored and "3 pictures with other numbers than 0 to 11" in done.notes[0]
+
+
+TABLE = "hq_to_all.txt"
+FILES = [501, 17, 498, 505, 3, 510, 500, 90, 499, 511, 12, 700]  # of the numbers 0 to 11 in the other collection
+PART = [0, 3, 5, 6, 9]  # whose files are 500 to 511, its borders included
+
+
+def table(changed=None, head="idx orig_idx orig_file\n"):
+    """The table of these files; ``changed``: {number: another line}."""
+    lines = {n: f"{n:<11}{file - 1:<11}{file:06d}.jpg" for n, file in enumerate(FILES)}
+    return head + "\n".join({**lines, **(changed or {})}.values()) + "\n"
+
+
+@pytest.fixture()
+def part(project):
+    """A dataset of the numbers that lie in a part of another collection."""
+    numbers = {"last": COUNT - 1, "mapped": {"table": TABLE, "first": 500, "last": 511}}
+    made = {**DATASET, "count": len(PART), "folder": {"numbers": numbers}}
+    (project / "datasets" / "stars.yaml").write_text(yaml.safe_dump(made))
+    return project
+
+
+@pytest.mark.parametrize("place", [".", ".."])
+@pytest.mark.parametrize("head", ["", "idx orig_idx orig_file\n"])
+def test_a_table_says_which_numbers_are_meant(part, tmp_path, place, head):
+    """In the folder or beside it; once recorded, the pictures are known without it, and no others are needed."""
+    folder = copy_of(tmp_path / "all" / "copy")
+    (folder / place / TABLE).write_text(table(head=head))
+    notes = bring(part, folder).notes
+    assert f"7 pictures with other numbers than those named by {TABLE} were left out" in notes
+    ids, pictures = prepared(part)
+    assert ids == [f"{n:05d}" for n in PART] and np.array_equal(pictures, PICTURES[PART])
+    (folder / place / TABLE).unlink()
+    (folder / "1.png").unlink()
+    shutil.rmtree(part / "datasets" / "prepared" / "stars")
+    assert bring(part, folder).done["count"] == 5
+
+
+TABLES = {  # what is wrong with the table, what is said
+    "not there": (None, "hq_to_all.txt, which is not there.*beside their folder"),
+    "one picture less in the part": (table({5: "5 3 000004.jpg"}), "4 of 12 lie between 500 and 511; expected 5"),
+    "index and file disagree": (table({3: "3 505 000505.jpg"}), "line 5 of .* is no entry.*got 3 505 000505.jpg"),
+    "a number twice": (table({7: "5 89 000090.jpg"}), "a number twice; got 5 89"),
+    "another file": ("000001.jpg 0\n000002.jpg 1\n", "line 2 of .* is no entry"),
+    "no text": (b"\xff\xfe\x00", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_a_table_that_says_something_else_is_refused(part, tmp_path, case):
+    text, message = TABLES[case]
+    folder = copy_of(tmp_path / "copy")
+    if text is not None:
+        (folder / TABLE).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DataError, match=message):
+        bring(part, folder)
+    assert not (part / "datasets" / "stars.csv").exists()
+
+
+def test_a_picture_of_the_part_is_missing(part, tmp_path):
+    folder = copy_of(tmp_path / "copy", count=9)
+    (folder / TABLE).write_text(table())
+    with pytest.raises(DataError, match=r"1 of the 5 pictures .*no file for 9; .*those named by hq_to_all.txt"):
+        bring(part, folder)
 
 
 def test_settings_belong_to_the_manifest(stars, tmp_path):
@@ -198,3 +262,13 @@ def test_the_papers_pictures_are_the_first_by_number():
     numbers = manifest.numbers
     assert (numbers.first, numbers.last, manifest.count, manifest.resolution) == (0, 1499, 1500, 1024)
     assert manifest.domain == "faces" and numbers.last - numbers.first + 1 == manifest.count
+
+
+def test_the_test_part_is_celebas_own():
+    """182,638 to 202,599 of CelebA, both included: its partition list gives them the label 2."""
+    manifest = load_manifest(ROOT, "celebahq_2824", allow_empty=True)
+    mapped = manifest.numbers.mapped
+    assert (mapped.first, mapped.last, manifest.count, manifest.resolution) == (182638, 202599, 2824, 1024)
+    assert mapped.table == "CelebA-HQ-to-CelebA-mapping.txt" and manifest.domain == "faces"
+    presets = [p for p in (ROOT / "bench/protocols").glob("*.yaml") if "celebahq_2824" in p.read_text()]
+    assert {p.stem for p in presets} >= {"core_2824"}, "a preset names the dataset"

@@ -73,9 +73,18 @@ def judge(root: Path, domain: str, device: torch.device, name: str = "") -> tupl
     return entry.load(root, device), {i: manifest.entry(i).sha256 for i in entry.weights}
 
 
-@source("annyfaces_regressor", domains=["annyfaces"], weights=["annyfaces_regressor"])
-def _annyfaces(root: Path, device: torch.device) -> Read:
-    from bench.nets.regressor import reader_from
+def _regressor(weights_id: str) -> Load:
+    """What loads a regressor of this repository as a judge."""
 
-    state, meta = weights.load_with_meta(root, "annyfaces_regressor")
-    return reader_from(state, meta["factors"], "weights 'annyfaces_regressor'", device).factors
+    def load(root: Path, device: torch.device) -> Read:
+        from bench.nets.regressor import reader_from
+
+        state, meta = weights.load_with_meta(root, weights_id)
+        return reader_from(state, meta["factors"], f"weights {weights_id!r}", device).factors
+
+    return load
+
+
+# Directions are learned from the labels of the first; edits are judged by the second, which labelled none.
+for _name in ("annyfaces_regressor", "annyfaces_regressor_eval"):
+    source(_name, domains=["annyfaces"], weights=[_name])(_regressor(_name))

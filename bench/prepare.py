@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.config import Config
 from bench.errors import BenchError, DataError
 from bench.folders import FolderRequest, Prepared, prepare_folder
-from bench.images import read_rgb, write_error, write_png
+from bench.images import picture_errors, read_rgb, write_error, write_png
 from bench.loading import PreparedDataset
 from bench.manifest import load_manifest, manifest_path
 from bench.numbered import prepare_numbered
+from bench.provenance import files_sha256
 from bench.rendering import prepare_rendered, renderer
-from bench.store import RunStore, write_json
+from bench.store import RunStore, read_json, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RENDERER = Path(__file__).parent / "annyfaces"
 
 
 def prepare(
@@ -82,7 +88,11 @@ def counterfactual(dataset: PreparedDataset, image_id: str, attribute: str, degr
 
 
 def counterfactuals(dataset: PreparedDataset, ids: Sequence[str], attribute: str, degree: float) -> list[Path]:
-    """:func:`counterfactual` for many pictures; those that are missing are rendered together."""
+    """:func:`counterfactual` for many pictures; those that are missing are rendered together.
+
+    Beside each picture ``X.png`` lie its part labels, ``X.labels.png`` (:func:`read_labels`). All are rendered anew
+    when the manifest or the renderer has changed.
+    """
     manifest = dataset.manifest
     if manifest.render is None:
         raise BenchError(
@@ -92,7 +102,8 @@ def counterfactuals(dataset: PreparedDataset, ids: Sequence[str], attribute: str
     if unknown := [i for i in ids if i not in index]:
         raise DataError(f"dataset {dataset.id!r} has no image {unknown[0]!r}", expected=f"e.g. {manifest.ids[0]!r}")
     paths = {i: dataset.paths.counterfactual(i, attribute, degree) for i in ids}
-    todo = [i for i in dict.fromkeys(ids) if not _readable(paths[i], manifest.resolution)]
+    state = {"manifest_sha256": manifest.sha256, "renderer_sha256": files_sha256(sorted(RENDERER.rglob("*.py")))}
+    todo = [i for i in dict.fromkeys(ids) if not _current(paths[i], manifest.resolution, state)]
     if todo:
         from bench.annyfaces.scene import edit_scene, sample_scene
 
@@ -104,11 +115,34 @@ def counterfactuals(dataset: PreparedDataset, ids: Sequence[str], attribute: str
             raise write_error(paths[todo[0]].parent, error) from None
         for image_id, picture in zip(todo, renderer(manifest.resolution).render(scenes), strict=True):
             write_png(paths[image_id], picture.image)
+            write_png(paths[image_id].with_suffix(".labels.png"), picture.labels)
+            write_json(paths[image_id].with_suffix(".json"), state)  # last: what has it is whole
     return [paths[i] for i in ids]
 
 
-def _readable(path: Path, resolution: int) -> bool:
+def _current(path: Path, resolution: int, state: dict[str, str]) -> bool:
+    """Picture and labels are there, whole, and of this manifest and renderer."""
     try:
-        return path.is_file() and read_rgb(path, resolution) is not None
+        held = read_json(path.with_suffix(".json")) == state
+        return held and read_rgb(path, resolution) is not None and len(read_labels(path.with_suffix(".labels.png"))) > 0
     except DataError:
         return False
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """(R, R) uint8 part of each pixel (bench/annyfaces/labels.py).
+
+    Raises:
+        DataError: no such file, or no picture of one channel.
+    """
+    import numpy as np
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            labels = np.asarray(picture)
+    except picture_errors() as error:
+        raise DataError(f"labels {path} cannot be read", got=" ".join(str(error).split())) from None
+    if labels.ndim != 2:
+        raise DataError(f"labels {path} have several channels", got=labels.shape, expected="(R, R)")
+    return labels

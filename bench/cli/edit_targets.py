@@ -1,0 +1,34 @@
+"""``bench edit-targets``: the exact pictures that edits are compared with, rendered once for all methods."""
+
+from __future__ import annotations
+
+import typer
+
+from bench.cli import common
+from bench.cli.common import examples, open_project, say, show
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "edit-targets",
+        help="Render what the profile's edits must show: the same scenes with one factor moved. Kept beside the "
+        "dataset; `bench score-edits` renders what is missing itself.",
+        epilog=examples("bench edit-targets", "bench edit-targets --profile smoke --workers 1"),
+    )(command)
+
+
+def command(
+    engine: common.Engine = None,
+    workers: common.Workers = None,
+    profile: common.ProfileName = None,
+    root: common.Root = None,
+) -> None:
+    common.check_options(engine=engine, workers=workers)
+    config, store = open_project(root, profile)
+    from bench.edit_preparation import prepare_edits
+
+    path, found = prepare_edits(config, store, engine or config.settings.engine, workers or config.settings.workers)
+    for dataset, edits in found.items():
+        for name, targets in edits.items():
+            say(f"{dataset}, {name}: {sum(v is not None for v in targets.values())} of {len(targets)} have room")
+    show([path], config.root)

@@ -1,0 +1,71 @@
+"""Strength matching: how far each method must go along a direction for one and the same change of the attribute.
+
+Edits compared at one degree are not compared at one strength: methods answer to a direction differently. So each
+method's degree is found on calibration pictures, which are never scored: the degree at which the judge sees, on
+average, the change that it sees between those pictures and their exact targets. A change that is not reached at the
+last degree is reported as such; it is neither clipped nor extrapolated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Matched:
+    """One edit of one method.
+
+    Args:
+        change: asked for, in the attribute's unit. judged: what the judge sees of it in exact targets: the mark.
+        degree: where it is reached; None if it is not. reached: (degree, mean change) as measured, from 0 on.
+        n: calibration pictures.
+    """
+
+    change: float
+    judged: float
+    degree: float | None
+    reached: tuple[tuple[float, float], ...]
+    n: int
+
+    @property
+    def most(self) -> tuple[float, float]:
+        """(degree, mean change) of the largest change towards the mark."""
+        sign = 1 if self.judged >= 0 else -1
+        return max(self.reached, key=lambda point: sign * point[1])
+
+    def told(self) -> str:
+        """What a table says of it."""
+        if self.degree is not None:
+            return f"{self.degree:+.2f}"
+        degree, change = self.most
+        return f"not reached: {change:+.3g} of {self.judged:+.3g} at {degree:+g}"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Matched:
+        return cls(**{**raw, "reached": tuple((float(d), float(c)) for d, c in raw["reached"])})
+
+
+def match(change: float, judged: float, curve: Mapping[float, np.ndarray]) -> Matched:
+    """The degree of a change.
+
+    Args:
+        change: asked for. judged: mean change to reach. curve: degree -> (n,) changes of the same pictures, from the
+            inversion; degree 0 is added.
+    Returns:
+        the first crossing of the mark, linear between measured degrees.
+    """
+    points = [(0.0, 0.0), *((d, float(curve[d].mean())) for d in sorted(curve, key=abs))]
+    sign = 1 if judged >= 0 else -1
+    degree = None
+    for (d0, c0), (d1, c1) in zip(points, points[1:], strict=False):
+        if sign * c1 >= sign * judged:
+            degree = d0 + (d1 - d0) * (judged - c0) / (c1 - c0)
+            break
+    return Matched(change, judged, degree, tuple(points), len(next(iter(curve.values()))))

@@ -1,0 +1,91 @@
+"""What edits need before any method is asked: which edits, on which pictures, and their exact targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.config import Config
+from bench.edit_results import targets_path
+from bench.edit_settings import EditSettings
+from bench.edit_targets import Wanted, render_targets
+from bench.editing import files
+from bench.errors import BenchError
+from bench.manifest import load_manifest
+from bench.prepare import prepare
+from bench.prepared import PreparedPaths
+from bench.store import RunStore, write_json
+
+
+def settings_of(config: Config) -> EditSettings:
+    """The profile's ``edits``.
+
+    Raises:
+        BenchError: it has none.
+    """
+    if config.settings.edits is None:
+        raise BenchError(
+            f"profile {config.profile!r} asks for no edits", expected="a key `edits`", fix="see docs/editing.md"
+        )
+    return config.settings.edits
+
+
+def wanted_edits(root: Path, domain: str, settings: EditSettings) -> list[Wanted]:
+    """All edits to score, in the profile's order.
+
+    Raises:
+        UnknownName: a direction. BenchError: one that does not say which attribute it moves.
+    """
+    found = []
+    for name, changes in settings.directions.items():
+        about = files.find(root, domain, name).about
+        if "attribute" not in about:
+            raise BenchError(
+                f"direction {name!r} was not made for an attribute, so its strength cannot be matched",
+                fix="take one of `bench directions --method interfacegan`",
+            )
+        found += [Wanted(name, str(about["attribute"]), change) for change in changes]
+    return found
+
+
+def pictures_of(config: Config, settings: EditSettings, dataset: str, images: int | None) -> dict[str, list[str]]:
+    """Dataset -> ids: those scored, then those calibrated on.
+
+    Args:
+        images: the first so many are scored, for the profile's number.
+    Raises:
+        BenchError: a picture would be in both.
+    """
+    calibration = settings.calibration
+    first, other = load_manifest(config.root, dataset), load_manifest(config.root, calibration.dataset)
+    scored, held = first.select(images or settings.images), other.select(calibration.images)
+    here, there = first.pixel_hashes(), other.pixel_hashes()
+    if shared := {here[i] for i in scored} & {there[i] for i in held}:
+        raise BenchError(
+            f"{len(shared)} pictures would be scored and calibrated on",
+            got=f"datasets {dataset!r} and {calibration.dataset!r}",
+            expected="no picture in both",
+            fix="name another dataset under `edits: calibration`",
+        )
+    return {dataset: list(scored), calibration.dataset: list(held)}
+
+
+def prepare_edits(config: Config, store: RunStore, engine: str, workers: int | None) -> tuple[Path, dict[str, Any]]:
+    """Prepare the calibration pictures, render all exact targets and record what they are.
+
+    Returns:
+        targets.json; dataset -> edit -> {id: pixel hash, or None without room}; empty where the profile asks for no
+        edits.
+    """
+    path, found = targets_path(store, config.profile), {}
+    if config.settings.edits is not None:
+        settings, dataset = config.settings.edits, config.settings.datasets[0]
+        if not PreparedPaths.of(config.root, settings.calibration.dataset).done.is_file():
+            prepare(config, settings.calibration.dataset, engine=engine, workers=workers)
+        parts = pictures_of(config, settings, dataset, None)
+        edits = wanted_edits(config.root, load_manifest(config.root, dataset).domain, settings)
+        rendered = {name: ids for name, ids in parts.items() if load_manifest(config.root, name).render is not None}
+        found = render_targets(config.root, rendered, edits, engine, workers)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, found)
+    return path, found

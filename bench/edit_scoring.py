@@ -1,0 +1,223 @@
+"""Scores of edits of one method or variant: strengths matched on calibration pictures, then everything measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import registry
+from bench.attributes import judge
+from bench.config import Config
+from bench.device import engine_for, resolve_device
+from bench.edit_batch import score_shard
+from bench.edit_matching import Matched, match
+from bench.edit_preparation import pictures_of, settings_of, wanted_edits
+from bench.edit_results import edits_dir, write_edits, write_nothing
+from bench.edit_settings import EditSettings
+from bench.edit_targets import Wanted, with_room
+from bench.edit_work import EditJob, Part, calibrate_shard, forget
+from bench.engine import Work, make_shards, map_shards
+from bench.errors import BenchError, DataError
+from bench.loading import PreparedDataset
+from bench.manifest import load_manifest
+from bench.metric_build import lacking, signature
+from bench.plan import RunPlan
+from bench.provenance import ids_sha256, versions
+from bench.runid import label
+from bench.sets import SetValue, groups, interval
+from bench.store import RunStore
+
+SHARD = 8  # pictures worked on together
+
+
+def score_edits(
+    config: Config,
+    store: RunStore,
+    plan: RunPlan,
+    images: int | None = None,
+    masks: Path | None = None,
+    engine: str = "serial",
+    workers: int | None = None,
+    engine_asked: bool = False,
+    on_tick: Callable[[float], None] | None = None,
+) -> tuple[list[Path], dict[str, Any]]:
+    """Match strengths, edit, measure, write ``results/edits/<scope>/<method[.variant]>``; see bench/edit_results.py.
+
+    Args:
+        plan: the method's run (bench.plan.plan_run), whose dataset, options and scope are used.
+        images: the first so many, for the profile's number. masks: folder of masks, for part labels.
+        engine, workers, engine_asked: as for runs. on_tick: called with numbers of pictures done.
+    Returns:
+        Files written; the record (edits.json).
+    Raises:
+        BenchError: settings that cannot be, every picture failed; what was there before stays. DataError: data.
+    """
+    settings = settings_of(config)
+    usable, missing = _usable(config, settings)
+    edits = wanted_edits(config.root, plan.domain, settings)
+    parts = pictures_of(config, settings, plan.dataset, images)
+    scored, held = parts[plan.dataset], parts[settings.calibration.dataset]
+    _check_masks(config.root, plan.dataset, masks)
+    where = resolve_device(plan.device)
+    job = EditJob(plan, settings.calibration.dataset, tuple(edits), usable, masks)
+
+    def each(work: Callable[..., Part], ids: Sequence[str], job: EditJob) -> Part:
+        shards = make_shards(list(ids), SHARD)
+        kind = engine_for(where, engine if len(shards) > 1 else "serial", engine_asked)
+        done = Part()
+        for part in map_shards(Work(work, {"job": job}), shards, kind, workers, on_tick=on_tick):
+            done.join(part)
+        if len(done.failures) == len(ids):
+            raise BenchError(
+                f"method {plan.method!r} failed on all {len(ids)} pictures of {job.dataset!r}",
+                got=next(iter(done.failures.values())),
+            )
+        return done
+
+    try:
+        calibrated = each(calibrate_shard, held, job)
+        matched = {one.name: _matched(one, calibrated, config.root, settings) for one in edits}
+        degrees = {name: one.degree for name, one in matched.items() if one.degree is not None}
+        room = _room(config.root, plan.dataset, scored, edits)
+        shown = _shown([e for e in edits if e.name in degrees], room, settings.shown)
+        job = replace(
+            job,
+            dataset=plan.dataset,
+            degrees=degrees,
+            spread=_spread(calibrated),
+            again=tuple(scored[: settings.round_trips]),
+            shown=shown,
+        )
+        done = each(score_shard, scored, job)
+    finally:
+        forget()
+    head = {"dataset": plan.dataset, "method": plan.method, "variant": plan.variant}
+    record = {
+        **head,
+        "config_hash": plan.config_hash,
+        "settings": settings.model_dump(mode="json"),
+        "ids": scored,
+        "ids_sha256": ids_sha256(scored),
+        "calibration_ids_sha256": ids_sha256(held),
+        "edits": [{"name": e.name, "direction": e.direction, "attribute": e.attribute} for e in edits],
+        "matched": {name: one.to_json() for name, one in matched.items()},
+        "no_room": {e.name: [i for i in scored if i not in room[e.name]] for e in edits},
+        "failures": dict(sorted(done.failures.items())),
+        "calibration_failures": dict(sorted(calibrated.failures.items())),
+        "sets": _sets(config, usable, done, scored),
+        "missing": missing,
+        "shown": shown,
+        "judge": judge(config.root, plan.domain, where, settings.judge)[1],
+        "weights": plan.weights,
+        "versions": versions(),
+    }
+    target = edits_dir(store, plan.scope, label(plan.method, plan.variant))
+    rows = [{**head, **row} for row in done.rows]
+    return write_edits(target, rows, record, done.pictures), record
+
+
+def _usable(config: Config, settings: EditSettings) -> tuple[EditSettings, dict[str, str]]:
+    """Settings with the metrics that can be computed here; and metric -> the command that brings what another lacks."""
+    known, missing = registry.metrics(config.root), {}
+    for name in dict.fromkeys([*settings.metrics, *settings.sets, *filter(None, [settings.identity])]):
+        if why := lacking(config.root, known.load(name)):
+            missing[name] = why
+    left = {
+        "metrics": [m for m in settings.metrics if m not in missing],
+        "sets": [m for m in settings.sets if m not in missing],
+        "identity": "" if settings.identity in missing else settings.identity,
+    }
+    return settings.model_copy(update=left), missing
+
+
+def _check_masks(root: Path, dataset: str, masks: Path | None) -> None:
+    prepared = PreparedDataset.open(root, dataset)
+    if masks is None and prepared.manifest.render is None:
+        raise DataError(
+            f"dataset {dataset!r} has no masks", expected="part labels of a rendered one", fix="pass --masks FOLDER"
+        )
+    if masks is not None and not masks.is_dir():
+        raise DataError(f"no folder {masks}", expected="one PNG a picture, not 0 in the face", fix="correct --masks")
+
+
+def _matched(wanted: Wanted, calibrated: Part, root: Path, settings: EditSettings) -> Matched:
+    """The degree of one edit, on the calibration pictures that have room for it."""
+    exact, source = calibrated.judged[wanted.name], calibrated.judged["source"]
+    signed = [d if wanted.change > 0 else -d for d in settings.degrees]
+    changes = {d: calibrated.judged[wanted.name, d] for d in signed}
+    rendered = load_manifest(root, settings.calibration.dataset).render is not None
+    ids = [i for i in source if i in exact] if rendered else list(source)
+    if not ids:
+        raise BenchError(
+            f"no calibration picture has room for {wanted.name}", fix="ask for a smaller change, or for more pictures"
+        )
+    judged = float(np.mean([exact[i] - source[i][wanted.attribute] for i in ids])) if rendered else wanted.change
+    return match(wanted.change, judged, {d: np.array([changes[d][i] for i in ids]) for d in signed})
+
+
+def _spread(calibrated: Part) -> dict[str, float]:
+    """Attribute -> standard deviation of what the judge sees in the calibration sources."""
+    seen = list(calibrated.judged["source"].values())
+    return {name: float(np.std([one[name] for one in seen])) for name in seen[0]}
+
+
+def _room(root: Path, dataset: str, ids: Sequence[str], edits: Sequence[Wanted]) -> dict[str, list[str]]:
+    prepared = PreparedDataset.open(root, dataset)
+    if prepared.manifest.render is None:
+        return {one.name: list(ids) for one in edits}
+    return {one.name: with_room(prepared, ids, one) for one in edits}
+
+
+def _shown(edits: Sequence[Wanted], room: Mapping[str, Sequence[str]], count: int) -> dict[str, str]:
+    """Image id -> edit to show of it: edits in turn, each on the next picture that has room for it."""
+    shown: dict[str, str] = {}
+    for n in range(count if edits else 0):
+        name = edits[n % len(edits)].name
+        free = [i for i in room[name] if i not in shown]
+        if free:
+            shown[free[0]] = name
+    return shown
+
+
+def _sets(config: Config, settings: EditSettings, done: Part, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Distances of all edits from all targets; intervals leave out groups of pictures, all their edits together."""
+    known, found = registry.metrics(config.root), []
+    for name in settings.sets:
+        cls = known.load(name)
+        rows = done.features.get(cls.extractor, [])
+        if len(rows) < 2:
+            continue
+        edited, meant = (np.stack([row[k] for row in rows]) for k in (2, 3))
+        dealt = dict(zip(ids, groups(ids, config.seed), strict=True))
+        group, everything = np.array([dealt[row[1]] for row in rows]), np.arange(len(rows))
+        subsets = [everything[group != g] for g in range(group.max() + 1)] if len(ids) >= 20 else []
+        whole, *others = cls.values(meant, edited, [everything, *subsets])
+        for part in cls.parts:
+            value = SetValue(
+                f"{name}.{part}" if part else name,
+                signature(config.root, name, cls),
+                len(rows),
+                whole[part],
+                *interval(whole[part], [o[part] for o in others]),
+            )
+            found.append({k: None if v != v else v for k, v in value.__dict__.items()})
+    return found
+
+
+def nothing_asked(config: Config, store: RunStore, method: str, variant: str) -> Path:
+    """What the pipeline's stage leaves where the profile asks for no edits."""
+    return write_nothing(edits_dir(store, config.profile, label(method, variant)))
+
+
+def told(record: Mapping[str, Any]) -> list[str]:
+    """What a person must know of a record: strengths, failures, what was left out."""
+    lines = [f"{name}: degree {Matched.from_json(one).told()}" for name, one in record["matched"].items()]
+    for what, failures in (("", record["failures"]), ("calibration ", record["calibration_failures"])):
+        lines += [f"{what}picture {i} failed: {why}" for i, why in list(failures.items())[:5]]
+        lines += [f"{len(failures)} {what}pictures failed in all"] if len(failures) > 5 else []
+    lines += [f"{name}: {len(ids)} pictures have no room" for name, ids in record["no_room"].items() if ids]
+    return lines + [f"metric {name} was left out: {why}" for name, why in record["missing"].items()]

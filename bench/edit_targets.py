@@ -1,0 +1,119 @@
+"""What an edit must show: the same scene with one factor moved, rendered exactly. Only rendered datasets have that.
+
+A target whose factor would leave its bounds is none (the change would be a smaller one); its picture is left out of
+that edit's scores, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.engine import Shard, Work, make_shards, map_shards
+from bench.errors import BenchError, UnknownName
+from bench.images import pixel_sha256, read_rgb
+from bench.loading import PreparedDataset
+from bench.prepare import counterfactuals, read_labels
+
+SLACK = 1e-9  # of a factor's change: rounding alone
+SHARD = 8
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One edit to score.
+
+    Args:
+        direction: name. attribute: what its judge calls what it moves. change: of the attribute, in its own unit.
+    """
+
+    direction: str
+    attribute: str
+    change: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.direction}{self.change:+g}"
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Args: images, labels: id -> (R, R, 3) and (R, R) uint8, of those that have room for the change."""
+
+    images: Mapping[str, np.ndarray]
+    labels: Mapping[str, np.ndarray]
+
+
+def degree_of(dataset: PreparedDataset, wanted: Wanted) -> float:
+    """The renderer's degree for a change in the attribute's unit.
+
+    Raises:
+        UnknownName: the renderer has no such edit. BenchError: it moves another factor than the judge reads.
+    """
+    from bench.annyfaces.scene import EDITS
+
+    if wanted.direction not in EDITS:
+        raise UnknownName.of(f"exact edit of dataset {dataset.id!r}", wanted.direction, EDITS)
+    _, factor, _, _, amount = EDITS[wanted.direction]
+    if factor != wanted.attribute:
+        raise BenchError(
+            f"edit {wanted.direction!r} of the renderer moves another attribute than the direction",
+            got=factor,
+            expected=wanted.attribute,
+        )
+    return wanted.change / amount
+
+
+def with_room(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> list[str]:
+    """Those of ``ids`` whose factor can change by the whole amount."""
+    from bench.annyfaces.scene import EDITS
+
+    degree_of(dataset, wanted)
+    _, factor, low, high, _ = EDITS[wanted.direction]
+    truth = dataset.truth().set_index("image_id")[factor]
+    return [i for i in ids if low - SLACK <= float(truth[i]) + wanted.change <= high + SLACK]
+
+
+def exact(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> Targets:
+    """The targets of ``ids`` that have room; rendered where they are not yet on the disk."""
+    chosen = with_room(dataset, ids, wanted)
+    paths = counterfactuals(dataset, chosen, wanted.direction, degree_of(dataset, wanted))
+    side = dataset.manifest.resolution
+    return Targets(
+        {i: read_rgb(path, side) for i, path in zip(chosen, paths, strict=True)},
+        {i: read_labels(path.with_suffix(".labels.png")) for i, path in zip(chosen, paths, strict=True)},
+    )
+
+
+def render_targets(
+    root: Path, parts: Mapping[str, Sequence[str]], edits: Sequence[Wanted], engine: str, workers: int | None
+) -> dict[str, Any]:
+    """Render all targets of some datasets, on all cores.
+
+    Args:
+        parts: dataset -> ids.
+    Returns:
+        dataset -> edit -> {id: hash of the target's pixels, or None without room}.
+    """
+    found: dict[str, Any] = {}
+    for dataset, ids in parts.items():
+        shards = make_shards(list(ids), SHARD)
+        work = Work(_render_shard, {"root": root, "dataset": dataset, "edits": tuple(edits)})
+        done = map_shards(work, shards, engine if len(shards) > 1 else "serial", workers)
+        found[dataset] = {
+            one.name: {i: part[one.name].get(i) for shard, part in zip(shards, done, strict=True) for i in shard.ids}
+            for one in edits
+        }
+    return found
+
+
+def _render_shard(shard: Shard, root: Path, dataset: str, edits: Sequence[Wanted]) -> dict[str, dict[str, str]]:
+    prepared = PreparedDataset.open(root, dataset)
+    return {
+        one.name: {i: pixel_sha256(image) for i, image in exact(prepared, shard.ids, one).images.items()}
+        for one in edits
+    }

@@ -1,0 +1,205 @@
+"""What a worker needs to edit pictures with one method and to judge them; calibration of strengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench import registry
+from bench.attributes import judge
+from bench.device import autocast
+from bench.edit_settings import EditSettings
+from bench.edit_targets import Targets, Wanted, exact
+from bench.editing import files
+from bench.engine import Shard, tick
+from bench.errors import BenchError
+from bench.images import to_tensor, to_uint8
+from bench.loading import PreparedDataset
+from bench.metric_build import build
+from bench.plan import RunPlan
+from bench.runner import image_seed, load_method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.api import Inversion, Method
+    from bench.editing.direction import Direction
+
+
+@dataclass(frozen=True, eq=False)
+class EditJob:
+    """What a worker needs.
+
+    Args:
+        plan: the method and its settings. dataset: whose pictures. edits: to score. masks: the user's, or None.
+        degrees: edit -> matched degree, of those that are reached. spread: attribute -> standard deviation.
+        again: ids of pictures that are inverted again. shown: image id -> edit shown of it.
+    """
+
+    plan: RunPlan
+    dataset: str
+    edits: tuple[Wanted, ...]
+    settings: EditSettings
+    masks: Path | None = None
+    degrees: Mapping[str, float] = field(default_factory=dict)
+    spread: Mapping[str, float] = field(default_factory=dict)
+    again: tuple[str, ...] = ()
+    shown: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Part:
+    """Results of some pictures.
+
+    Args:
+        rows: tidy, without dataset, method and variant. failures: id -> reason. pictures: (kind, id) -> picture.
+        judged: calibration: "source", edit, or (edit, degree) -> id -> values.
+        features: extractor -> (edit, id, of the edit, of what it is compared with).
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    pictures: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    judged: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    features: dict[str, list[tuple[str, str, np.ndarray, np.ndarray]]] = field(default_factory=dict)
+
+    def join(self, other: Part) -> None:
+        """Take in another part's results."""
+        self.rows += other.rows
+        self.failures |= other.failures
+        self.pictures |= other.pictures
+        for key, found in other.judged.items():
+            self.judged.setdefault(key, {}).update(found)
+        for name, more in other.features.items():
+            self.features.setdefault(name, []).extend(more)
+
+
+@lru_cache(maxsize=1)
+def _method(plan: RunPlan) -> Method:
+    return load_method(plan.root, plan.method, plan.domain, plan.options, plan.device, plan.precision)
+
+
+@lru_cache(maxsize=1)
+def editor_of(job: EditJob) -> Editor:
+    return Editor(job)
+
+
+def forget() -> None:
+    """Free what this process keeps between shards."""
+    _method.cache_clear()
+    editor_of.cache_clear()
+
+
+def calibrate_shard(shard: Shard, job: EditJob) -> Part:
+    """Calibration of a shard's pictures."""
+    return isolated(shard.ids, editor_of(job).calibrate)
+
+
+def isolated(ids: Sequence[str], work: Callable[[Sequence[str]], Part]) -> Part:
+    """Work on pictures together; if that raises, one by one, and those that still do are failures by name."""
+    try:
+        done = work(ids)
+    except BenchError:  # the user's to mend, not a picture's fault
+        raise
+    except Exception as error:  # a method may raise anything; its other pictures must not suffer
+        if len(ids) == 1:
+            return Part(failures={ids[0]: f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]})
+        done = Part()
+        for image_id in ids:
+            done.join(isolated([image_id], work))
+        return done
+    tick(len(ids))
+    return done
+
+
+class Editor:
+    """A method, its directions, a judge and metrics, loaded once per process."""
+
+    def __init__(self, job: EditJob):
+        self.job, self.plan, self.settings = job, job.plan, job.settings
+        self.method = _method(job.plan)
+        self.device = self.method.device
+        self.dataset = PreparedDataset.open(job.plan.root, job.dataset)
+        self.read = judge(job.plan.root, job.plan.domain, self.device, job.settings.judge)[0]
+        self.directions = {one.name: self._direction(one) for one in job.edits}
+        known = registry.metrics(job.plan.root)
+        names = dict.fromkeys([*job.settings.metrics, *filter(None, [job.settings.identity])])
+        self.metrics = {name: build(job.plan.root, known.load(name), self.device) for name in names}
+        self.sets: dict[str, tuple[Any, Callable]] = {}
+        for name in job.settings.sets:
+            metric = build(job.plan.root, known.load(name), self.device)
+            self.sets.setdefault(metric.extractor, (metric, metric.network()))
+
+    def _direction(self, wanted: Wanted) -> Direction:
+        found = files.find(self.plan.root, self.plan.domain, wanted.direction)
+        if found.rule != "add":
+            raise BenchError(
+                f"direction {wanted.direction!r} sets a coordinate",
+                expected="one that adds, so that degree 0 is the inversion",
+                fix="take it out of `directions`",
+            )
+        found.check(self.method.generator.n_latent, self.method.generator.style_dim)
+        return found
+
+    def embed(self, ids: Sequence[str], pictures: np.ndarray) -> Inversion:
+        """Invert 8-bit pictures (B, R, R, 3)."""
+        import torch
+
+        self.method.context.image_seeds = [image_seed(self.plan.seed, self.job.dataset, i) for i in ids]
+        with torch.no_grad(), autocast(self.device, self.plan.precision):
+            return self.method.embed(to_tensor(pictures).to(self.device))
+
+    def render(self, w_plus: Tensor, inversion: Inversion) -> np.ndarray:
+        """(B, R, R, 3) uint8 of codes.
+
+        Raises:
+            ValueError: some output is not finite.
+        """
+        import torch
+
+        with torch.no_grad(), autocast(self.device, self.plan.precision):
+            x_hat = self.method.render(w_plus, inversion).float()
+        if not bool(x_hat.isfinite().all()):
+            raise ValueError("the output is not finite")
+        return to_uint8(x_hat)
+
+    def edit(self, inversion: Inversion, wanted: Wanted, degree: float) -> np.ndarray:
+        """Pictures of codes moved along the edit's direction."""
+        return self.render(self.directions[wanted.name].apply(inversion.w_plus, degree), inversion)
+
+    def look(self, pictures: np.ndarray) -> list[dict[str, float]]:
+        """What the judge reads off each picture."""
+        import torch
+
+        with torch.no_grad():
+            found = self.read(to_tensor(pictures).to(self.device))
+        columns = {name: values.double().cpu().tolist() for name, values in found.items()}
+        return [{name: column[n] for name, column in columns.items()} for n in range(len(pictures))]
+
+    def targets(self, ids: Sequence[str], wanted: Wanted) -> Targets:
+        """Exact targets; none where the dataset is not rendered."""
+        if self.dataset.manifest.render is None:
+            return Targets({}, {})
+        return exact(self.dataset, ids, wanted)
+
+    def calibrate(self, ids: Sequence[str]) -> Part:
+        """What the judge sees in sources, exact targets, and edits at all degrees."""
+        sources = self.dataset.stack(ids)
+        inversion = self.embed(ids, sources)
+        start = self.look(self.render(inversion.w_plus, inversion))
+        done = Part(judged={"source": dict(zip(ids, self.look(sources), strict=True))})
+        for wanted in self.job.edits:
+            targets, name = self.targets(ids, wanted).images, wanted.attribute
+            found = self.look(np.stack(list(targets.values()))) if targets else []
+            done.judged[wanted.name] = {i: one[name] for i, one in zip(targets, found, strict=True)}
+            for degree in self.settings.degrees:
+                signed = degree if wanted.change > 0 else -degree
+                seen = self.look(self.edit(inversion, wanted, signed))
+                changes = {i: after[name] - before[name] for i, before, after in zip(ids, start, seen, strict=True)}
+                done.judged[wanted.name, signed] = changes
+        return done

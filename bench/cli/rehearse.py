@@ -44,6 +44,9 @@ def command(
         say(note)
     for name, reason in done.left_out.items():
         say(f"{name} was left out: {reason}")
-    say(f"rehearsal of {len(done.steps)} steps: {done.seconds:.0f} s, peak memory {done.peak_gib:.2f} GiB, in {folder}")
+    say(
+        f"rehearsal of {len(done.steps)} steps: {done.seconds:.0f} s, {done.cpu_s:.0f} s of processor, peak memory "
+        f"{done.peak_gib:.2f} GiB, in {folder}"
+    )
     say("remove this folder when you have seen enough; its numbers mean nothing")
     show(done.reports, config.root)

@@ -47,6 +47,8 @@ def create(
         "device": "cpu",
         "limits": {},
         "options": options,
+        "ablations": {},
+        "edits": None,
         "time": {"images": 2, "budget_s": min(TIME_BUDGET, source.settings.time.budget_s)},
     }
     texts = {

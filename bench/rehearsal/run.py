@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ SAY = Callable[[str], None]
 
 @dataclass
 class Step:
-    """One step: what, seconds, peak memory of the process after it (GiB)."""
+    """One step: seconds by the clock and of processor time (all cores), peak memory of the process after it (GiB)."""
 
     what: str
     seconds: float
+    cpu_s: float
     peak_gib: float
 
 
@@ -48,6 +50,10 @@ class Rehearsal:
         return sum(step.seconds for step in self.steps)
 
     @property
+    def cpu_s(self) -> float:
+        return sum(step.cpu_s for step in self.steps)
+
+    @property
     def peak_gib(self) -> float:
         return max((step.peak_gib for step in self.steps), default=0.0)
 
@@ -60,6 +66,12 @@ def peak_gib() -> float:
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 30 if sys.platform == "darwin" else 1 << 20)
+
+
+def processor_seconds() -> float:
+    """Processor time of this process, all threads, and of its finished children: what other work cannot stretch."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def rehearse(
@@ -101,7 +113,7 @@ def rehearse(
     with _step(done, f"{images} pictures of {size} px", say):
         project.prepare_pictures(there, domain, size, images)
     _results(there, chosen, done, say)
-    steps = [{"step": s.what, "seconds": round(s.seconds, 1), "peak_gib": round(s.peak_gib, 2)} for s in done.steps]
+    steps = [{"step": s.what, **{k: round(v, 2) for k, v in asdict(s).items() if k != "what"}} for s in done.steps]
     write_json(root / project.STEPS, {"steps": steps, "machine": provenance.machine(), "left_out": done.left_out})
     return done
 
@@ -210,8 +222,8 @@ def _results(config: Config, methods: Sequence[str], done: Rehearsal, say: SAY) 
 
 @contextmanager
 def _step(done: Rehearsal, what: str, say: SAY) -> Iterator[None]:
-    begin = time.perf_counter()
+    begin, busy = time.perf_counter(), processor_seconds()
     yield
-    step = Step(what, time.perf_counter() - begin, peak_gib())
+    step = Step(what, time.perf_counter() - begin, processor_seconds() - busy, peak_gib())
     done.steps.append(step)
-    say(f"{step.seconds:7.1f} s  peak {step.peak_gib:5.2f} GiB  {what}")
+    say(f"{step.seconds:7.1f} s, {step.cpu_s:7.1f} s of processor, peak {step.peak_gib:5.2f} GiB  {what}")

@@ -246,6 +246,7 @@ def test_from_files_to_the_table(real, cli):
     assert timings == {"own-rehearsal", "toy_copy-rehearsal"}
     steps = json.loads((folder / "steps.json").read_text())["steps"]
     assert {"run: own", "score: own", "time: own"} < {s["step"] for s in steps} and steps[-1]["peak_gib"] > 0.1
+    assert all(0 <= s["cpu_s"] for s in steps) and sum(s["cpu_s"] for s in steps) > 0.1
     assert run["n"] == 2 and not run["failures"]
     assert not list((folder / "published_files").iterdir()), "originals take up space"
     assert "peak memory" in answer.err and "run: own" in answer.err and answer.out.count("table1") == 2

@@ -106,9 +106,10 @@ class Profile(_Section):
 
 
 class Ablation(_Section):
-    """A named variant of a method: options that differ from its defaults."""
+    """A named variant of a method: options that differ from its defaults. ``group``: what they are about, in tables."""
 
     method: str
+    group: str = ""
     title: str = ""
     options: dict[str, Any]
 

@@ -26,6 +26,7 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     from bench.reconcile import write_reconciliation
     from bench.report.ablation import write_ablations
     from bench.report.claims import CLAIMS_FILE, write_claims
+    from bench.report.edit_figures import write_edit_figures
     from bench.report.grid import write_grid
     from bench.report.index import write_index
     from bench.report.material import gather
@@ -52,6 +53,8 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
         suffix = f"_{dataset}" if n else ""  # the first dataset has the plain names
         grid = write_grid(material, dataset, folder / "figures" / f"grid_inversion{suffix}.png")
         figures += [("grid", grid)] if grid else []
+        if not n:  # figures of edits are of the first dataset
+            figures += write_edit_figures(material, dataset, folder / "figures", reference)
         plots = write_plots(material, dataset, folder / "figures" / f"metrics{suffix}")
         figures += [("metrics", plots[0])] if plots else []
         extra += plots[1:]

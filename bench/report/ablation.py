@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from bench.edit_results import Edits
 from bench.images import atomic_write
+from bench.report.edited import Pairs, columns, edit_head, edit_pairs, edits_of
 from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
 from bench.report.material import Material
 from bench.report.tables import metric_head
@@ -14,10 +18,14 @@ from bench.runid import parse_label
 from bench.scores import wide
 from bench.statistics import Statistics, statistics
 
+SEEDS = "seeds"  # group of variants that differ in nothing but the seed of their training
+OF_EDITS = ("mae_face", "mae_rest", "leakage")  # measures of edits that stand behind the profile's metrics
+
 
 def write_ablations(material: Material, folder: Path) -> list[Path]:
     """ablation.md and .tex in ``folder`` when there are ablations, measured or listed; otherwise nothing."""
-    tables = [t for dataset in material.datasets if (t := ablation_table(material, dataset)) is not None]
+    found = [tables_of(material, dataset) for dataset in material.datasets]
+    tables = [table for some in found for table in some]
     if not tables:
         return []
     atomic_write(folder / "ablation.md", "# Ablations\n\n" + "\n".join(to_markdown(t) for t in tables))
@@ -25,40 +33,94 @@ def write_ablations(material: Material, folder: Path) -> list[Path]:
     return [folder / "ablation.md", folder / "ablation.tex"]
 
 
-def ablation_table(material: Material, dataset: str) -> Table | None:
-    """A group per method: the method itself, then its variants in the order of params.yaml."""
+def tables_of(material: Material, dataset: str) -> list[Table]:
+    """Inversion, edits and seeds of a dataset, as far as they were measured."""
     measured = material.ablations(dataset)
     absent = [name for name in material.unscored(dataset) if parse_label(name)[1]]
     if not measured and not absent:
-        return None
-    metrics = [m for m in material.picture_metrics(dataset) if not m.endswith("rate")]
-    groups = []
-    for base in dict.fromkeys(parse_label(name)[0] for name in measured):
-        variants = [name for name in measured if parse_label(name)[0] == base]
-        groups.append((material.method(base).title, group(material, dataset, base, variants, metrics)))
-    caption = (
-        f"Dataset `{dataset}`, protocol `{material.protocol}`. Means over the images a variant and its method both "
-        f"have (n); behind them the mean difference variant − method, image by image, with its 95 % bootstrap "
-        f"percentile interval ({material.config.bootstrap:,} resamples of images)."
-    )
-    heads = ["Variant", "n", *[metric_head(material, m) for m in metrics]]
-    table = Table(f"Ablations on {material.manifest(dataset).title or dataset}", caption, heads, groups)
-    table.label = f"tab:{dataset}-ablation"
+        return []
+    inverted, edited = inversions(material, dataset), edits_of(material, dataset)
+    heads = {m: metric_head(material, m) for m in _scored(material, dataset, measured)}
+    where = material.manifest(dataset).title or dataset
+    tables = [_table(material, f"Ablations on {where}", _caption(material, dataset), heads, inverted, measured)]
     if absent:
         names = ", ".join(f"`{name}`" for name in absent)
-        table.notes.append(f"Listed in params.yaml, but without scores: {names}.")
-    return table
+        tables[0].notes.append(f"Listed in params.yaml, but without scores: {names}.")
+    known = _edit_heads(material, edited)
+    with_edits = [name for name in measured if name in edited and parse_label(name)[0] in edited]
+    if with_edits:
+        pairs = edit_pairs(edited)
+        tables.append(_table(material, f"Edits on {where}", _edit_caption(material, dataset), known, pairs, with_edits))
+    tables += _seed_tables(material, where, [(heads, inverted, measured), (known, edit_pairs(edited), with_edits)])
+    for n, table in enumerate(tables):
+        table.label = f"tab:{dataset}-ablation" + (f"-{n}" if n else "")
+    return tables
 
 
-def group(material: Material, dataset: str, base: str, variants: list[str], metrics: list[str]) -> list[list[Cell]]:
+def inversions(material: Material, dataset: str) -> Pairs:
+    """Scores of reconstructions."""
+    return lambda metric, labels: columns(wide(material.scores, dataset, metric), labels)
+
+
+def _scored(material: Material, dataset: str, labels: Sequence[str]) -> list[str]:
+    """Metrics of pictures that any of the variants has; the rate is a number of the method, not of a picture."""
+    names = [m for m in material.picture_metrics(dataset) if not m.endswith("rate")]
+    return [m for m in names if not labels or set(labels) & set(wide(material.scores, dataset, m))]
+
+
+def _edit_heads(material: Material, edited: Mapping[str, Edits]) -> dict[str, str]:
+    found = {m for one in edited.values() for m in one.rows.loc[one.rows["task"] == "edit", "metric"]}
+    return {m: edit_head(material, m) for m in (*material.config.metrics, *OF_EDITS) if m in found}
+
+
+def _caption(material: Material, dataset: str) -> str:
+    return (
+        f"Dataset `{dataset}`, protocol `{material.protocol}`. Means over the images a variant and its method both "
+        f"have (n), that of the method over those all its variants have; behind them the mean difference "
+        f"variant − method, image by image, with its {_interval(material)}."
+    )
+
+
+def _edit_caption(material: Material, dataset: str) -> str:
+    return (
+        f"Edited pictures of `{dataset}` against the exact target. The strength of each edit is matched for each "
+        "variant to the same change of the attribute, on other pictures. A picture's value is the mean over the edits "
+        f"that variant and method both reach; n pictures; differences variant − method with their "
+        f"{_interval(material)}."
+    )
+
+
+def _interval(material: Material) -> str:
+    return f"95 % bootstrap interval (BCa, {material.config.bootstrap:,} resamples of images)"
+
+
+def _table(
+    material: Material, title: str, caption: str, heads: Mapping[str, str], pairs: Pairs, variants: Sequence[str]
+) -> Table:
+    """A group for each method as it is, then one for each kind of variant, in the order of params.yaml."""
+    groups: list[tuple[str, list[list[Cell]]]] = []
+    for base in dict.fromkeys(parse_label(name)[0] for name in variants):
+        own = [name for name in variants if parse_label(name)[0] == base]
+        rows = dict(zip([base, *own], compared(material, base, own, list(heads), pairs), strict=True))
+        method = material.method(base).title
+        groups.append((method, [rows[base]]))
+        kinds = {name: material.config.ablations[parse_label(name)[1]].group for name in own}
+        for kind in dict.fromkeys(kinds.values()):
+            groups.append((f"{method}: {kind}" * bool(kind), [rows[name] for name in own if kinds[name] == kind]))
+    return Table(title, caption, ["Variant", "n", *heads.values()], groups)
+
+
+def compared(
+    material: Material, base: str, variants: Sequence[str], measures: Sequence[str], pairs: Pairs
+) -> list[list[Cell]]:
     """Rows of one method: itself, then its variants."""
     rows = [[Cell("as it is"), Cell("")], *[[Cell(material.method(v).title), Cell("")] for v in variants]]
-    for metric in metrics:
-        table = wide(material.scores, dataset, metric)
-        columns = [base, *variants]
-        known = {name: table[[base, name] if name != base else [base]].dropna() for name in columns if name in table}
-        places = decimals(float(pairs[name].mean()) for name, pairs in known.items())
-        for row, name in zip(rows, columns, strict=True):
+    for measure in measures:
+        known = {name: found for name in variants if len(found := pairs(measure, [base, name]))}
+        shared = pairs(measure, [base, *known])
+        known = {base: shared if len(shared) else pairs(measure, [base]), **known}
+        places = decimals(float(table[name].mean()) for name, table in known.items())
+        for row, name in zip(rows, [base, *variants], strict=True):
             if name not in known or not len(known[name]):
                 row.append(Cell("not scored"))
                 continue
@@ -78,3 +140,35 @@ def gain(found: Statistics, places: int) -> str:
     """``+0.0031 [0.0028, 0.0034]``, one decimal more than the means have."""
     sign = "+" if found.mean > 0 else ""
     return f"{sign}{number(found.mean, places + 1)} {interval(found.ci_low, found.ci_high, places + 1)}".strip()
+
+
+def _seed_tables(
+    material: Material, where: str, parts: Sequence[tuple[Mapping[str, str], Pairs, Sequence[str]]]
+) -> list[Table]:
+    """How far trainings of one method that differ in their seed alone lie apart, in inversions and in edits."""
+    groups: list[tuple[str, list[list[Cell]]]] = []
+    for what, (heads, pairs, measured) in zip(("inversion", "edits"), parts, strict=True):
+        seeds = [n for n in measured if material.config.ablations[parse_label(n)[1]].group == SEEDS]
+        for base in dict.fromkeys(parse_label(name)[0] for name in seeds):
+            labels = [base, *(name for name in seeds if parse_label(name)[0] == base)]
+            rows = [row for m, head in heads.items() if (row := _spread(head, pairs(m, labels), labels))]
+            groups.append((f"{material.method(base).title}, {what}", rows))
+    if not groups:
+        return []
+    caption = (
+        "The same preset trained from other start values and orders of pictures. Means over the images all of them "
+        "have; the spread is over trainings, so it bounds what a difference between two trainings can mean."
+    )
+    head = ["Measure", "Trainings", "n", "Values, the method's own first", "Mean", "Standard deviation", "Range"]
+    return [Table(f"Seeds on {where}", caption, head, groups)]
+
+
+def _spread(head: str, table: pd.DataFrame, labels: Sequence[str]) -> list[Cell] | None:
+    if not len(table):
+        return None
+    means = np.array([float(table[label].mean()) for label in labels])
+    places = decimals(means) + 1
+    values = ", ".join(number(v, places) for v in means)
+    numbers = [float(means.mean()), float(means.std(ddof=1)), float(np.ptp(means))]
+    texts = [number(numbers[0], places), *(number(v, places + 1) for v in numbers[1:])]
+    return [Cell(t) for t in (head, str(len(labels)), f"{len(table):,}", values, *texts)]

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import DataError
 from bench.images import atomic_write
 from bench.manifest import one_line
+from bench.report.edited import PREFIX, edit_info, edit_pairs, edits_of
 from bench.report.layout import Cell, Table, to_markdown
 from bench.report.material import Material
 from bench.runid import parse_label
 from bench.scores import wide
 from bench.seeds import seed_for
 from bench.statistics import CONFIDENCE, bootstrap_means, statistics
+from bench.tables import MetricInfo
 
 HOLDS, FAILS, UNDECIDED, MISSING = "holds", "does not hold", "undecided", "not measured yet"
 CLAIMS_FILE = "claims.yaml"
@@ -132,7 +135,7 @@ def pairs(claim: Claim) -> Iterator[tuple[str, str]]:
 def expected_range(material: Material, claim: Claim, metric: str) -> tuple[float, float]:
     """What the claim says of the measured value: open interval (low, high)."""
     if isinstance(claim.expect, str):
-        above = (claim.expect == "better") == material.metric(metric).higher_is_better
+        above = (claim.expect == "better") == info_of(material, metric).higher_is_better
         return (0.0, math.inf) if above else (-math.inf, 0.0)
     low, high = claim.expect
     return (-math.inf if low is None else low), (math.inf if high is None else high)
@@ -153,7 +156,7 @@ def measure(material: Material, dataset: str, claim: Claim, right: str, metric: 
     """The value behind one line."""
     if claim.kind == "time_ratio":
         return time_ratio(material, dataset, claim.left, right)
-    table = wide(material.scores, dataset, metric)
+    table = per_picture(material, dataset, metric, [claim.left, right])
     lacking = [name for name in (claim.left, right) if name not in table]
     if lacking:
         return Measured(missing="; ".join(remedy(material, dataset, name, metric) for name in lacking))
@@ -169,6 +172,21 @@ def measure(material: Material, dataset: str, claim: Claim, right: str, metric: 
         return Measured(value, n=n)
     drawn = bootstrap_means(both.T, resamples, seed)
     return Measured(value, *_interval(_ratio(drawn[:, 0], drawn[:, 1])), n)
+
+
+def per_picture(material: Material, dataset: str, metric: str, labels: Sequence[str]) -> pd.DataFrame:
+    """Image ids x labels, of inversions or, for ``edit:<measure>``, of edits; labels without scores are absent."""
+    if not metric.startswith(PREFIX):
+        return wide(material.scores, dataset, metric)
+    edited = edits_of(material, dataset)
+    return edit_pairs(edited)(metric.removeprefix(PREFIX), [label for label in labels if label in edited])
+
+
+def info_of(material: Material, metric: str) -> MetricInfo:
+    """Title and direction of a metric of inversions or edits."""
+    if not metric.startswith(PREFIX):
+        return material.metric(metric)
+    return edit_info(material, metric.removeprefix(PREFIX))
 
 
 def time_ratio(material: Material, dataset: str, left: str, right: str) -> Measured:
@@ -190,6 +208,8 @@ def time_ratio(material: Material, dataset: str, left: str, right: str) -> Measu
 def remedy(material: Material, dataset: str, name: str, metric: str) -> str:
     """What is missing, and the command that makes it."""
     method, variant = parse_label(name)
+    if metric.startswith(PREFIX) and name in material.rows(dataset):
+        return f"edits of `{name}`: `bench score-edits {f'--ablation {variant}' if variant else f'--method {method}'}`"
     if name in set(material.scores.rows["run_id"].str.partition("-")[0]):
         return f"`{metric}` of `{name}`: `bench score --method {method} --metric {metric}`"
     if name not in material.config.labels:
@@ -217,7 +237,8 @@ def row(
     """The texts of a line."""
     left_title, right_title = (material.method(name).title for name in (claim.left, right))
     sign = {"difference": "−", "ratio": "/", "time_ratio": "/"}[claim.kind]
-    measure_name = "time" if claim.kind == "time_ratio" else material.metric(metric).title
+    measure_name = "time" if claim.kind == "time_ratio" else info_of(material, metric).title
+    measure_name += ", edits" * metric.startswith(PREFIX)
     head = [f"{left_title} {sign} {right_title}", measure_name]
     text = f"**{word}**" if word in (HOLDS, FAILS) else word
     if found.missing:

@@ -23,13 +23,13 @@ def write_index(material: Material, path: Path, figures: Sequence[tuple[str, Pat
     """Write the page.
 
     Args:
-        figures: (kind in CAPTIONS, file) of pictures to show. files: other files to link to.
+        figures: (kind in CAPTIONS, or a caption; file) of pictures to show. files: other files to link to.
     """
     folder = path.parent
     lines = [f"# Report: {material.scope}", ""]
     lines += [f"- [{_relative(file, folder)}]({_relative(file, folder)})" for file in files]
     for kind, file in figures:
-        lines += ["", f"## {CAPTIONS[kind]}", "", f"![{file.stem}]({_relative(file, folder)})"]
+        lines += ["", f"## {CAPTIONS.get(kind, kind)}", "", f"![{file.stem}]({_relative(file, folder)})"]
         if kind == "metrics":
             svg = _relative(file.with_suffix(".svg"), folder)
             lines += ["", f"The same as a vector graphic: [{svg}]({svg})"]

@@ -1,0 +1,152 @@
+"""Figures of edits as data: rows and columns stand in results/reference/figures.yaml, stages kept the pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.edit_results import Edits
+from bench.errors import DataError
+from bench.images import read_rgb
+from bench.manifest import one_line
+from bench.report.edited import edits_of
+from bench.report.material import Material
+from bench.report.pictures import difference, enlarge
+from bench.report.style import drawing, save
+
+FIGURES_FILE = "figures.yaml"
+CELL = 256  # pixels on paper, of pictures enlarged by a whole factor to about this side
+GAP, HEAD, SIDE = 6, 62, 62
+FOOT = 34
+
+
+class Column(BaseModel):
+    """What a column shows, of which row of the tables ("" where that makes no difference), under which title."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    show: Literal["source", "target", "inversion", "edit", "distortion"]
+    of: str = ""
+    title: str
+
+
+class Plan(BaseModel):
+    """One figure; see the head of figures.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    caption: str
+    directions: list[str] = Field(min_length=1)
+    columns: list[Column] = Field(min_length=1)
+
+
+class Plans(BaseModel):
+    """The file: name of a figure -> its plan."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    figures: dict[str, Plan]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A picture (R, R, 3) uint8 and, where there is something to be compared with, its mean absolute error."""
+
+    picture: np.ndarray
+    error: float | None = None
+
+
+def read_plans(path: Path) -> dict[str, Plan]:
+    """Raises DataError: missing, or breaks a rule; the message names the key."""
+    try:
+        return Plans.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8"))).figures
+    except ValidationError as error:
+        raise DataError(f"{path} is not valid", got=one_line(error), fix="correct these keys") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        got = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read", got=got, fix="restore the file from the repository") from None
+
+
+def write_edit_figures(material: Material, dataset: str, folder: Path, reference: Path) -> list[tuple[str, Path]]:
+    """(caption, file) of every figure of figures.yaml whose columns were all measured on the dataset."""
+    if not (reference / FIGURES_FILE).is_file():
+        return []
+    edits = edits_of(material, dataset)
+    files = []
+    for name, plan in read_plans(reference / FIGURES_FILE).items():
+        if rows := rows_of(plan, edits):
+            cells = [[cell(column, edits, plan, i) for column in plan.columns] for i, _ in rows]
+            with drawing():
+                path = save(_draw(cells, [f"{edit}\n{i}" for i, edit in rows], plan), folder / f"{name}.png")
+            files.append((plan.caption, path))
+    return files
+
+
+def rows_of(plan: Plan, edits: Mapping[str, Edits]) -> list[tuple[str, str]]:
+    """(image id, edit) that every column has, directions in the plan's order; [] if a column was not measured."""
+    labels = {column.of for column in plan.columns if column.of}
+    if not labels or labels - set(edits):
+        return []
+    shown = [dict(edits[label].record["shown"]) for label in sorted(labels)]
+    same = {i: edit for i, edit in shown[0].items() if all(other.get(i) == edit for other in shown)}
+    direction = {edit: re.split(r"(?=[+-][0-9.]+$)", edit)[0] for edit in same.values()}  # smile+0.3
+    rows = [row for row in same.items() if direction[row[1]] in plan.directions]
+    return sorted(rows, key=lambda row: (plan.directions.index(direction[row[1]]), row))
+
+
+def cell(column: Column, edits: Mapping[str, Edits], plan: Plan, image_id: str) -> Cell:
+    """The picture of one column; inversions carry their error against the source, edits against the exact target."""
+    some = edits[column.of or next(c.of for c in plan.columns if c.of)]
+    if column.show in ("source", "target"):
+        return Cell(read_rgb(some.picture(column.show, image_id)))
+    if column.show == "edit":
+        picture, meant = (read_rgb(some.picture(kind, image_id)) for kind in ("edit", "target"))
+        return Cell(picture, float(difference(meant, picture).mean()))
+    picture, source = (read_rgb(some.picture(kind, image_id)) for kind in ("inversion", "source"))
+    if column.show == "inversion":
+        return Cell(picture, float(difference(source, picture).mean()))
+    signed = source.astype(np.int16) - picture + 128
+    return Cell(np.clip(signed, 0, 255).astype(np.uint8))
+
+
+def _draw(rows: Sequence[Sequence[Cell]], names: Sequence[str], plan: Plan):
+    """Laid out in pixels at 100 dpi, so that every pixel of a picture is a whole number of the figure's."""
+    import textwrap
+
+    import matplotlib.pyplot as plt
+
+    side = rows[0][0].picture.shape[0]
+    factor = max(1, round(CELL / side))
+    shown = side * factor
+    width, height = SIDE + len(plan.columns) * (shown + GAP), HEAD + len(rows) * (shown + GAP) + FOOT
+    figure = plt.figure(figsize=(width / 100, height / 100), dpi=100)
+
+    def write(x: float, y: float, text: str, **how) -> None:
+        figure.text(x / width, 1 - y / height, text, **how)
+
+    for n, (name, cells) in enumerate(zip(names, rows, strict=True)):
+        top = HEAD + n * (shown + GAP)
+        write(SIDE / 2, top + shown / 2, name, rotation=90, ha="center", va="center", color="0.2", fontsize=11)
+        for k, one in enumerate(cells):
+            left = SIDE + k * (shown + GAP)
+            place = (left / width, 1 - (top + shown) / height, shown / width, shown / height)
+            axes = figure.add_axes(place)
+            axes.imshow(enlarge(one.picture, factor), interpolation="none")
+            axes.set_axis_off()
+            if one.error is not None:
+                box = {"facecolor": "black", "edgecolor": "none", "alpha": 0.55, "pad": 1.5}
+                write(left + 6, top + shown - 6, f"{one.error:.3f}", color="white", fontsize=9, va="bottom", bbox=box)
+    for k, column in enumerate(plan.columns):
+        title = "\n".join(textwrap.wrap(column.title, 18))
+        middle = SIDE + k * (shown + GAP) + shown / 2
+        write(middle, HEAD - 8, title, ha="center", va="bottom", fontsize=13, weight="bold")
+    note = "In corners: mean absolute error (0 to 1), of inversions against the source, of edits against the target."
+    write(SIDE, height - 10, note, ha="left", va="bottom", fontsize=10, color="0.3")
+    return figure

@@ -1,0 +1,49 @@
+"""Scored edits as a report needs them: per picture, paired over methods, under their titles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+
+from bench.edit_results import TITLES, Edits, per_image, read_edits
+from bench.report.material import Material
+from bench.tables import MetricInfo
+
+PREFIX = "edit:"  # of a measure of edits, where those of inversions stand beside it
+Pairs = Callable[[str, Sequence[str]], pd.DataFrame]  # (measure, labels) -> image ids x labels that all have a value
+
+
+def edits_of(material: Material, dataset: str) -> dict[str, Edits]:
+    """Methods and variants of this report whose edits on the dataset were scored."""
+    found = read_edits(material.store, material.scope, material.rows(dataset))
+    return {label: one for label, one in found.items() if set(one.rows["dataset"]) == {dataset}}
+
+
+def edit_pairs(edited: Mapping[str, Edits]) -> Pairs:
+    """Scores of edits against their targets: means over the edits that all of the labels reach on a picture."""
+
+    def pairs(measure: str, labels: Sequence[str]) -> pd.DataFrame:
+        return columns(per_image({label: edited[label] for label in labels if label in edited}, measure), labels)
+
+    return pairs
+
+
+def columns(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """The columns of ``labels``, rows that all of them have; none where a column is lacking."""
+    lacking = [label for label in labels if label not in table]
+    return pd.DataFrame(columns=list(labels), dtype=float) if lacking else table[list(labels)].dropna()
+
+
+def edit_info(material: Material, measure: str) -> MetricInfo:
+    """Title and direction of a measure of edits."""
+    if measure not in TITLES:
+        return material.metric(measure)
+    title, higher = TITLES[measure]
+    return MetricInfo(measure, title, "", higher, 0.0)
+
+
+def edit_head(material: Material, measure: str) -> str:
+    """``MAE in the face ↓``."""
+    info = edit_info(material, measure)
+    return f"{info.title} {'↑' if info.higher_is_better else '↓'}"

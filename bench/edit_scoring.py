@@ -83,7 +83,7 @@ def score_edits(
         matched = {one.name: _matched(one, calibrated, config.root, settings) for one in edits}
         degrees = {name: one.degree for name, one in matched.items() if one.degree is not None}
         room = _room(config.root, plan.dataset, scored, edits)
-        shown = _shown([e for e in edits if e.name in degrees], room, settings.shown)
+        shown = {i: name for i, name in _shown(edits, room, settings.shown).items() if name in degrees}
         job = replace(
             job,
             dataset=plan.dataset,
@@ -173,9 +173,12 @@ def _room(root: Path, dataset: str, ids: Sequence[str], edits: Sequence[Wanted])
 
 
 def _shown(edits: Sequence[Wanted], room: Mapping[str, Sequence[str]], count: int) -> dict[str, str]:
-    """Image id -> edit to show of it: edits in turn, each on the next picture that has room for it."""
+    """Image id -> edit to show of it: edits in turn, each on the next picture that has room for it.
+
+    The same for every method, so that figures can set them side by side.
+    """
     shown: dict[str, str] = {}
-    for n in range(count if edits else 0):
+    for n in range(count):
         name = edits[n % len(edits)].name
         free = [i for i in room[name] if i not in shown]
         if free:

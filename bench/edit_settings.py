@@ -45,8 +45,8 @@ class EditSettings(BaseModel):
     sets: list[str] = []
     round_trips: int = Field(default=8, ge=0)
     cycles: int = Field(default=3, ge=1)
-    shown: int = Field(default=6, ge=0)
-    frames: int = Field(default=17, ge=2)
+    shown: int = Field(default=10, ge=0)
+    frames: int = Field(default=13, ge=2)
     reference: str = ""
 
     @field_validator("degrees")

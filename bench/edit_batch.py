@@ -190,8 +190,7 @@ class Scoring:
             kept = {"source": self.sources[n], "inversion": self.start[n], "edit": edited[n]}
             kept |= {"target": targets.images[i]} if i in targets.images else {}
             degrees = np.linspace(-limit, limit, frames).tolist()
-            one = self.inversion[slice(n, n + 1)]
-            strip = [self.editor.edit(one, wanted, degree)[0] for degree in degrees]
+            strip = [self.editor.edit(self.inversion[n : n + 1], wanted, degree)[0] for degree in degrees]
             kept["sweep"] = np.concatenate(strip, 1)
             self.done.pictures |= {(kind, i): picture for kind, picture in kept.items()}
             for degree, a, b in zip(degrees[1:], strip, strip[1:], strict=False):

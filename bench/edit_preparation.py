@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bench import weights
+from bench.attributes import judge
 from bench.config import Config
 from bench.edit_results import targets_path
 from bench.edit_settings import EditSettings
@@ -46,6 +48,27 @@ def wanted_edits(root: Path, domain: str, settings: EditSettings) -> list[Wanted
             )
         found += [Wanted(name, str(about["attribute"]), change) for change in changes]
     return found
+
+
+def check_judge(root: Path, domain: str, settings: EditSettings) -> None:
+    """Refuse a judge whose own labels the directions were learned from: it would find in edits what it put there.
+
+    Raises:
+        UnknownName: no such judge. BenchError: it labelled a direction.
+    """
+    import torch
+
+    used = set(judge(root, domain, torch.device("cpu"), settings.judge)[1])
+    for name in settings.directions:
+        of_set = files.find(root, domain, name).about.get("weights")
+        labelled_with = weights.load_with_meta(root, str(of_set))[1].get("made_with", {}) if of_set else {}
+        if shared := used & set(labelled_with):
+            raise BenchError(
+                f"the judge of edits labelled direction {name!r}",
+                got=f"weights {sorted(shared)[0]!r} in both",
+                expected="another judge",
+                fix="name one under `edits: judge`",
+            )
 
 
 def pictures_of(config: Config, settings: EditSettings, dataset: str, images: int | None) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from bench.config import Config
 from bench.device import engine_for, resolve_device
 from bench.edit_batch import score_shard
 from bench.edit_matching import Matched, match
-from bench.edit_preparation import pictures_of, settings_of, wanted_edits
+from bench.edit_preparation import check_judge, pictures_of, settings_of, wanted_edits
 from bench.edit_results import edits_dir, write_edits, write_nothing
 from bench.edit_settings import EditSettings
 from bench.edit_targets import Wanted, with_room
@@ -59,6 +59,7 @@ def score_edits(
     settings = settings_of(config)
     usable, missing = _usable(config, settings)
     edits = wanted_edits(config.root, plan.domain, settings)
+    check_judge(config.root, plan.domain, settings)
     parts = pictures_of(config, settings, plan.dataset, images)
     scored, held = parts[plan.dataset], parts[settings.calibration.dataset]
     _check_masks(config.root, plan.dataset, masks)

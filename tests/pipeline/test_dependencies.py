@@ -32,6 +32,9 @@ VERBS = {  # stage -> (verb, plug-ins it loads by name)
     "run_ablation": ("run", ("methods/{method}.py",)),
     "score": ("score", ("bench/metrics/*.py",)),
     "score_ablation": ("score", ("bench/metrics/*.py",)),
+    "edit_targets": ("edit-targets", ()),
+    "edits": ("score-edits", ("methods/{method}.py", "bench/metrics/*.py")),
+    "edits_ablation": ("score-edits", ("methods/{method}.py", "bench/metrics/*.py")),
     "aggregate": ("aggregate", ()),
     "time": ("time", ("methods/{method}.py",)),
     "report": ("report", ()),
@@ -89,7 +92,7 @@ def code_deps(stage, method=""):
 def used(stage, method=""):
     verb, plugins = VERBS[stage]
     files = [p for pattern in plugins for p in ROOT.glob(pattern.format(method=method))]
-    found = closure(f"bench/cli/{verb}.py", *(p.relative_to(ROOT).as_posix() for p in files))
+    found = closure(f"bench/cli/{verb.replace('-', '_')}.py", *(p.relative_to(ROOT).as_posix() for p in files))
     return found | {DATA[file] for file in found if file in DATA}
 
 
@@ -122,7 +125,7 @@ def test_every_stage_is_checked_and_runs_its_verb():
 
 def test_the_two_forms_of_a_stage_are_one():
     """Methods and their ablations go through the same code with the same settings."""
-    for stage in ("run", "score"):
+    for stage in ("run", "score", "edits"):
         assert code_deps(stage, "m") == code_deps(f"{stage}_ablation", "m")
         ours, theirs = (body(name)["params"] for name in (stage, f"{stage}_ablation"))
         shared = [

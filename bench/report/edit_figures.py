@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +44,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     caption: str
+    rows: int = Field(default=6, ge=1)
     directions: list[str] = Field(min_length=1)
     columns: list[Column] = Field(min_length=1)
 
@@ -82,28 +84,52 @@ def write_edit_figures(material: Material, dataset: str, folder: Path, reference
     files = []
     for name, plan in read_plans(reference / FIGURES_FILE).items():
         if rows := rows_of(plan, edits):
-            cells = [[cell(column, edits, plan, i) for column in plan.columns] for i, _ in rows]
             with drawing():
-                path = save(_draw(cells, [f"{edit}\n{i}" for i, edit in rows], plan), folder / f"{name}.png")
+                path = save(
+                    _draw(cells_of(plan, edits, rows), [_name(*row) for row in rows], plan), folder / f"{name}.png"
+                )
             files.append((plan.caption, path))
     return files
 
 
 def rows_of(plan: Plan, edits: Mapping[str, Edits]) -> list[tuple[str, str]]:
-    """(image id, edit) that every column has, directions in the plan's order; [] if a column was not measured."""
+    """(image id, edit) of the rows, directions in the plan's order, each as often as there is room; [] if a column's
+    edits were not scored. Pictures that some column lacks, because its method does not reach the change, count too.
+    """
     labels = {column.of for column in plan.columns if column.of}
     if not labels or labels - set(edits):
         return []
-    shown = [dict(edits[label].record["shown"]) for label in sorted(labels)]
-    same = {i: edit for i, edit in shown[0].items() if all(other.get(i) == edit for other in shown)}
-    direction = {edit: re.split(r"(?=[+-][0-9.]+$)", edit)[0] for edit in same.values()}  # smile+0.3
-    rows = [row for row in same.items() if direction[row[1]] in plan.directions]
-    return sorted(rows, key=lambda row: (plan.directions.index(direction[row[1]]), row))
+    shown = sorted({row for label in labels for row in edits[label].record["shown"].items()})
+    of = {edit: re.split(r"(?=[+-][0-9.]+$)", edit)[0] for _, edit in shown}  # smile+0.3
+    by = {name: [row for row in shown if of[row[1]] == name] for name in plan.directions}
+    turns = [row for turn in zip_longest(*by.values()) for row in turn if row is not None]
+    return sorted(turns[: plan.rows], key=lambda row: (plan.directions.index(of[row[1]]), row))
 
 
-def cell(column: Column, edits: Mapping[str, Edits], plan: Plan, image_id: str) -> Cell:
-    """The picture of one column; inversions carry their error against the source, edits against the exact target."""
-    some = edits[column.of or next(c.of for c in plan.columns if c.of)]
+def cells_of(plan: Plan, edits: Mapping[str, Edits], rows: Sequence[tuple[str, str]]) -> list[list[Cell | None]]:
+    """The pictures of a figure, row by row."""
+    labels = list(dict.fromkeys(column.of for column in plan.columns if column.of))
+    return [[cell(column, edits, labels, *row) for column in plan.columns] for row in rows]
+
+
+def _name(image_id: str, edit: str) -> str:
+    """``mouth open +0.3`` above the picture's id."""
+    direction, change = re.split(r"(?=[+-][0-9.]+$)", edit)
+    return f"{direction.replace('_', ' ')} {change.replace('-', '−')}\n{image_id}"
+
+
+def cell(column: Column, edits: Mapping[str, Edits], labels: Sequence[str], image_id: str, edit: str) -> Cell | None:
+    """The picture of one column; inversions carry their error against the source, edits against the exact target.
+
+    Args:
+        labels: rows of the tables in the figure, any of which has a column's source and target.
+    Returns:
+        None where the method does not reach the edit.
+    """
+    having = [label for label in labels if edits[label].record["shown"].get(image_id) == edit]
+    if column.of and column.of not in having:
+        return None
+    some = edits[column.of or having[0]]
     if column.show in ("source", "target"):
         return Cell(read_rgb(some.picture(column.show, image_id)))
     if column.show == "edit":
@@ -116,13 +142,13 @@ def cell(column: Column, edits: Mapping[str, Edits], plan: Plan, image_id: str) 
     return Cell(np.clip(signed, 0, 255).astype(np.uint8))
 
 
-def _draw(rows: Sequence[Sequence[Cell]], names: Sequence[str], plan: Plan):
+def _draw(rows: Sequence[Sequence[Cell | None]], names: Sequence[str], plan: Plan):
     """Laid out in pixels at 100 dpi, so that every pixel of a picture is a whole number of the figure's."""
     import textwrap
 
     import matplotlib.pyplot as plt
 
-    side = rows[0][0].picture.shape[0]
+    side = next(one.picture.shape[0] for one in rows[0] if one is not None)
     factor = max(1, round(CELL / side))
     shown = side * factor
     width, height = SIDE + len(plan.columns) * (shown + GAP), HEAD + len(rows) * (shown + GAP) + FOOT
@@ -136,6 +162,10 @@ def _draw(rows: Sequence[Sequence[Cell]], names: Sequence[str], plan: Plan):
         write(SIDE / 2, top + shown / 2, name, rotation=90, ha="center", va="center", color="0.2", fontsize=11)
         for k, one in enumerate(cells):
             left = SIDE + k * (shown + GAP)
+            if one is None:
+                middle = (left + shown / 2, top + shown / 2)
+                write(*middle, "change not reached", ha="center", va="center", color="0.45", fontsize=11)
+                continue
             place = (left / width, 1 - (top + shown) / height, shown / width, shown / height)
             axes = figure.add_axes(place)
             axes.imshow(enlarge(one.picture, factor), interpolation="none")

@@ -11,7 +11,7 @@ from bench.edit_results import edits_dir, write_edits
 from bench.errors import DataError
 from bench.report.ablation import write_ablations
 from bench.report.claims import write_claims
-from bench.report.edit_figures import Plan, read_plans, rows_of, write_edit_figures
+from bench.report.edit_figures import Plan, cells_of, read_plans, rows_of, write_edit_figures
 from bench.report.edited import edits_of
 from bench.report.material import gather
 
@@ -113,7 +113,12 @@ def test_rows_of_a_figure_are_the_pictures_all_columns_show(material):
     both = [("000001", "smile+0.3"), ("000000", "yaw-0.2")]
     assert rows_of(Plan.model_validate(PLAN), edits) == both, "directions in the plan's order"
     with_few = {**PLAN, "columns": [*PLAN["columns"], {"show": "edit", "of": "optimize_w_plus.few", "title": "F"}]}
-    assert rows_of(Plan.model_validate(with_few), edits) == both[1:], "few does not reach the smile"
+    plan = Plan.model_validate(with_few)
+    assert rows_of(plan, edits) == both
+    cells = cells_of(plan, edits, both)
+    assert [[one is None for one in row] for row in cells] == [[False] * 3 + [True], [False] * 4], "not the smile"
+    assert cells[0][2].error == pytest.approx(4 / 255) and cells[0][0].error is None
+    assert rows_of(Plan.model_validate({**PLAN, "rows": 1}), edits) == both[:1]
     absent = {**PLAN, "columns": [{"show": "edit", "of": "latent_avg", "title": "A"}]}
     assert rows_of(Plan.model_validate(absent), edits) == []
 

@@ -25,6 +25,7 @@ class Method(api.TrainableMethod):
     title = "ReStyle (e4e)"
     source = "Alaluf et al. 2021 (ReStyle); networks of yuval-alaluf/restyle-encoder 5e80276"
     weights = {
+        "annyfaces": "annyfaces_restyle_e4e",
         "faces": "restyle_e4e_ffhq",
         "cars": "restyle_e4e_cars",
         "church": "restyle_e4e_church",

@@ -22,6 +22,7 @@ class Method(api.TrainableMethod):
     title = "ReStyle (pSp)"
     source = "Alaluf et al. 2021 (ReStyle); networks of yuval-alaluf/restyle-encoder 5e80276"
     weights = {
+        "annyfaces": "annyfaces_restyle_psp",
         "faces": "restyle_psp_ffhq",
         "cars": "restyle_psp_cars",
         "church": "restyle_psp_church",

@@ -109,9 +109,12 @@ class Scoring:
         seen_meant = dict(zip(has, self.editor.look(meant) if has else [], strict=True))
         self._leakage(wanted, degree, seen, seen_meant)
         if has:
-            error = {i: abs(seen[n][wanted.attribute] - seen_meant[i][wanted.attribute]) for i, n in has.items()}
+            name, unit = wanted.attribute, self.job.spread[wanted.attribute]
+            error = {i: abs(seen[n][name] - seen_meant[i][name]) / unit for i, n in has.items()}
             self.add("edit", wanted, degree, "attribute_error", error)
-            self._against_targets(wanted, degree, edited[list(has.values())], meant, [regions[i] for i in has], list(has))
+            self._against_targets(
+                wanted, degree, edited[list(has.values())], meant, [regions[i] for i in has], list(has)
+            )
         rendered = self.editor.dataset.manifest.render is not None
         compared = zip(has, meant, strict=True) if rendered else zip(self.ids, self.sources, strict=True)
         self._features(wanted, edited, dict(compared))
@@ -124,7 +127,9 @@ class Scoring:
             moved = {a: seen[n][a] - self.seen_start[n][a] for a in seen[n]}
             due = {a: seen_meant[i][a] - self.seen_source[n][a] for a in moved} if i in seen_meant else {}
             found[i] = leakage(moved, due, self.job.spread, wanted.attribute)
-        self.add("edit", wanted, degree, "leakage", {i: float(np.mean(np.abs(list(v.values())))) for i, v in found.items()})
+        self.add(
+            "edit", wanted, degree, "leakage", {i: float(np.mean(np.abs(list(v.values())))) for i, v in found.items()}
+        )
         for attribute in next(iter(found.values())):
             self.add("edit", wanted, degree, f"leakage.{attribute}", {i: v[attribute] for i, v in found.items()})
 

@@ -51,7 +51,7 @@ TITLES: dict[str, tuple[str, bool]] = {  # measure -> (title, higher is better);
     "ssim_face": ("SSIM in the face", True),
     "ssim_rest": ("SSIM outside the face", True),
     "identity": ("Identity kept (source)", True),
-    "attribute_error": ("Attribute error", False),
+    "attribute_error": ("Attribute error (sd)", False),
     "change": ("Attribute change", True),
     "leakage": ("Leakage (sd)", False),
     "background": ("Background distance", False),

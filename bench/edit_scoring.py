@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,7 +31,11 @@ from bench.runid import label
 from bench.sets import SetValue, groups, interval
 from bench.store import RunStore
 
+if TYPE_CHECKING:
+    import torch
+
 SHARD = 8  # pictures worked on together
+SPREAD = 200  # at most so many pictures say how much attributes vary
 
 
 def score_edits(
@@ -89,7 +93,7 @@ def score_edits(
             job,
             dataset=plan.dataset,
             degrees=degrees,
-            spread=_spread(calibrated),
+            spread=_spread(config.root, job, where),
             again=tuple(scored[: settings.round_trips]),
             shown=shown,
         )
@@ -160,10 +164,15 @@ def _matched(wanted: Wanted, calibrated: Part, root: Path, settings: EditSetting
     return match(wanted.change, judged, {d: np.array([changes[d][i] for i in ids]) for d in signed})
 
 
-def _spread(calibrated: Part) -> dict[str, float]:
-    """Attribute -> standard deviation of what the judge sees in the calibration sources."""
-    seen = list(calibrated.judged["source"].values())
-    return {name: float(np.std([one[name] for one in seen])) for name in seen[0]}
+def _spread(root: Path, job: EditJob, device: torch.device) -> dict[str, float]:
+    """Attribute -> standard deviation of what the judge sees in all pictures of the calibration dataset."""
+    import torch
+
+    read = judge(root, job.plan.domain, device, job.settings.judge)[0]
+    prepared = PreparedDataset.open(root, job.settings.calibration.dataset)
+    with torch.no_grad():
+        seen = [read(x.to(device)) for _, x in prepared.batches(prepared.manifest.ids[:SPREAD], SHARD)]
+    return {name: float(torch.cat([one[name] for one in seen]).double().std(correction=0)) for name in seen[0]}
 
 
 def _room(root: Path, dataset: str, ids: Sequence[str], edits: Sequence[Wanted]) -> dict[str, list[str]]:

@@ -27,6 +27,8 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     from bench.report.ablation import write_ablations
     from bench.report.claims import CLAIMS_FILE, write_claims
     from bench.report.edit_figures import write_edit_figures
+    from bench.report.editing import write_editing
+    from bench.report.editing_figures import write_editing_figures
     from bench.report.grid import write_grid
     from bench.report.index import write_index
     from bench.report.material import gather
@@ -42,6 +44,7 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     reference = material.store.results / "reference"
     tables = write_tables(material, folder / "tables", reference)
     tables += write_ablations(material, folder / "tables")
+    tables += write_editing(material, folder / "tables")
     tables.append(write_significance(material, folder / "tables" / "significance.md"))
     tables.append(write_protocols(material, folder / "tables" / "protocols.md"))
     tables.append(write_times(material, folder / "tables" / "timing.md", reference))
@@ -54,6 +57,7 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
         grid = write_grid(material, dataset, folder / "figures" / f"grid_inversion{suffix}.png")
         figures += [("grid", grid)] if grid else []
         if not n:  # figures of edits are of the first dataset
+            figures += write_editing_figures(material, dataset, folder / "figures")
             figures += write_edit_figures(material, dataset, folder / "figures", reference)
         plots = write_plots(material, dataset, folder / "figures" / f"metrics{suffix}")
         figures += [("metrics", plots[0])] if plots else []

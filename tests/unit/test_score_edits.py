@@ -1,0 +1,229 @@
+"""`bench score-edits`: strengths, regions, leakage, results, and the verb on the toy project with its own judge."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from bench import attributes
+from bench.edit_matching import Matched, match
+from bench.edit_measures import Regions, distance, inside, leakage, mean_over, of_labels, of_mask, similarity
+from bench.edit_results import Edits, per_image
+from bench.edit_scoring import _shown
+from bench.edit_settings import EditSettings
+from bench.edit_targets import Wanted
+from bench.editing import files
+from bench.editing.direction import Direction
+from bench.errors import DataError
+
+EDITS = {
+    "images": 3,
+    "directions": {"bright": [0.02]},
+    "degrees": [0.2, 0.4, 0.8],
+    "judge": "toy_judge",
+    "calibration": {"dataset": "held", "images": 3},
+    "metrics": ["mae"],
+    "round_trips": 1,
+    "cycles": 2,
+    "shown": 1,
+    "frames": 3,
+}
+
+
+def test_a_strength_is_where_the_mark_is_crossed():
+    curve = {-1.0: np.array([-0.1, -0.3]), -2.0: np.array([-0.4, -0.8])}
+    found = match(-0.5, -0.4, curve)
+    assert found.degree == pytest.approx(-1.5) and found.n == 2
+    assert Matched.from_json(json.loads(json.dumps(found.to_json()))) == found
+    far = match(-0.9, -0.9, curve)
+    assert far.degree is None and far.most == pytest.approx((-2.0, -0.6))
+    assert "not reached: -0.6 of -0.9 at -2" in far.told()
+    assert match(0.1, 0.1, {1.0: np.array([-0.2]), 2.0: np.array([0.2])}).degree == pytest.approx(1.75)
+
+
+def test_regions_and_measures_inside_them():
+    labels = np.zeros((16, 16), np.uint8)
+    labels[4:8], labels[8:12] = 1, 8  # skin, hair
+    regions = of_labels(labels)
+    assert regions.face.sum() == 64 and regions.rest.sum() == 128
+    both = regions | Regions(np.zeros((16, 16), bool), labels > 0)
+    assert both.face.sum() == 64 and not both.rest.any()
+    dark, light = np.full((16, 16, 3), 100, np.uint8), np.full((16, 16, 3), 151, np.uint8)
+    mixed = inside(regions, light, dark)
+    assert mean_over(distance(mixed, dark), regions.face) == pytest.approx(0.2)
+    assert mean_over(distance(mixed, dark), regions.rest) == 0
+    assert np.isnan(mean_over(distance(mixed, dark), np.zeros((16, 16), bool)))
+    assert similarity(mixed, mixed).shape == (16, 16) and similarity(mixed, mixed) == pytest.approx(1)
+    assert similarity(mixed, dark)[5, 5] < 0.99
+
+
+def test_leakage_is_what_is_not_due():
+    found = leakage({"smile": 0.5, "age": 4.0, "hat": 1.0}, {"age": 1.0}, {"smile": 1, "age": 6.0, "hat": 0.0}, "smile")
+    assert found == {"age": 0.5}
+
+
+def test_pictures_shown_take_edits_in_turn_where_there_is_room():
+    edits = [Wanted("smile", "smile", 0.3), Wanted("yaw", "yaw", -0.2)]
+    room = {"smile+0.3": ["b", "c"], "yaw-0.2": ["a", "b"]}
+    assert _shown(edits, room, 5) == {"b": "smile+0.3", "a": "yaw-0.2", "c": "smile+0.3"}
+
+
+def test_means_cover_the_edits_that_all_reach(tmp_path):
+    def edits(label, values):
+        rows = [
+            {"task": "edit", "metric": "mae", "image_id": i, "direction": d, "change": 1.0, "value": v}
+            for (i, d), v in values.items()
+        ]
+        return Edits(label, pd.DataFrame(rows), {}, tmp_path)
+
+    one = edits("one", {("a", "smile"): 1.0, ("a", "yaw"): 9.0, ("b", "smile"): 2.0})
+    two = edits("two", {("a", "smile"): 3.0, ("b", "smile"): float("nan")})
+    table = per_image({"one": one, "two": two}, "mae")
+    assert table.to_dict() == {"one": {"a": 1.0}, "two": {"a": 3.0}}
+    assert per_image({"one": one}, "mae").loc["a", "one"] == 5
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("degrees", [1, "far"], "valid number"),
+        ("degrees", [2, 1], "above 2"),
+        ("directions", {"bright": [0]}, "than 0"),
+    ],
+)
+def test_settings_that_cannot_be(key, value, told):
+    with pytest.raises(ValueError, match=told):
+        EditSettings.model_validate({**EDITS, key: value})
+
+
+@pytest.fixture
+def edited(project, monkeypatch):
+    """The toy project with a judge of brightness, a direction, masks, and other pictures to calibrate on."""
+    from bench.config import load_config
+    from bench.folders import FolderRequest
+    from bench.prepare import prepare
+
+    def load(root, device):
+        return lambda x: {"bright": x.mean((1, 2, 3)), "red": x[:, 0].mean((1, 2))}
+
+    monkeypatch.setitem(attributes.SOURCES, "toy_judge", attributes.Source(("toy",), ("toy_generator",), load))
+    path = project / "weights" / "directions" / "toy_d.safetensors"
+    path.parent.mkdir()
+    vector = torch.ones(16) * brighter(project)
+    made = [Direction("bright", vector, about={"attribute": "bright"}), Direction("small", torch.ones(8))]
+    entry = {"id": "toy_d", "file": "directions/toy_d.safetensors", "sha256": files.write_set(path, made, {})}
+    entry |= {"size_bytes": path.stat().st_size, "domain": "toy", "kind": "directions", "licence": "none"}
+    manifest = project / "weights" / "manifest.yaml"
+    held = yaml.safe_load(manifest.read_text())
+    held["weights"].append(entry)
+    manifest.write_text(yaml.safe_dump(held))
+    for folder in ("others", "masks"):
+        (project / folder).mkdir()
+    for n in range(4):
+        picture = np.asarray(Image.open(project / "pictures" / f"head_{n}.png"))
+        Image.fromarray(np.ascontiguousarray(picture[:, ::-1])).save(project / "others" / f"other_{n}.png")
+        mask = np.zeros((32, 32), np.uint8)
+        mask[8:24, 8:24] = 1
+        Image.fromarray(mask).save(project / "masks" / f"head_{n}.png")
+    asked = FolderRequest(images=project / "others", domain="toy", resolution=32)
+    prepare(load_config(project), "held", asked, engine="serial")
+    settings(project, EDITS)
+    return project
+
+
+def brighter(root):
+    """Sign of a step along ones that makes the toy generator's pictures brighter."""
+    from bench.generator import SharedGenerator
+
+    generator = SharedGenerator.load("toy", torch.device("cpu"), root)
+    w = generator.latent_avg[None]
+    return float(torch.sign((generator.synthesize(w + 0.5) - generator.synthesize(w)).clamp(-1, 1).mean()))
+
+
+def settings(root, edits):
+    path = root / "profiles" / "toy.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "edits": edits}))
+
+
+SCORE = ("score-edits", "--method", "toy_codes", "--masks", "masks")
+
+
+def test_edits_of_a_folder_dataset(edited, cli):
+    answer = cli(*SCORE)
+    assert answer.code == 0 and "bright+0.02: degree +" in answer.err, answer.err
+    folder = edited / "results" / "edits" / "toy" / "toy_codes"
+    rows, record = pd.read_parquet(folder / "rows.parquet"), json.loads((folder / "edits.json").read_text())
+    assert record["ids"] == ["head_0", "head_1", "head_2"] and record["shown"] == {"head_0": "bright+0.02"}
+    change = rows.query("task == 'edit' and metric == 'change'")["value"]
+    assert len(change) == 3 and change.mean() == pytest.approx(0.02, abs=0.015)
+    assert set(rows["task"]) == {"edit", "curve", "round_trip", "cycle", "sweep"}
+    assert not {"attribute_error", "mae_face"} & set(rows["metric"]), "no exact targets here"
+    start = rows.query("task == 'curve' and metric == 'background_drift' and degree == 0")
+    assert (start["value"] == 0).all() and len(start) == 3
+    sweep = np.asarray(Image.open(folder / "pictures" / "sweep" / "head_0.png"))
+    assert sweep.shape == (32, 96, 3)
+    before = (folder / "rows.parquet").read_bytes()
+    assert cli(*SCORE).code == 0 and (folder / "rows.parquet").read_bytes() == before
+
+
+def test_a_failing_picture_is_named_and_the_others_go_on(edited, cli):
+    from bench.runner import image_seed
+
+    name = ("--method", "toy_fussy", "--set", f"raise_for={image_seed(0, 'toy', 'head_1')}")
+    answer = cli("score-edits", "--masks", "masks", "--variant", "fussy", *name)
+    assert answer.code == 0 and "picture head_1 failed: ValueError: cannot do this one" in answer.err, answer.err
+    rows = pd.read_parquet(edited / "results" / "edits" / "local" / "toy_fussy.fussy" / "rows.parquet")
+    assert set(rows["image_id"]) == {"head_0", "head_2"}
+
+
+@pytest.mark.parametrize(
+    ("edits", "asked", "told"),
+    [
+        ({}, ("--masks", "nowhere"), "no folder nowhere"),
+        ({}, (), "has no masks"),
+        ({"images": 5}, ("--masks", "masks"), "'head_4' has no mask"),
+        ({"directions": {"smiel": [1]}}, ("--masks", "masks"), "unknown direction"),
+        ({"directions": {"small": [1]}}, ("--masks", "masks"), "was not made for an attribute"),
+        ({"calibration": {"dataset": "toy"}}, ("--masks", "masks"), "scored and calibrated on"),
+        ({"degrees": ["far"]}, ("--masks", "masks"), "valid number"),
+        ({"judge": "toy_jugde"}, ("--masks", "masks"), "did you mean 'toy_judge'"),
+    ],
+)
+def test_mistakes_are_one_line_and_keep_earlier_results(edited, cli, one_line_error, edits, asked, told):
+    kept = edited / "results" / "edits" / "toy" / "toy_codes" / "edits.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    settings(edited, {**EDITS, **edits})
+    assert told in one_line_error("score-edits", "--method", "toy_codes", *asked)
+    assert kept.read_text() == "{}"
+
+
+def test_a_direction_of_another_space_and_a_judge_that_labelled_it(edited, cli, one_line_error):
+    path = edited / "weights" / "directions" / "toy_d.safetensors"
+    manifest = edited / "weights" / "manifest.yaml"
+    held = yaml.safe_load(manifest.read_text())
+
+    def write(vector, about):
+        made = [Direction("bright", vector, about={"attribute": "bright"})]
+        held["weights"][-1] |= {"sha256": files.write_set(path, made, about), "size_bytes": path.stat().st_size}
+        held["weights"][-1]["size_bytes"] = path.stat().st_size
+        manifest.write_text(yaml.safe_dump(held))
+
+    write(torch.ones(8), {})
+    assert "another space" in one_line_error(*SCORE)
+    write(torch.ones(16), {"made_with": {"toy_generator": "0" * 64}})
+    assert "the judge of edits labelled direction 'bright'" in one_line_error(*SCORE)
+
+
+def test_masks_and_a_profile_without_edits(edited, cli):
+    with pytest.raises(DataError, match="wrong size"):
+        of_mask(edited / "masks", "head_0", 64)
+    settings(edited, None)
+    assert cli("score-edits", "--method", "toy_codes").code == 0
+    assert json.loads((edited / "results/edits/toy/toy_codes/edits.json").read_text()) == {}
+    assert cli("edit-targets").code == 0
+    assert json.loads((edited / "results/edits/toy/targets.json").read_text()) == {}

@@ -161,6 +161,13 @@ class Method:
         """
         return self.generator.synthesize(w_plus)
 
+    def latent_maps(self, inversion: Inversion) -> Inversion | None:
+        """The same inversion with the feature maps that its picture is made from in memory; None where there are none.
+
+        ``render`` takes it too and gives the same picture for the same codes; an edit leaves the maps as they are.
+        """
+        return None
+
 
 class TrainableMethod(Method):
     """A method with networks of its own. The training loop asks for these and for nothing else.
@@ -204,7 +211,7 @@ class TrainableMethod(Method):
         yield self.training_loss(x, rng)
 
     def training_codes(self, x: Tensor) -> Iterator[Tensor]:
-        """(B, L, D) codes of each inner step, differentiable; nothing is rendered for a loss. A teacher corrects them."""
+        """(B, L, D) codes of each inner step, differentiable; nothing is rendered for a loss."""
         yield self.embed(x).w_plus
 
     def training_loss(self, x: Tensor, rng: torch.Generator) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ["dataset", "method", "variant", "form", "codes_step", "memory_step", "image_id", "task", "metric", "value"]
 SHARD = 8  # pictures: few are measured, and two processes should share them evenly
-KEPT = "memory"  # form: the method's own inversion
+KEPT, MAPS = "kept", "latent maps"  # forms: the method's own inversion; feature maps in place of its memory
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,7 @@ def check_metrics(root: Path, names: Sequence[str]) -> None:
     for name in names:
         cls = registry.metrics(root).load(name)
         if not issubclass(cls, PairMetric):
-            raise BenchError(
-                f"metric {name!r} does not compare a picture with its source", fix="correct `rate: metrics`"
-            )
+            raise BenchError(f"metric {name!r} compares no pair of pictures", fix="correct `rate: metrics`")
         if missing := lacking(root, cls):
             raise BenchError(f"metric {name!r} lacks something", fix=missing)
 
@@ -193,18 +191,22 @@ def _rows(have: _Loaded, job: RateJob, ids: list[str], x: Tensor, source: np.nda
     method.context.image_seeds = [image_seed(job.plan.seed, job.plan.dataset, i) for i in ids]
     with torch.no_grad(), autocast(x.device, job.plan.precision):
         inversion = _inverted(job, method, ids, x)
-        floats = float(inversion.rate())
-        for point, held, bits in _points(have, job, inversion):
-            x_hat = method.render(held.w_plus, held)
-            check_shapes(method, x, held, x_hat)
-            if not bool(x_hat.isfinite().all()):
-                raise ValueError("the output is not finite")
-            scores = {name: score_batch(metric, name, source, to_uint8(x_hat)) for name, metric in have.metrics.items()}
-            for n, image_id in enumerate(ids):
-                for name, value in (("floats", floats), ("bits", bits[n].bits), ("side_bits", bits[n].side)):
-                    yield KEPT, point, image_id, "rate", name, value
-                for name, values in scores.items():
-                    yield KEPT, point, image_id, "inversion", name, values[n]
+        maps = method.latent_maps(inversion)
+        for form, one in ((KEPT, inversion), (MAPS, maps)) if maps else ((KEPT, inversion),):
+            for point, held, bits in _points(have, job, one):
+                x_hat = method.render(held.w_plus, held)
+                check_shapes(method, x, held, x_hat)
+                rates = [(("floats", float(one.rate())), ("bits", b.bits), ("side_bits", b.side)) for b in bits]
+                yield from ((form, point, i, "rate", *pair) for i, of in zip(ids, rates, strict=True) for pair in of)
+                for name, values in _scores(have, source, x_hat).items():
+                    yield from ((form, point, i, "inversion", name, v) for i, v in zip(ids, values, strict=True))
+
+
+def _scores(have: _Loaded, wanted: np.ndarray, x_hat: Tensor) -> dict[str, list[float]]:
+    """metric -> a value for each picture; ValueError for pictures that are not finite."""
+    if not bool(x_hat.isfinite().all()):
+        raise ValueError("the output is not finite")
+    return {name: score_batch(metric, name, wanted, to_uint8(x_hat)) for name, metric in have.metrics.items()}
 
 
 def _inverted(job: RateJob, method: Method, ids: list[str], x: Tensor) -> Inversion:

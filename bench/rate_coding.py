@@ -60,18 +60,20 @@ def quantise(values: np.ndarray, step: float) -> np.ndarray:
 
 def entropy(symbols: np.ndarray) -> float:
     """Empirical entropy of integers of any shape, in bits per symbol: -sum p log2 p. One value has entropy 0."""
-    return _data_bits(_counts(symbols)) / symbols.size
+    return _data_bits(_counts(symbols.reshape(1, -1))[0], symbols.size) / symbols.size
 
 
-def histogram_bits(n: int, values: int) -> float:
-    """log2 of the number of histograms of ``n`` symbols over ``values`` values: C(n + K - 1, K - 1)."""
-    return (math.lgamma(n + values) - math.lgamma(values) - math.lgamma(n + 1)) / math.log(2)
+def histogram_bits(n: int, values: np.ndarray) -> np.ndarray:
+    """log2 of the number of histograms of ``n`` symbols over K ``values``: C(n + K - 1, K - 1)."""
+    from scipy.special import gammaln
+
+    return (gammaln(n + values) - gammaln(values) - gammaln(n + 1)) / math.log(2)
 
 
-def gamma_bits(number: int) -> int:
-    """Length of the Elias gamma code of an integer: of 2 number + 1 for those from 0, of -2 number below 0."""
-    folded = 2 * number + 1 if number >= 0 else -2 * number
-    return 2 * (folded.bit_length() - 1) + 1
+def gamma_bits(numbers: np.ndarray) -> np.ndarray:
+    """Lengths of the Elias gamma codes of integers: of 2 number + 1 for those from 0, of -2 number below 0."""
+    folded = np.where(numbers >= 0, 2 * numbers + 1, -2 * numbers)
+    return 2 * np.floor(np.log2(folded)).astype(int) + 1
 
 
 def coded(symbols: np.ndarray, predict: bool = True) -> Coded:
@@ -95,20 +97,23 @@ def cheapest(found: Iterable[Coded]) -> Coded:
 
 
 def _grouped(symbols: np.ndarray, by_row: bool) -> Coded:
-    data, side = 0.0, 0.0
-    for group in symbols if by_row else [symbols]:
-        counts = _counts(group)
-        data += _data_bits(counts)
-        side += histogram_bits(group.size, len(counts)) + gamma_bits(int(group.min())) + gamma_bits(len(counts) - 1)
-    return Coded(data, side)
+    groups = symbols if by_row else symbols.reshape(1, -1)
+    counts, lowest, values = _counts(groups)
+    n = groups.shape[1]
+    side = histogram_bits(n, values).sum() + gamma_bits(lowest).sum() + gamma_bits(values - 1).sum()
+    return Coded(_data_bits(counts, n), float(side))
 
 
-def _counts(symbols: np.ndarray) -> np.ndarray:
-    """How often each value from the lowest to the highest occurs."""
-    return np.bincount((symbols - symbols.min()).ravel())
+def _counts(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(groups, n) -> how often each value occurs, (groups, K) of the widest; the lowest of each group; its K."""
+    lowest = groups.min(1)
+    values = groups.max(1) - lowest + 1
+    width = int(values.max())
+    places = groups - lowest[:, None] + np.arange(len(groups))[:, None] * width
+    return np.bincount(places.ravel(), minlength=len(groups) * width).reshape(len(groups), width), lowest, values
 
 
-def _data_bits(counts: np.ndarray) -> float:
-    """n H of n symbols with these counts."""
+def _data_bits(counts: np.ndarray, n: int) -> float:
+    """n H of groups of n symbols with these counts, summed."""
     used = counts[counts > 0]
-    return float((used * np.log2(used.sum() / used)).sum())
+    return float((used * np.log2(n / used)).sum())

@@ -16,7 +16,7 @@ from bench.landmarks import detector
 from bench.nets import encoders, thin_plate
 from bench.nets.alignment import DistortionAligner, widths_in
 from bench.nets.base_encoder import BaseEncoder
-from bench.nets.consultation import fitted_encoder, stages_for
+from bench.nets.consultation import fitted_encoder, packed, stages_for, unpacked
 from bench.nets.hfgi_training import OPTIONS as TRAINING
 from bench.nets.hfgi_training import SHARED, ConsultationTraining
 from bench.nets.statedict import Network, filled, part, seeded
@@ -111,16 +111,26 @@ class Method(api.TrainableMethod):
         """Codes, the source's or edited ones -> (B, 3, R, R), unclamped."""
         if not self.opt["consult"]:
             return self.generator.synthesize(w_plus)
+        if self.consultation is None:
+            distortion = self.in_place(w_plus, inversion)
+            return self.generator.synthesize(w_plus) + resize(distortion, self.generator.resolution, "bilinear")
+        latent_map = unpacked(inversion.memory) or self.consultation(self.in_place(w_plus, inversion))
+        return self.generator.synthesize(w_plus, consult=self.consultation.consult(latent_map))
+
+    def latent_maps(self, inversion: api.Inversion) -> api.Inversion | None:
+        """Codes and the maps that are fused, aligned to the source: what an edit then cannot align any more."""
+        if self.consultation is None:
+            return None
+        maps = self.consultation(self.in_place(inversion.w_plus, inversion))
+        return api.Inversion(inversion.w_plus, packed(maps))
+
+    def in_place(self, w_plus: Tensor, inversion: api.Inversion) -> Tensor:
+        """The distortion map (B, 3, S, S) where the render of these codes needs it: warped, aligned, or as it is."""
         distortion = inversion.memory["distortion"]
         if self.landmarks is not None:
             to = self.landmarks(self.low_rate(w_plus))
             distortion = thin_plate.warp(distortion, inversion.memory["landmarks"], to)
-        if self.aligner is not None:
-            distortion = self.aligner(self.low_rate(w_plus), distortion)
-        if self.consultation is None:
-            return self.generator.synthesize(w_plus) + resize(distortion, self.generator.resolution, "bilinear")
-        latent_map = self.consultation(distortion)
-        return self.generator.synthesize(w_plus, consult=self.consultation.consult(latent_map))
+        return distortion if self.aligner is None else self.aligner(self.low_rate(w_plus), distortion)
 
     def low_rate(self, w_plus: Tensor) -> Tensor:
         """(B, 3, S, S) render of the codes alone, in [-1, 1]; that of the last codes is remembered.

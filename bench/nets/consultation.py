@@ -121,6 +121,17 @@ class ConsultationEncoder(nn.Module):
         return {layer: partial(_fused, FORMS[self.form], maps) for layer, maps in latent_map.items()}
 
 
+def packed(latent_map: LatentMap) -> dict[str, Tensor]:
+    """A latent map as named tensors: ``map<layer>.<0 or 1>``."""
+    return {f"map{layer}.{n}": one for layer, pair in latent_map.items() for n, one in enumerate(pair)}
+
+
+def unpacked(tensors: Mapping[str, Tensor]) -> LatentMap:
+    """The inverse of :func:`packed`; {} where the tensors hold no latent map."""
+    layers = [int(name[3:-2]) for name in tensors if name.startswith("map") and name.endswith(".0")]
+    return {layer: (tensors[f"map{layer}.0"], tensors[f"map{layer}.1"]) for layer in layers}
+
+
 def fitted_encoder(layers: Mapping[int, int], form: str, widths: Sequence[int], input_size: int) -> ConsultationEncoder:
     """The encoder for weights of these widths, which must have been made for such layers and maps.
 

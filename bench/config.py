@@ -16,6 +16,7 @@ from bench.edit_settings import EditSettings
 from bench.errors import BenchError, UnknownName, suggest
 from bench.manifest import one_line
 from bench.runid import check_id, label, parse_label
+from bench.video_settings import VideoSettings
 
 LOCAL = "local"  # the scope of everything a user runs with settings other than the profile's
 ENGINES = ("serial", "processes")
@@ -94,6 +95,7 @@ class Profile(_Section):
     time: TimeSettings = TimeSettings()
     rate: RateSettings = RateSettings()
     edits: EditSettings | None = None
+    video: VideoSettings | None = None
     bootstrap: int = Field(2000, ge=1)
 
     @field_validator("limits")
@@ -128,7 +130,7 @@ class GateSettings(_Section):
 class Params(_Section):
     """params.yaml. ``ablations``: name of a variant in ablations.yaml -> the method it belongs to.
 
-    ``edits``, ``edit_ablations``: those of them whose edits are scored.
+    ``edits``, ``edit_ablations``: those of them whose edits are scored. ``video``: methods that are measured on clips.
     """
 
     profile: str
@@ -137,6 +139,7 @@ class Params(_Section):
     ablations: dict[str, str] = {}
     edits: list[str] = []
     edit_ablations: dict[str, str] = {}
+    video: list[str] = []
     gate: GateSettings = GateSettings()
 
 

@@ -49,6 +49,7 @@ def create(
         "options": options,
         "ablations": {},
         "edits": None,
+        "video": None,
         "time": {"images": 2, "budget_s": min(TIME_BUDGET, source.settings.time.budget_s)},
     }
     texts = {

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GROUPS = [
-    "errors seeds images csvfiles runid toy drift metric_api edit_settings edit_matching",
+    "errors seeds images csvfiles runid toy drift metric_api edit_settings edit_matching video_settings",
     "api recipes manifest prepared annyfaces",
     "nets landmarks measures weights published generator editing directions attributes",
     "registry metric_build codes locking rundir store engine device config provenance loading plan probe needs",

@@ -122,7 +122,7 @@ def _write_weights(
     average = generator.latent_avg[0]
     files = {kind: folder / f"{kind}.safetensors" for kind in ("generator", "scaffold")}
     hashes = {"generator": save_generator(files["generator"], generator.net, average, recipe)}
-    live = {k: v for k, v in training.nets.state_dict().items() if k.split(".")[0] in WARM}
+    live = {k: v for k, v in training.nets.state_dict().items() if k.split(".")[0] in SCAFFOLD}
     hashes["scaffold"] = weights.save(files["scaffold"], live, recipe)
     if judged(config, training.position):
         net = training.nets.discriminator
@@ -151,7 +151,7 @@ def _write_weights(
     return [*files.values(), weights.manifest_path(root)]
 
 
-WARM = ("generator", "encoder", "discriminator", "critic", "reader")  # what a warm start takes over
+SCAFFOLD = ("encoder", "critic", "reader")  # networks that no other file holds
 
 
 def judged(config: GeneratorConfig, position: int) -> bool:
@@ -211,8 +211,8 @@ Phases as configured; the export was made after {measured["images_seen"]:,} imag
 An encoder trained jointly with the synthesis network supplies codes; the mapping network learns to cover them from
 z ~ N(0, I) through a critic in W; in phases with `known`, the codes must also give the known factors and landmarks by a linear
 reading (so the probes above are partly by construction); later phases add the image adversary on samples and reconstructions. Pixel loss is weighted by
-part ({config.part_weights}). `scaffold.safetensors` holds the live networks of the training, for a warm start only; the benchmark's
-encoders are trained separately against the frozen generator.
+part ({config.part_weights}). `scaffold.safetensors` holds what else was trained (encoder, critic, linear reading), for a warm start and as a teacher; the
+benchmark's encoders are trained separately against the frozen generator.
 
 ## Limits
 

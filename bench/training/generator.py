@@ -323,7 +323,7 @@ class GeneratorTraining:
         }
 
     def warm_start(self, state: dict[str, Tensor]) -> None:
-        """Start from live networks of an earlier run (``scaffold.safetensors``) at the first phase's resolution.
+        """Start from networks of an earlier run (``run_generator.warm_networks``) at the first phase's resolution.
 
         Raises:
             WeightsError: they are of another architecture or resolution.

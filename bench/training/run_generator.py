@@ -87,7 +87,7 @@ def main(
             )
         training.restore(state["training"])
     elif config.warm_start:
-        training.warm_start(weights.load(root, config.warm_start))
+        training.warm_start(warm_networks(root, config))
     log = CurveLog(folder / "curves", training.position)
     if training.position:
         log.restore(state["log"])
@@ -123,6 +123,20 @@ def _drive(
             return
     checkpoint.save(latest, {"config": _digest(config), "training": training.state(), "log": log.state()})
     look(training, held, folder / "sheets", training.position)
+
+
+def warm_networks(root: Path, config: GeneratorConfig) -> dict[str, Tensor]:
+    """Networks for a warm start: those of ``config.warm_start``, with the domain's generator and discriminator.
+
+    Raises:
+        UnknownName: no such weights, or none of the domain's generator.
+    """
+    found = dict(weights.load(root, config.warm_start or ""))
+    held = {entry.id for entry in weights.read_manifest(root).weights}
+    generator = {k: v for k, v in weights.load(root, f"{config.domain}_generator").items() if k != "latent_avg"}
+    judge = f"{config.domain}_discriminator"
+    found |= {f"generator.{k}": v for k, v in generator.items()}
+    return found | {f"discriminator.{k}": v for k, v in (weights.load(root, judge) if judge in held else {}).items()}
 
 
 def load_data(config: GeneratorConfig, root: Path) -> tuple[pd.DataFrame, PackedImages]:

@@ -1,6 +1,7 @@
 """The training run as a whole, on a toy set: it learns, it resumes exactly, it refuses what it must."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,7 @@ from bench.errors import BenchError, DataError
 from bench.generator import SharedGenerator
 from bench.images import write_png
 from bench.training import run_generator
+from bench.training.config import read_config
 
 CONFIG = """
 dataset: toy
@@ -166,3 +168,23 @@ def test_export_writes_verified_weights_that_load(project, monkeypatch):
         torch.testing.assert_close(value, state[f"average_generator.{name}"].half().float(), rtol=0, atol=0, msg=name)
     assert (root / "weights" / "manifest.yaml").read_text().startswith("# kept")
     assert "| held-out MAE" in (root / "weights" / "generator.md").read_text()
+
+
+def test_warm_start_takes_over_what_was_exported(project):
+    """Encoder, critic and reading from the scaffold; generator and discriminator from files of their own."""
+    root, config = project
+    (root / "weights" / "manifest.yaml").write_text("weights: []\ndomains: {}\n")
+    run_generator.main(config, root)
+    run_generator.main(config, root, export=True)
+    settings = read_config(config).model_copy(update={"warm_start": "toy_scaffold"})
+    found = run_generator.warm_networks(root, settings)
+    state = torch.load(root / "weights/training/toy/checkpoint.pt", weights_only=True)["training"]["nets"]
+    kept = {k: v for k, v in state.items() if k.split(".")[0] in ("encoder", "critic", "reader", "discriminator")}
+    kept |= {k.removeprefix("average_"): v for k, v in state.items() if k.startswith("average_generator.")}
+    assert set(found) == set(kept)
+    for name, value in kept.items():
+        torch.testing.assert_close(found[name].float(), value.float(), rtol=1e-3, atol=1e-4, msg=name)
+    settings = settings.model_copy(update={"phases": [settings.phases[1]]})
+    config.write_text(CONFIG.split("phases:")[0] + "warm_start: toy_scaffold\nphases:\n" + CONFIG.split("\n", 15)[15])
+    shutil.rmtree(root / "weights/training/toy")
+    run_generator.main(config, root, stop_after=16)

@@ -35,7 +35,8 @@ def write_ablations(material: Material, folder: Path) -> list[Path]:
 
 def tables_of(material: Material, dataset: str) -> list[Table]:
     """Inversion, edits and seeds of a dataset, as far as they were measured."""
-    measured = material.ablations(dataset)
+    order = material.config.labels
+    measured = sorted(material.ablations(dataset), key=lambda name: order.index(name) if name in order else len(order))
     absent = [name for name in material.unscored(dataset) if parse_label(name)[1]]
     if not measured and not absent:
         return []

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from bench.errors import DataError
 from bench.images import atomic_write
 from bench.manifest import one_line
-from bench.report.edited import PREFIX, edit_info, edit_pairs, edits_of
+from bench.report.edited import PREFIX, edit_info, edit_pairs, edits_of, split_measure
 from bench.report.layout import Cell, Table, to_markdown
 from bench.report.material import Material
 from bench.runid import parse_label
@@ -175,18 +175,19 @@ def measure(material: Material, dataset: str, claim: Claim, right: str, metric: 
 
 
 def per_picture(material: Material, dataset: str, metric: str, labels: Sequence[str]) -> pd.DataFrame:
-    """Image ids x labels, of inversions or, for ``edit:<measure>``, of edits; labels without scores are absent."""
+    """Image ids x labels of a metric, or of ``edit:[<direction>:]<measure>``; labels without scores are absent."""
     if not metric.startswith(PREFIX):
         return wide(material.scores, dataset, metric)
-    edited = edits_of(material, dataset)
-    return edit_pairs(edited)(metric.removeprefix(PREFIX), [label for label in labels if label in edited])
+    direction, measure_name = split_measure(metric)
+    edited = edits_of(material, dataset, direction)
+    return edit_pairs(edited)(measure_name, [label for label in labels if label in edited])
 
 
 def info_of(material: Material, metric: str) -> MetricInfo:
     """Title and direction of a metric of inversions or edits."""
     if not metric.startswith(PREFIX):
         return material.metric(metric)
-    return edit_info(material, metric.removeprefix(PREFIX))
+    return edit_info(material, split_measure(metric)[1])
 
 
 def time_ratio(material: Material, dataset: str, left: str, right: str) -> Measured:
@@ -238,7 +239,8 @@ def row(
     left_title, right_title = (material.method(name).title for name in (claim.left, right))
     sign = {"difference": "−", "ratio": "/", "time_ratio": "/"}[claim.kind]
     measure_name = "time" if claim.kind == "time_ratio" else info_of(material, metric).title
-    measure_name += ", edits" * metric.startswith(PREFIX)
+    if metric.startswith(PREFIX):
+        measure_name += f", edits {split_measure(metric)[0]}".rstrip()
     head = [f"{left_title} {sign} {right_title}", measure_name]
     text = f"**{word}**" if word in (HOLDS, FAILS) else word
     if found.missing:

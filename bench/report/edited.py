@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -10,14 +11,23 @@ from bench.edit_results import TITLES, Edits, per_image, read_edits
 from bench.report.material import Material
 from bench.tables import MetricInfo
 
-PREFIX = "edit:"  # of a measure of edits, where those of inversions stand beside it
+PREFIX = "edit:"  # of a measure of edits, where those of inversions stand beside it: edit:mae, edit:yaw:mae
 Pairs = Callable[[str, Sequence[str]], pd.DataFrame]  # (measure, labels) -> image ids x labels that all have a value
 
 
-def edits_of(material: Material, dataset: str) -> dict[str, Edits]:
-    """Methods and variants of this report whose edits on the dataset were scored."""
+def edits_of(material: Material, dataset: str, direction: str = "") -> dict[str, Edits]:
+    """Methods and variants of this report whose edits on the dataset were scored; with rows of one direction, or all."""
     found = read_edits(material.store, material.scope, material.rows(dataset))
-    return {label: one for label, one in found.items() if set(one.rows["dataset"]) == {dataset}}
+    found = {label: one for label, one in found.items() if set(one.rows["dataset"]) == {dataset}}
+    if not direction:
+        return found
+    return {label: replace(one, rows=one.rows[one.rows["direction"] == direction]) for label, one in found.items()}
+
+
+def split_measure(measure: str) -> tuple[str, str]:
+    """``yaw:mae`` -> ("yaw", "mae"); ``mae`` -> ("", "mae"), which means all directions."""
+    direction, _, name = measure.removeprefix(PREFIX).rpartition(":")
+    return direction, name
 
 
 def edit_pairs(edited: Mapping[str, Edits]) -> Pairs:

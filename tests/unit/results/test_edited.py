@@ -93,6 +93,10 @@ def test_claims_about_edits(tiny, material):
     text = claims(tiny, material, right="optimize_w_plus.few", metrics=["edit:mae_face"])
     row = line(text, "Optimization (W+) − few steps")
     assert "MAE in the face, edits | −0.03 | [−0.03, −0.03] | < 0 | 4 images | **holds**" in row
+    text = claims(tiny, material, right="optimize_w_plus.other", metrics=["edit:yaw:mae"])
+    assert "MAE, edits yaw | −0.004 |" in line(text, "Optimization (W+) − another seed")
+    text = claims(tiny, material, right="optimize_w_plus.few", metrics=["edit:smile:mae"])
+    assert "not measured yet" in line(text, "Optimization (W+) − few steps"), "few does not reach the smile"
     text = claims(tiny, material, right=["latent_avg"], metrics=["edit:mae"])
     assert "edits of `latent_avg`: `bench score-edits --method latent_avg`" in text
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench.errors import DataError
-from bench.images import read_rgb, write_error
+from bench.images import picture_errors, read_rgb, write_error
+from bench.locking import only_writer
+from bench.prepared import PreparedPaths
+from bench.rundir import read_json, write_json
 from bench.seeds import seed_for
 
 
@@ -63,52 +69,104 @@ class PackedImages:
         return x.contiguous(memory_format=torch.channels_last), labels
 
 
-def _read_pair(paths: tuple[Path, Path | None, int]) -> tuple[np.ndarray, np.ndarray | None]:
-    from PIL import Image
-
-    image, label, resolution = paths
-    return read_rgb(image, resolution), None if label is None else np.asarray(Image.open(label))
-
-
 def pack(folder: Path, ids: list[str], resolution: int, with_labels: bool = True) -> PackedImages:
     """Read a prepared dataset into memory-mapped arrays beside it, once; later calls map the same files.
 
+    Beside each block a record says which pictures it holds: their ids and the manifest they were prepared from. A block
+    of others, or without a record, is written anew.
+
     Args:
-        folder: ``datasets/prepared/<id>``; the block is ``packed_<R>.npy`` there.
+        folder: ``datasets/prepared/<id>``; the blocks are ``packed_<R>.npy`` and ``packed_<R>_labels.npy`` there.
         ids: image ids in manifest order.
         resolution: side of the stored pictures.
+        with_labels: read part labels too. The set must have them.
     Raises:
-        DataError: a picture is missing, damaged or of another size.
+        DataError: a picture or a label is missing, damaged or of another size.
+        BenchError: the disk is full, or another process writes the same block.
     """
-    images_file, labels_file = folder / f"packed_{resolution}.npy", folder / f"packed_{resolution}_labels.npy"
-    if not (images_file.is_file() and len(np.load(images_file, mmap_mode="r")) == len(ids)):
-        _write_pack(folder, ids, resolution, with_labels, images_file, labels_file)
-    labels = np.load(labels_file, mmap_mode="r") if with_labels else None
-    return PackedImages(list(ids), np.load(images_file, mmap_mode="r"), labels)
+    images = _block(folder, "images", ids, resolution)
+    return PackedImages(list(ids), images, _block(folder, "labels", ids, resolution) if with_labels else None)
 
 
-def _write_pack(
-    folder: Path, ids: list[str], resolution: int, with_labels: bool, images_file: Path, labels_file: Path
-) -> None:
-    tasks = [
-        (folder / "images" / f"{i}.png", folder / "labels" / f"{i}.png" if with_labels else None, resolution)
-        for i in ids
-    ]
-    temporary = [images_file.with_suffix(".tmp.npy"), labels_file.with_suffix(".tmp.npy")]
+def _block(folder: Path, kind: str, ids: list[str], resolution: int) -> np.ndarray:
+    """The block of ``images`` (N, R, R, 3) or ``labels`` (N, R, R), mapped; packed first where it is not current."""
+    file = folder / f"packed_{resolution}{'' if kind == 'images' else '_labels'}.npy"
+    record, wanted = file.with_suffix(".json"), _contents(folder, ids)
+    if not _current(file, record, wanted):
+        with only_writer(file.with_suffix(".lock"), str(file)):
+            if not _current(file, record, wanted):
+                _write_block(folder / kind, ids, resolution, file)
+                write_json(record, wanted)
+    return np.load(file, mmap_mode="r")
+
+
+def _contents(folder: Path, ids: list[str]) -> dict[str, Any]:
+    """What a block of these pictures holds: hashes of the ids, the manifest and what was rendered differently here."""
+    prepared = PreparedPaths(folder).done
+    done = read_json(prepared) if prepared.is_file() else {}
+    drifted = json.dumps(done.get("drifted", {}), sort_keys=True)
+    return {
+        "count": len(ids),
+        "ids_sha256": hashlib.sha256("\n".join(ids).encode()).hexdigest(),
+        "manifest_sha256": done.get("manifest_sha256"),
+        "drifted_sha256": hashlib.sha256(drifted.encode()).hexdigest(),
+    }
+
+
+def _current(file: Path, record: Path, wanted: dict[str, Any]) -> bool:
     try:
-        images = np.lib.format.open_memmap(temporary[0], "w+", np.uint8, (len(ids), resolution, resolution, 3))
-        labels = np.lib.format.open_memmap(temporary[1], "w+", np.uint8, (len(ids), resolution, resolution))
+        return file.is_file() and json.loads(record.read_text()) == wanted
+    except (OSError, ValueError):  # none, or half a record: pack again
+        return False
+
+
+def _read(task: tuple[Path, int]) -> np.ndarray:
+    path, resolution = task
+    return read_rgb(path, resolution) if path.parent.name == "images" else _read_label(path, resolution)
+
+
+def _read_label(path: Path, resolution: int) -> np.ndarray:
+    """(R, R) uint8 part index.
+
+    Raises:
+        DataError: missing, damaged, of another size or mode.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            label, mode = np.asarray(picture), picture.mode
+    except FileNotFoundError:
+        raise DataError(
+            f"part labels {path} are missing", fix="train on a rendered dataset, or run `bench prepare` for it"
+        ) from None
+    except picture_errors() as error:
+        raise DataError(f"part labels {path} cannot be read", got=str(error), fix="run `bench prepare` again") from None
+    if mode not in ("L", "P") or label.shape != (resolution, resolution):
+        raise DataError(
+            f"part labels {path} do not fit their picture",
+            got=f"{mode}, {label.shape}",
+            expected=f"one byte a pixel, {resolution} x {resolution}",
+        )
+    return label
+
+
+def _write_block(source: Path, ids: list[str], resolution: int, file: Path) -> None:
+    """Pack the pictures of a folder; the block appears in one rename, after its old record has gone."""
+    temporary, depth = file.with_suffix(".tmp.npy"), (3,) if source.name == "images" else ()
+    try:
+        block = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(ids), resolution, resolution, *depth))
         with ProcessPoolExecutor(os.cpu_count()) as pool:
-            for row, (image, label) in enumerate(pool.map(_read_pair, tasks, chunksize=256)):
-                images[row] = image
-                if label is not None:
-                    labels[row] = label
-        images.flush()
-        labels.flush()
-        for source, target in zip(temporary, (images_file, labels_file), strict=True):
-            os.replace(source, target)
+            tasks = [(source / f"{i}.png", resolution) for i in ids]
+            for row, picture in enumerate(pool.map(_read, tasks, chunksize=256)):
+                block[row] = picture
+        block.flush()
+        file.with_suffix(".json").unlink(missing_ok=True)
+        os.replace(temporary, file)
     except OSError as error:
-        raise write_error(images_file, error) from None
+        raise write_error(file, error) from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class Sampler:

@@ -40,20 +40,26 @@ class RateSettings(_Section):
     """``bench rate``.
 
     Args:
-        images: the first so many of a dataset. metrics: of distortion.
+        images: the first so many of a dataset. metrics: of distortion, and of edits against their exact targets.
+        directions: those of the profile's ``edits`` that are made at every point; null for all, [] for none.
         codes: steps of quantisation where codes are all a method keeps. memory: of what it keeps beside them, while the
-            codes have the step ``beside``. Units: see docs/rate.md.
+            codes have the step ``beside``. pools: squares that maps are pooled over, at the smallest step of memory.
+            Units: see docs/rate.md.
+        of_ablations: the steps of memory for named variants, which are not pooled; [] for the same as methods.
         qualities: of the picture codecs.
     """
 
     images: int = Field(default=24, ge=1)
     metrics: list[str] = ["mae"]
+    directions: list[str] | None = None
     codes: list[float] = [0.25, 0.5, 1.0]
     memory: list[float] = [0.5, 1.0, 2.0]
+    pools: list[Annotated[int, Field(ge=2)]] = []
     beside: float = 0.5
+    of_ablations: list[float] = []
     qualities: list[Annotated[int, Field(ge=1, le=100)]] = [10, 50, 90]
 
-    @field_validator("codes", "memory", "beside")
+    @field_validator("codes", "memory", "beside", "of_ablations")
     @classmethod
     def _above_zero(cls, steps: Any) -> Any:
         for step in steps if isinstance(steps, list) else [steps]:
@@ -93,7 +99,7 @@ class Profile(_Section):
     options: dict[str, dict[str, Any]] = {}
     ablations: AblationSettings = AblationSettings()
     time: TimeSettings = TimeSettings()
-    rate: RateSettings = RateSettings()
+    rate: RateSettings | None = None
     edits: EditSettings | None = None
     video: VideoSettings | None = None
     bootstrap: int = Field(2000, ge=1)
@@ -131,6 +137,7 @@ class Params(_Section):
     """params.yaml. ``ablations``: name of a variant in ablations.yaml -> the method it belongs to.
 
     ``edits``, ``edit_ablations``: those of them whose edits are scored. ``video``: methods that are measured on clips.
+    ``rate``, ``rate_ablations``, ``rate_codecs``: methods, variants and picture codecs whose rate is measured.
     """
 
     profile: str
@@ -140,6 +147,9 @@ class Params(_Section):
     edits: list[str] = []
     edit_ablations: dict[str, str] = {}
     video: list[str] = []
+    rate: list[str] = []
+    rate_ablations: dict[str, str] = {}
+    rate_codecs: list[str] = []
     gate: GateSettings = GateSettings()
 
 

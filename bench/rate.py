@@ -1,13 +1,15 @@
 """Rate against distortion: pictures rendered from quantised inversions, and the bits those take.
 
 What a method keeps is what its :class:`bench.api.Inversion` holds. Each picture is inverted once, or its codes are
-taken from the method's run where that keeps nothing else; then every point of a sweep is coded, rendered and scored.
+taken from the method's run where that keeps nothing else; then every point of a sweep is coded, rendered and scored,
+and edited from there: the strength is the one matched for the method as it is, the picture is compared with what the
+edit must show (bench/rate_edits.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +18,7 @@ import numpy as np
 
 from bench import registry
 from bench.api import Inversion, Method, PairMetric
-from bench.config import Config
+from bench.config import Config, RateSettings
 from bench.device import autocast, engine_for, resolve_device
 from bench.edits import of_dataset
 from bench.engine import Shard, Work, make_shards, map_shards, tick
@@ -27,49 +29,59 @@ from bench.metric_build import build, lacking
 from bench.pairs import score_batch
 from bench.plan import RunPlan
 from bench.rate_coding import Coded
-from bench.rate_quantise import codes_at, joined, memory_at, unit_of
+from bench.rate_edits import Move, Scene, scenes_of
+from bench.rate_quantise import can_pool, codes_at, joined, memory_at, unit_of
+from bench.rate_results import COLUMNS, KEPT, MAPS
 from bench.runner import check_shapes, image_seed, load_method, partners
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-COLUMNS = ["dataset", "method", "variant", "form", "codes_step", "memory_step", "image_id", "task", "metric", "value"]
 SHARD = 8  # pictures: few are measured, and two processes should share them evenly
-KEPT, MAPS = "kept", "latent maps"  # forms: the method's own inversion; feature maps in place of its memory
 
 
 @dataclass(frozen=True)
 class Point:
-    """One operating point: steps of the codes and of the memory, 0 for numbers as they are."""
+    """One operating point: steps of the codes and of the memory, 0 for numbers as they are; side of pooled squares."""
 
     codes: float
     memory: float
+    pool: int = 1
 
 
 @dataclass(frozen=True)
 class Steps:
-    """A sweep. Args: codes: steps where codes are all there is. beside: the one step of codes beside a memory."""
+    """A sweep.
+
+    Args:
+        codes: steps where codes are all there is. beside: the one step of codes beside a memory. memory: its steps.
+        pools: of the memory's maps, at its smallest step.
+    """
 
     codes: tuple[float, ...]
     memory: tuple[float, ...]
     beside: float
+    pools: tuple[int, ...] = ()
 
     def points(self, keeps_memory: bool) -> list[Point]:
-        """Numbers as they are, then every step."""
-        pairs = [(self.beside, m) for m in self.memory] if keeps_memory else [(c, 0.0) for c in self.codes]
-        return [Point(0.0, 0.0), *(Point(c, m) for c, m in pairs)]
+        """Numbers as they are, then every step, then every pooling."""
+        if not keeps_memory:
+            return [Point(0.0, 0.0), *(Point(step, 0.0) for step in self.codes)]
+        pooled = [Point(self.beside, min(self.memory), pool) for pool in self.pools]
+        return [Point(0.0, 0.0), *(Point(self.beside, step) for step in self.memory), *pooled]
 
 
 @dataclass(frozen=True, eq=False)
 class RateJob:
-    """What a worker needs. Args: codes: id -> (L, D) of a run that keeps nothing else."""
+    """What a worker needs. Args: codes: id -> (L, D) of a run that keeps nothing else. moves: edits to make."""
 
     plan: RunPlan
     ids: tuple[str, ...]
     metrics: tuple[str, ...]
     steps: Steps
     codes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    moves: tuple[Move, ...] = ()
 
 
 @dataclass
@@ -77,11 +89,21 @@ class Measured:
     """Results of some pictures.
 
     Args:
-        rows: tidy, (form, Point, image_id, task, metric, value). failures: id -> reason.
+        rows: tidy, (form, Point, image_id, task, edit, metric, value). failures: id -> reason.
     """
 
-    rows: list[tuple[str, Point, str, str, str, float]] = field(default_factory=list)
+    rows: list[tuple[str, Point, str, str, str, str, float]] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A batch at one point. Args: decoded: what a decoder has. bits: each picture's. floats: numbers they stand for."""
+
+    point: Point
+    decoded: Inversion
+    bits: list[Coded]
+    floats: int
 
 
 @dataclass
@@ -104,14 +126,17 @@ def _loaded(job: RateJob) -> _Loaded:
 def measure_plan(
     config: Config,
     plan: RunPlan,
-    images: int,
+    asked: RateSettings,
+    moves: Sequence[Move],
     engine: str,
     workers: int | None,
     engine_asked: bool = False,
     on_tick: Callable[[float], None] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Measure one method on the first ``images`` pictures of its plan.
+    """Measure one method on the first ``asked.images`` pictures of its plan.
 
+    Args:
+        moves: edits to make at every point (bench.rate_edits.moves_of).
     Returns:
         tidy rows (COLUMNS) in a fixed order, whatever engine and workers; id -> reason of pictures that failed.
     Raises:
@@ -119,14 +144,12 @@ def measure_plan(
     """
     import pandas as pd
 
-    asked = config.settings.rate
-    ids = plan.ids[:images]
+    ids = plan.ids[: asked.images]
     check_metrics(config.root, asked.metrics)
     prepared = PreparedDataset.open(config.root, plan.dataset)
     codes = of_dataset(prepared, list(ids), plan.run, plan.config_hash).codes
     here = {i: codes[i] for i in ids if i in codes}
-    steps = Steps(tuple(asked.codes), tuple(asked.memory), asked.beside)
-    job = RateJob(plan, tuple(ids), tuple(asked.metrics), steps, here)
+    job = RateJob(plan, tuple(ids), tuple(asked.metrics), steps_of(asked, plan.variant), here, tuple(moves))
     shards = make_shards(ids, SHARD)
     engine = engine_for(resolve_device(plan.device), engine if len(shards) > 1 else "serial", engine_asked)
     try:
@@ -134,17 +157,21 @@ def measure_plan(
     finally:
         _loaded.cache_clear()
     failures = {i: why for part in parts for i, why in part.failures.items()}
-    rows = [
-        (plan.dataset, plan.method, plan.variant, form, point.codes, point.memory, *rest)
-        for part in parts
-        for form, point, *rest in part.rows
-    ]
+    head = (plan.dataset, plan.method, plan.variant)
+    rows = [(*head, form, *astuple(point), *rest) for part in parts for form, point, *rest in part.rows]
     if not rows:
         raise BenchError(
             f"method {plan.method!r} failed on all {len(ids)} images of {plan.dataset!r}",
             got=next(iter(failures.values())),
         )
     return pd.DataFrame(rows, columns=COLUMNS).astype({"value": "float64"}), failures
+
+
+def steps_of(asked: RateSettings, variant: str) -> Steps:
+    """The sweep of a method, or the shorter one of a variant."""
+    if variant and asked.of_ablations:
+        return Steps(tuple(asked.codes), tuple(asked.of_ablations), asked.beside)
+    return Steps(tuple(asked.codes), tuple(asked.memory), asked.beside, tuple(asked.pools))
 
 
 def check_metrics(root: Path, names: Sequence[str]) -> None:
@@ -187,26 +214,44 @@ def _measure(have: _Loaded, job: RateJob, ids: list[str], x: Tensor, source: np.
 def _rows(have: _Loaded, job: RateJob, ids: list[str], x: Tensor, source: np.ndarray) -> Iterator[tuple]:
     import torch
 
-    method = have.method
-    method.context.image_seeds = [image_seed(job.plan.seed, job.plan.dataset, i) for i in ids]
-    with torch.no_grad(), autocast(x.device, job.plan.precision):
+    method, plan = have.method, job.plan
+    seeds = [image_seed(plan.seed, plan.dataset, i) for i in ids]
+    scenes = scenes_of(method, plan, have.dataset, job.moves, ids, source)
+    with torch.no_grad(), autocast(x.device, plan.precision):
+        method.context.image_seeds = seeds
         inversion = _inverted(job, method, ids, x)
         maps = method.latent_maps(inversion)
         for form, one in ((KEPT, inversion), (MAPS, maps)) if maps else ((KEPT, inversion),):
-            for point, held, bits in _points(have, job, one):
-                x_hat = method.render(held.w_plus, held)
-                check_shapes(method, x, held, x_hat)
-                rates = [(("floats", float(one.rate())), ("bits", b.bits), ("side_bits", b.side)) for b in bits]
-                yield from ((form, point, i, "rate", *pair) for i, of in zip(ids, rates, strict=True) for pair in of)
-                for name, values in _scores(have, source, x_hat).items():
-                    yield from ((form, point, i, "inversion", name, v) for i, v in zip(ids, values, strict=True))
+            held = list(_held(have, job, one))
+            for h in held:
+                for i, b in zip(ids, h.bits, strict=True):
+                    for name, value in (("floats", float(h.floats)), ("bits", b.bits), ("side_bits", b.side)):
+                        yield form, h.point, i, "rate", "", name, value
+            for scene in scenes:  # the outer loop: points of equal codes follow each other, and methods remember those
+                method.context.image_seeds = [seeds[n] for n in scene.rows]
+                yield from _seen(have, form, held, scene, ids, x)
 
 
-def _scores(have: _Loaded, wanted: np.ndarray, x_hat: Tensor) -> dict[str, list[float]]:
-    """metric -> a value for each picture; ValueError for pictures that are not finite."""
-    if not bool(x_hat.isfinite().all()):
-        raise ValueError("the output is not finite")
-    return {name: score_batch(metric, name, wanted, to_uint8(x_hat)) for name, metric in have.metrics.items()}
+def _seen(
+    have: _Loaded, form: str, held: Sequence[Held], scene: Scene, ids: list[str], x: Tensor
+) -> Iterator[tuple[str, Point, str, str, str, str, float]]:
+    """Distances of a scene's pictures from what they are to show, at every point."""
+    task, shown = ("edit" if scene.edit else "inversion"), [ids[n] for n in scene.rows]
+    for h in held:
+        decoded = picked(h.decoded, scene.rows)
+        x_hat = have.method.render(scene.moved(decoded.w_plus), decoded)
+        check_shapes(have.method, x[scene.rows], decoded, x_hat)
+        if not bool(x_hat.isfinite().all()):
+            raise ValueError("the output is not finite")
+        pictures = to_uint8(x_hat)
+        for name, metric in have.metrics.items():
+            values = score_batch(metric, name, scene.meant, pictures)
+            yield from ((form, h.point, i, task, scene.edit, name, v) for i, v in zip(shown, values, strict=True))
+
+
+def picked(inversion: Inversion, rows: list[int]) -> Inversion:
+    """Some pictures of a batch."""
+    return Inversion(inversion.w_plus[rows], {name: kept[rows] for name, kept in inversion.memory.items()})
 
 
 def _inverted(job: RateJob, method: Method, ids: list[str], x: Tensor) -> Inversion:
@@ -217,11 +262,12 @@ def _inverted(job: RateJob, method: Method, ids: list[str], x: Tensor) -> Invers
     return Inversion(torch.from_numpy(np.stack([job.codes[i] for i in ids])).to(x.device))
 
 
-def _points(have: _Loaded, job: RateJob, inversion: Inversion) -> Iterator[tuple[Point, Inversion, list[Coded]]]:
-    """Each point with what a decoder has there; tensors of one step are quantised once."""
+def _held(have: _Loaded, job: RateJob, inversion: Inversion) -> Iterator[Held]:
+    """The batch at each point; tensors of one step are quantised once."""
     points = job.steps.points(bool(inversion.memory))
     codes = {p.codes: codes_at(inversion.w_plus, p.codes, have.method.generator, have.unit) for p in points}
-    for step in dict.fromkeys(p.memory for p in points):
-        memory = {name: memory_at(kept, step) for name, kept in inversion.memory.items()}
-        for point in (p for p in points if p.memory == step):
-            yield point, *joined(codes[point.codes], memory)
+    for point in points:
+        if point.pool > 1 and not any(can_pool(kept, point.pool) for kept in inversion.memory.values()):
+            continue
+        memory = {name: memory_at(kept, point.memory, point.pool) for name, kept in inversion.memory.items()}
+        yield Held(point, *joined(codes[point.codes], memory))

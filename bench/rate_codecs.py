@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench import registry
-from bench.config import Config
+from bench.config import Config, RateSettings
 from bench.errors import UnknownName
 from bench.loading import PreparedDataset
+from bench.manifest import load_manifest
 from bench.metric_build import build
 from bench.pairs import score_batch
-from bench.rate import COLUMNS, check_metrics
+from bench.rate import check_metrics
+from bench.rate_results import COLUMNS, FILE
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BATCH = 8
-FORM = "file"
 
 
 @dataclass(frozen=True)
 class Codec:
-    """One of Pillow's. Args: title: in figures. format: Pillow's name; options: of every file."""
+    """One of Pillow's. Args: format: Pillow's name; options: of every file."""
 
-    title: str
     format: str
     options: Mapping[str, Any]
 
 
 CODECS = {
-    "jpeg": Codec("JPEG", "JPEG", {"optimize": True}),
-    "webp": Codec("WebP", "WEBP", {"method": 6}),
+    "jpeg": Codec("JPEG", {"optimize": True}),
+    "webp": Codec("WEBP", {"method": 6}),
 }
 
 
@@ -55,12 +55,12 @@ def through(codec: Codec, picture: np.ndarray, quality: int) -> tuple[np.ndarray
     return np.asarray(Image.open(buffer).convert("RGB")), len(buffer.getvalue())
 
 
-def measure_codec(config: Config, name: str, dataset: str, ids: Sequence[str]) -> pd.DataFrame:
-    """Rows like a method's: form "file", its quality in the place of the code's step."""
+def measure_codec(config: Config, asked: RateSettings, name: str, dataset: str) -> pd.DataFrame:
+    """Rows like a method's: form ``file``, its quality in the place of the code's step."""
     import pandas as pd
     import torch
 
-    asked, codec = config.settings.rate, codec_named(name)
+    codec, ids = codec_named(name), load_manifest(config.root, dataset).select(asked.images)
     check_metrics(config.root, asked.metrics)
     known, device = registry.metrics(config.root), torch.device("cpu")
     metrics = {metric: build(config.root, known.load(metric), device) for metric in asked.metrics}
@@ -71,10 +71,10 @@ def measure_codec(config: Config, name: str, dataset: str, ids: Sequence[str]) -
         source = prepared.stack(some)
         for quality in asked.qualities:
             found = [through(codec, one, quality) for one in source]
-            head = (dataset, name, "", FORM, float(quality), 0.0)
-            rows += [(*head, i, "rate", "bits", 8.0 * size) for i, (_, size) in zip(some, found, strict=True)]
+            head = (dataset, name, "", FILE, float(quality), 0.0, 1)
+            rows += [(*head, i, "rate", "", "bits", 8.0 * size) for i, (_, size) in zip(some, found, strict=True)]
             stack = np.stack([picture for picture, _ in found])
             for metric, how in metrics.items():
                 values = score_batch(how, metric, source, stack)
-                rows += [(*head, i, "inversion", metric, v) for i, v in zip(some, values, strict=True)]
+                rows += [(*head, i, "inversion", "", metric, v) for i, v in zip(some, values, strict=True)]
     return pd.DataFrame(rows, columns=COLUMNS).astype({"value": "float64"})

@@ -6,7 +6,8 @@
   whose sides are multiples of 8 are quantised as pictures are in JPEG: orthonormal cosine transform of 8x8 blocks, of
   the colours too where there are three channels; other tensors number by number.
 
-Steps are in these units. Step 0 keeps numbers as they are, 32 bits each.
+Steps are in these units. Step 0 keeps numbers as they are, 32 bits each. Maps may be pooled before all that (means of
+squares of pixels); a decoder enlarges them again, bilinearly.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.api import Inversion
+from bench.images import resize
 from bench.rate_coding import NUMBER_BITS, Coded, cheapest, coded, quantise
 
 if TYPE_CHECKING:
@@ -32,10 +34,11 @@ COLOURS = 3
 
 @dataclass(frozen=True)
 class Kept:
-    """One tensor of a batch as a decoder gets it. Args: values: (B, ...). coded: of each picture."""
+    """One tensor of a batch as a decoder gets it. Args: values: (B, ...). coded: each picture's. floats: numbers kept."""
 
     values: Tensor
     coded: list[Coded]
+    floats: int
 
 
 def unit_of(generator: SharedGenerator) -> float:
@@ -50,27 +53,40 @@ def codes_at(w_plus: Tensor, step: float, generator: SharedGenerator, unit: floa
     centre = generator.latent_avg.cpu().double().numpy()
     symbols = [quantise(one - centre, step * unit) for one in _arrays(w_plus)]
     values = np.stack([centre + one * (step * unit) for one in symbols])
-    return Kept(_like(values, w_plus), [coded(one) for one in symbols])
+    return Kept(_like(values, w_plus), [coded(one) for one in symbols], symbols[0].size)
 
 
-def memory_at(kept: Tensor, step: float) -> Kept:
+def memory_at(kept: Tensor, step: float, pool: int = 1) -> Kept:
     """(B, ...) tensor of a memory quantised at ``step`` of its own spread in each picture; 0 leaves it alone.
 
     Integers are never rounded.
+
+    Args:
+        pool: side of the squares that maps are pooled over first; other tensors have no resolution to lose.
     """
     if not step or not kept.is_floating_point():
         return _exact(kept)
-    found = [_map_at(one, step) if _is_map(one) else _numbers_at(one, step) for one in _arrays(kept)]
-    return Kept(_like(np.stack([values for values, _ in found]), kept), [bits for _, bits in found])
+    if pool > 1 and can_pool(kept, pool):
+        height, width = kept.shape[-2:]
+        small = memory_at(resize(kept, (height // pool, width // pool), "area"), step)
+        return Kept(resize(small.values, (height, width), "bilinear"), small.coded, small.floats)
+    found = [_map_at(one, step) if _is_map(one.shape) else _numbers_at(one, step) for one in _arrays(kept)]
+    return Kept(_like(np.stack([values for values, _ in found]), kept), [bits for _, bits in found], kept[0].numel())
 
 
-def joined(codes: Kept, memory: dict[str, Kept]) -> tuple[Inversion, list[Coded]]:
-    """The inversion a decoder has, and each picture's bits in all."""
+def can_pool(kept: Tensor, pool: int) -> bool:
+    """Whether each picture's tensor is a map, and still one when it is pooled."""
+    return _is_map(kept.shape[1:]) and all(side % (BLOCK * pool) == 0 for side in kept.shape[-2:])
+
+
+def joined(codes: Kept, memory: dict[str, Kept]) -> tuple[Inversion, list[Coded], int]:
+    """The inversion a decoder has, each picture's bits in all, and the numbers they stand for."""
     parts = [codes, *memory.values()]
     total = [
         Coded(sum(p.coded[n].data for p in parts), sum(p.coded[n].side for p in parts)) for n in range(len(codes.coded))
     ]
-    return Inversion(codes.values, {name: kept.values for name, kept in memory.items()}), total
+    decoded = Inversion(codes.values, {name: kept.values for name, kept in memory.items()})
+    return decoded, total, sum(p.floats for p in parts)
 
 
 def to_frequencies(image: np.ndarray) -> np.ndarray:
@@ -94,8 +110,8 @@ def from_frequencies(found: np.ndarray, height: int, width: int) -> np.ndarray:
     return idct(image, axis=0, norm="ortho") if channels == COLOURS else image
 
 
-def _is_map(one: np.ndarray) -> bool:
-    return one.ndim == 3 and one.shape[1] % BLOCK == 0 and one.shape[2] % BLOCK == 0
+def _is_map(shape: Sequence[int]) -> bool:
+    return len(shape) == 3 and shape[1] % BLOCK == 0 and shape[2] % BLOCK == 0
 
 
 def _map_at(one: np.ndarray, step: float) -> tuple[np.ndarray, Coded]:
@@ -123,7 +139,7 @@ def _with_scale(bits: Coded) -> Coded:
 
 
 def _exact(kept: Tensor) -> Kept:
-    return Kept(kept, [Coded(float(one.size * NUMBER_BITS), 0.0) for one in _arrays(kept)])
+    return Kept(kept, [Coded(float(one.size * NUMBER_BITS), 0.0) for one in _arrays(kept)], kept[0].numel())
 
 
 def _arrays(kept: Tensor) -> Sequence[np.ndarray]:

@@ -1,4 +1,8 @@
-"""Results of ``bench rate``: where they lie, how they are read, and means per operating point."""
+"""Results of ``bench rate``: results/rate/<scope>/<method[.variant]>.parquet and codec-<name>.parquet, tidy rows.
+
+A row is one value of one picture at one operating point. Tasks: ``rate`` (floats, bits, side_bits), ``inversion``
+(against the source), ``edit`` (against the exact target of the edit that is named).
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,18 @@ import numpy as np
 from bench.config import LOCAL, Config
 from bench.errors import DataError
 from bench.images import atomic_write
-from bench.rate import COLUMNS
 from bench.store import RunStore
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CODEC = "codec-"  # file names: no method is called so, as ids hold no "-"
-POINT = ["dataset", "method", "variant", "form", "codes_step", "memory_step"]
+CODEC_TITLES = {"jpeg": "JPEG", "webp": "WebP"}
+KEPT, MAPS, FILE = "kept", "latent maps", "file"  # forms: the method's own inversion; maps in place of its memory
+SERIES = ["dataset", "method", "variant", "form"]
+POINT = [*SERIES, "codes_step", "memory_step", "pool"]
+COLUMNS = [*POINT, "image_id", "task", "edit", "metric", "value"]
+EDIT, OVER = "edit:", "over:"  # before a metric: of edits against their targets; that less the inversion's own
 
 
 def rate_dir(store: RunStore, scope: str) -> Path:
@@ -31,8 +39,11 @@ def rate_path(store: RunStore, config: Config, name: str, limit: int | None) -> 
     return rate_dir(store, config.profile if limit is None else LOCAL) / f"{name}.parquet"
 
 
-def write_rows(path: Path, table: pd.DataFrame, failures: Mapping[str, Mapping[str, str]]) -> None:
+def write_rows(path: Path, tables: Sequence[pd.DataFrame], failures: Mapping[str, Mapping[str, str]]) -> None:
     """Parquet, with {dataset: {image_id: reason}} of failures in its metadata; equal tables are equal files."""
+    import pandas as pd
+
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     table.attrs = {"failures": {name: dict(found) for name, found in failures.items()}}
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
@@ -57,7 +68,34 @@ def read_rows(folder: Path) -> pd.DataFrame | None:
             raise DataError(f"rate file {path} cannot be read", got=got, fix=fix) from None
     for table in tables:
         table.attrs = {}
+    tables = [table for table in tables if len(table)]  # empty: the profile asks for no rates
     return pd.concat(tables, ignore_index=True) if tables else None
+
+
+def reached(rows: pd.DataFrame) -> list[str]:
+    """Edits that every method and form has, of those that have any, in the order of the rows."""
+    edited = rows[rows["task"] == "edit"]
+    found = [set(part["edit"]) for _, part in edited.groupby(SERIES, sort=False)]
+    return [name for name in dict.fromkeys(edited["edit"]) if all(name in one for one in found)]
+
+
+def per_picture(rows: pd.DataFrame, edits: Sequence[str]) -> pd.DataFrame:
+    """A line for each operating point and picture, in the order of the rows.
+
+    Args:
+        edits: a picture's error of edits is the mean over those of them that it has.
+    Returns:
+        index POINT and image_id; floats, bits, side_bits and each metric; ``edit:METRIC``, ``over:METRIC``.
+    """
+    rows = rows[rows["task"].ne("edit") | rows["edit"].isin(edits)]
+    named = rows.assign(measure=rows["metric"].where(rows["task"] != "edit", EDIT + rows["metric"]))
+    index = [*POINT, "image_id"]
+    table = named.pivot_table(index=index, columns="measure", values="value", aggfunc="mean", sort=False)
+    table.columns.name = None
+    for name in [c for c in table if c.startswith(EDIT)]:
+        metric = name.removeprefix(EDIT)
+        table[OVER + metric] = table[name] - table[metric]
+    return table
 
 
 def points(rows: pd.DataFrame, pixels: Mapping[str, int]) -> pd.DataFrame:
@@ -66,15 +104,16 @@ def points(rows: pd.DataFrame, pixels: Mapping[str, int]) -> pd.DataFrame:
     Args:
         pixels: dataset -> pixels of a picture.
     Returns:
-        POINT, n, bpp (bits per pixel), side (share of side information), floats, and a column for each measure, those
-        of edits called ``task:metric``.
+        POINT, n, n_edit, bpp (bits per pixel), side (share of side information), and the columns of
+        :func:`per_picture` for the edits that all reach.
     """
-    inverted = rows["task"].isin(["rate", "inversion"])
-    named = rows.assign(measure=rows["metric"].where(inverted, rows["task"] + ":" + rows["metric"]))
-    table = named.pivot_table(index=POINT, columns="measure", values="value", aggfunc="mean", sort=False)
-    table["n"] = rows.groupby(POINT, sort=False)["image_id"].nunique()
+    pictures = per_picture(rows, reached(rows))
+    grouped = pictures.groupby(level=POINT, sort=False)
+    table = grouped.mean()
+    table["n"] = grouped.size()
+    over = [c for c in pictures if c.startswith(EDIT)]
+    table["n_edit"] = grouped[over[0]].count() if over else 0
     table = table.reset_index()
-    table.columns.name = None
     table["bpp"] = table["bits"] / table["dataset"].map(pixels)
     table["side"] = table["side_bits"] / table["bits"] if "side_bits" in table else np.nan
     return table

@@ -1,4 +1,4 @@
-"""``bench rate``: bits against distortion, for methods and picture codecs."""
+"""``bench rate``: bits against distortion and edit error, for methods and picture codecs."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench import registry
 from bench.cli import common
 from bench.cli.common import examples, open_project, progress, say, show
-from bench.errors import BenchError
+from bench.config import Config, RateSettings
+from bench.errors import BenchError, UnknownName
 
 if TYPE_CHECKING:
-    from bench.config import Config
+    import pandas as pd
+
     from bench.store import RunStore
+
+    Found = tuple[list[pd.DataFrame], dict[str, dict[str, str]]]  # rows and failures, by dataset
 
 
 def register(app: typer.Typer) -> None:
     app.command(
         "rate",
-        help="Quantise what a method keeps of a picture, count the bits, render and score: rate against distortion. "
-        "Steps, pictures and metrics are those of the profile (key `rate`).",
+        help="Quantise what a method keeps of a picture, count the bits, render, edit and score: rate against "
+        "distortion and edit error. Steps, pictures and metrics are those of the profile (key `rate`).",
         epilog=examples(
             "bench rate --method latent_avg",
             "bench rate --method hfgi --ablation no_ada --limit 8",
@@ -48,12 +53,36 @@ def command(
             fix="pass --method NAME [--ablation NAME], or --codec NAME",
         )
     config, store = open_project(root, profile)
-    path = (
-        _codec(config, store, str(codec), limit)
-        if codec
-        else _method(config, store, str(method), ablation, limit, device, engine, workers)
-    )
+    from bench.rate_results import rate_path, write_rows
+
+    name = _name(config, method, ablation, codec)
+    asked = config.settings.rate or RateSettings()
+    asked = asked.model_copy(update={"images": limit or asked.images})
+    found: Found = ([], {})
+    if config.settings.rate is None and limit is None:  # a stage of the pipeline whose profile has no rates
+        say(f"profile {config.profile!r} asks for no rates")
+    elif codec:
+        found = _codec(config, codec, asked)
+    else:
+        found = _method(config, store, str(method), ablation, asked, device, engine, workers)
+    path = rate_path(store, config, name, limit)
+    write_rows(path, *found)
     show([path], config.root)
+
+
+def _name(config: Config, method: str | None, ablation: str | None, codec: str | None) -> str:
+    """The file's name, of things that exist."""
+    from bench.rate_results import CODEC, CODEC_TITLES
+    from bench.runid import label
+
+    if codec:
+        if codec not in CODEC_TITLES:
+            raise UnknownName.of("codec", codec, CODEC_TITLES)
+        return CODEC + codec
+    registry.methods(config.root).entry(str(method))
+    if ablation:
+        config.ablation(ablation, method)
+    return label(str(method), ablation or "")
 
 
 def _method(
@@ -61,54 +90,32 @@ def _method(
     store: RunStore,
     method: str,
     ablation: str | None,
-    limit: int | None,
+    asked: RateSettings,
     device: str | None,
     engine: str | None,
     workers: int | None,
-) -> Path:
-    import pandas as pd
-
+) -> Found:
     from bench.plan import Overrides, plan_run
-    from bench.rate import measure_plan
-    from bench.rate_results import rate_path, write_rows
-    from bench.runid import label
+    from bench.rate import check_metrics, measure_plan
+    from bench.rate_edits import moves_of
 
-    asked = Overrides(ablation=ablation, device=device)
-    plans = [plan_run(config, method, dataset, asked) for dataset in config.settings.datasets]
-    images = limit or config.settings.rate.images
+    how = (engine or config.settings.engine, workers or config.settings.workers, engine is not None)
+    check_metrics(config.root, asked.metrics)
     tables, failures = [], {}
-    for plan in plans:
-        with progress(f"rate {plan.run_id}", min(images, len(plan.ids))) as advance:
-            table, failures[plan.dataset] = measure_plan(
-                config,
-                plan,
-                images,
-                engine or config.settings.engine,
-                workers or config.settings.workers,
-                engine_asked=engine is not None,
-                on_tick=advance,
-            )
-        for image_id, why in failures[plan.dataset].items():
+    for dataset in config.settings.datasets:
+        plan = plan_run(config, method, dataset, Overrides(ablation=ablation, device=device))
+        moves, told = moves_of(config, store, plan, *how)
+        for line in told:
+            say(f"{plan.run_id}: {line}")
+        with progress(f"rate {plan.run_id}", min(asked.images, len(plan.ids))) as advance:
+            table, failures[dataset] = measure_plan(config, plan, asked, moves, *how, on_tick=advance)
+        for image_id, why in failures[dataset].items():
             say(f"{plan.run_id}: picture {image_id} failed: {why}")
         tables.append(table)
-    path = rate_path(store, config, label(method, ablation or ""), limit)
-    write_rows(path, pd.concat(tables, ignore_index=True), failures)
-    return path
+    return tables, failures
 
 
-def _codec(config: Config, store: RunStore, codec: str, limit: int | None) -> Path:
-    import pandas as pd
+def _codec(config: Config, codec: str, asked: RateSettings) -> Found:
+    from bench.rate_codecs import measure_codec
 
-    from bench.manifest import load_manifest
-    from bench.rate_codecs import codec_named, measure_codec
-    from bench.rate_results import CODEC, rate_path, write_rows
-
-    codec_named(codec)
-    images = limit or config.settings.rate.images
-    tables = [
-        measure_codec(config, codec, dataset, load_manifest(config.root, dataset).select(images))
-        for dataset in config.settings.datasets
-    ]
-    path = rate_path(store, config, CODEC + codec, limit)
-    write_rows(path, pd.concat(tables, ignore_index=True), {})
-    return path
+    return [measure_codec(config, asked, codec, dataset) for dataset in config.settings.datasets], {}

@@ -1,8 +1,12 @@
-"""All measures of edits of a batch of pictures: against exact targets, against sources, and after inverting again."""
+"""All measures of edits of a batch of pictures: against exact targets, against sources, and after inverting again.
+
+Where exact targets exist, an edit is measured on pictures that have one, and on no others, whatever the measure.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,16 +22,46 @@ from bench.edit_measures import (
     of_mask,
     picture_rows,
 )
-from bench.edit_targets import Targets, Wanted
+from bench.edit_targets import Wanted
 from bench.edit_work import EditJob, Editor, Part, editor_of, isolated
 from bench.engine import Shard
-from bench.pairs import Views, score_batch
+from bench.pairs import Views, score_batch, score_views
 from bench.prepare import read_labels
 
 if TYPE_CHECKING:
     from bench.api import Inversion
 
 NATIVE = ("mae", "ssim_gauss")  # have maps, so their values inside a region need no composed picture
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pictures worked on together, and what does not depend on the edit.
+
+    Args:
+        sources, start: (B, R, R, 3) uint8 pictures and their inversions. seen_source, seen_start: what the judge reads.
+        regions: where the face and the background are. kept: identity of source and inversion.
+        meant, seen_meant: exact targets and what the judge reads off them; None and [] where there are none.
+    """
+
+    ids: tuple[str, ...]
+    sources: np.ndarray
+    inversion: Inversion
+    start: np.ndarray
+    seen_source: list[dict[str, float]]
+    seen_start: list[dict[str, float]]
+    regions: list[Regions]
+    kept: list[float]
+    meant: np.ndarray | None = None
+    seen_meant: list[dict[str, float]] | None = None
+
+    def only(self, ids: Sequence[str]) -> Batch:
+        """The pictures of some of the ids, in their order; without targets."""
+        rows = [self.ids.index(i) for i in ids]
+        lists = {
+            name: [getattr(self, name)[n] for n in rows] for name in ("seen_source", "seen_start", "regions", "kept")
+        }
+        return Batch(tuple(ids), self.sources[rows], self.inversion[rows], self.start[rows], **lists)
 
 
 def score_shard(shard: Shard, job: EditJob) -> Part:
@@ -45,158 +79,167 @@ class Scoring:
     """Measures of one batch of pictures."""
 
     def __init__(self, editor: Editor, ids: Sequence[str], sources: np.ndarray, inversion: Inversion):
-        self.editor, self.ids, self.sources, self.inversion = editor, list(ids), sources, inversion
-        self.job, self.done = editor.job, Part()
-        self.start = editor.render(inversion.w_plus, inversion)
-        self.seen_source, self.seen_start = editor.look(sources), editor.look(self.start)
-        self.regions = [self._regions(i) for i in self.ids]
+        self.editor, self.job, self.done = editor, editor.job, Part()
+        start = editor.render(inversion.w_plus, inversion)
+        seen = editor.look(sources), editor.look(start)
+        regions = [self._regions(i, sources.shape[1]) for i in ids]
+        self.batch = Batch(tuple(ids), sources, inversion, start, *seen, regions, self._identity(start, sources))
 
-    def _regions(self, image_id: str) -> Regions:
+    def _regions(self, image_id: str, side: int) -> Regions:
         if self.job.masks is not None:
-            return of_mask(self.job.masks, image_id, self.sources.shape[1])
+            return of_mask(self.job.masks, image_id, side)
         return of_labels(read_labels(self.editor.dataset.paths.label(image_id)))
 
-    def add(self, task: str, wanted: Wanted | None, degree: float, metric: str, values: Mapping[str, float]) -> None:
+    def add(self, task: str, wanted: Wanted | None, degree: float, metric: str, ids, values) -> None:
         head = {"task": task, "direction": wanted.direction if wanted else "", "degree": float(degree)}
         head |= {"change": wanted.change if wanted else 0.0, "metric": metric}
-        self.done.rows += [{**head, "image_id": i, "value": float(v)} for i, v in values.items()]
+        self.done.rows += [{**head, "image_id": i, "value": float(v)} for i, v in zip(ids, values, strict=True)]
 
     def run(self) -> Part:
         for wanted in self.job.edits:
-            targets = self.editor.targets(self.ids, wanted)
-            regions = {
-                i: region | of_labels(targets.labels[i]) if i in targets.labels and self.job.masks is None else region
-                for i, region in zip(self.ids, self.regions, strict=True)
-            }
-            self._curve(wanted, regions)
+            batch = self._of(wanted)
+            if not batch.ids:
+                continue
+            self._curve(wanted, batch)
             if wanted.name in self.job.degrees:
-                self._edit(wanted, self.job.degrees[wanted.name], targets, regions)
-        again = [i for i in self.ids if i in self.job.again]
+                self._edit(wanted, self.job.degrees[wanted.name], batch)
+        again = [i for i in self.batch.ids if i in self.job.again]
         if again:
-            self._cycle(again)
+            self._cycle(self.batch.only(again))
         return self.done
+
+    def _of(self, wanted: Wanted) -> Batch:
+        """The pictures of one edit: those that have an exact target, with it, or all where no target can be."""
+        targets = self.editor.targets(self.batch.ids, wanted)
+        if targets is None:
+            return self.batch
+        batch = self.batch.only([i for i in self.batch.ids if i in targets.images])
+        if not batch.ids:
+            return batch
+        meant = np.stack([targets.images[i] for i in batch.ids])
+        regions = batch.regions
+        if self.job.masks is None:
+            regions = [one | of_labels(targets.labels[i]) for i, one in zip(batch.ids, regions, strict=True)]
+        return replace(batch, regions=regions, meant=meant, seen_meant=self.editor.look(meant))
 
     def _identity(self, pictures: np.ndarray, others: np.ndarray) -> list[float]:
         name = self.job.settings.identity
         return score_batch(self.editor.metrics[name], name, others, pictures) if name else [float("nan")] * len(others)
 
-    def _curve(self, wanted: Wanted, regions: Mapping[str, Regions]) -> None:
+    def _curve(self, wanted: Wanted, batch: Batch) -> None:
         """Attribute, identity and background from the inversion to the last degree."""
-        for degree in (0.0, *self.job.settings.degrees):
+        self._common("curve", wanted, 0.0, batch.start, batch.seen_start, batch, batch.kept)
+        for degree in self.job.settings.degrees:
             signed = degree if wanted.change > 0 else -degree
-            edited = self.editor.edit(self.inversion, wanted, signed) if degree else self.start
-            self._common("curve", wanted, signed, edited, self.editor.look(edited), regions)
+            edited = self.editor.edit(batch.inversion, wanted, signed)
+            kept = self._identity(edited, batch.sources)
+            self._common("curve", wanted, signed, edited, self.editor.look(edited), batch, kept)
 
-    def _common(self, task: str, wanted: Wanted, degree: float, edited: np.ndarray, seen: list, regions) -> None:
+    def _common(self, task: str, wanted: Wanted, degree: float, edited: np.ndarray, seen, batch: Batch, kept) -> None:
         """What needs no exact target: attribute change, identity, background."""
-        name, rest = wanted.attribute, [regions[i].rest for i in self.ids]
-        change = [after[name] - before[name] for before, after in zip(self.seen_start, seen, strict=True)]
-        self.add(task, wanted, degree, "change", dict(zip(self.ids, change, strict=True)))
+        name, rest = wanted.attribute, [one.rest for one in batch.regions]
+        change = [after[name] - before[name] for before, after in zip(batch.seen_start, seen, strict=True)]
+        self.add(task, wanted, degree, "change", batch.ids, change)
         if self.job.settings.identity:
-            kept = self._identity(edited, self.sources)
-            self.add(task, wanted, degree, "identity", dict(zip(self.ids, kept, strict=True)))
-        for metric, others in (("background", self.sources), ("background_drift", self.start)):
+            self.add(task, wanted, degree, "identity", batch.ids, kept)
+        for metric, others in (("background", batch.sources), ("background_drift", batch.start)):
             far = [mean_over(distance(a, b), where) for a, b, where in zip(edited, others, rest, strict=True)]
-            self.add(task, wanted, degree, metric, dict(zip(self.ids, far, strict=True)))
+            self.add(task, wanted, degree, metric, batch.ids, far)
 
-    def _edit(self, wanted: Wanted, degree: float, targets: Targets, regions: Mapping[str, Regions]) -> None:
+    def _edit(self, wanted: Wanted, degree: float, batch: Batch) -> None:
         """Everything at the matched strength."""
-        edited = self.editor.edit(self.inversion, wanted, degree)
+        edited = self.editor.edit(batch.inversion, wanted, degree)
         seen = self.editor.look(edited)
-        self._common("edit", wanted, degree, edited, seen, regions)
-        has = {i: n for n, i in enumerate(self.ids) if i in targets.images}
-        meant = np.stack([targets.images[i] for i in has]) if has else edited[:0]
-        seen_meant = dict(zip(has, self.editor.look(meant) if has else [], strict=True))
-        self._leakage(wanted, degree, seen, seen_meant)
-        if has:
-            name, unit = wanted.attribute, self.job.spread[wanted.attribute]
-            error = {i: abs(seen[n][name] - seen_meant[i][name]) / unit for i, n in has.items()}
-            self.add("edit", wanted, degree, "attribute_error", error)
-            self._against_targets(
-                wanted, degree, edited[list(has.values())], meant, [regions[i] for i in has], list(has)
-            )
-        rendered = self.editor.dataset.manifest.render is not None
-        compared = zip(has, meant, strict=True) if rendered else zip(self.ids, self.sources, strict=True)
-        self._features(wanted, edited, dict(compared))
-        self._round_trip(wanted, degree, edited)
-        self._keep(wanted, edited, targets)
+        self._common("edit", wanted, degree, edited, seen, batch, self._identity(edited, batch.sources))
+        self._leakage(wanted, degree, seen, batch)
+        if batch.meant is not None:
+            self._attribute(wanted, degree, seen, batch)
+            self._against_targets(wanted, degree, edited, batch)
+        self._features(wanted, edited, batch)
+        self._round_trip(wanted, degree, edited, batch)
+        self._keep(wanted, edited, batch)
 
-    def _leakage(self, wanted: Wanted, degree: float, seen: list, seen_meant: Mapping[str, Mapping]) -> None:
-        found = {}
-        for n, i in enumerate(self.ids):
-            moved = {a: seen[n][a] - self.seen_start[n][a] for a in seen[n]}
-            due = {a: seen_meant[i][a] - self.seen_source[n][a] for a in moved} if i in seen_meant else {}
-            found[i] = leakage(moved, due, self.job.spread, wanted.attribute)
-        self.add(
-            "edit", wanted, degree, "leakage", {i: float(np.mean(np.abs(list(v.values())))) for i, v in found.items()}
-        )
-        for attribute in next(iter(found.values())):
-            self.add("edit", wanted, degree, f"leakage.{attribute}", {i: v[attribute] for i, v in found.items()})
+    def _attribute(self, wanted: Wanted, degree: float, seen: list, batch: Batch) -> None:
+        """The judge's distance from the target, and the change that it sees between source and target."""
+        name, unit = wanted.attribute, self.job.spread[wanted.attribute]
+        meant = [one[name] for one in batch.seen_meant or []]
+        error = [abs(after[name] - due) / unit for after, due in zip(seen, meant, strict=True)]
+        self.add("edit", wanted, degree, "attribute_error", batch.ids, error)
+        due = [after - before[name] for before, after in zip(batch.seen_source, meant, strict=True)]
+        self.add("edit", wanted, degree, "change_due", batch.ids, due)
 
-    def _against_targets(self, wanted, degree, edited, meant, regions: Sequence[Regions], has: Sequence[str]) -> None:
+    def _leakage(self, wanted: Wanted, degree: float, seen: list, batch: Batch) -> None:
+        found = []
+        for n, after in enumerate(seen):
+            moved = {a: after[a] - batch.seen_start[n][a] for a in after}
+            due = {a: batch.seen_meant[n][a] - batch.seen_source[n][a] for a in moved} if batch.seen_meant else {}
+            found.append(leakage(moved, due, self.job.spread, wanted.attribute))
+        mean = [float(np.mean(np.abs(list(one.values())))) for one in found]
+        self.add("edit", wanted, degree, "leakage", batch.ids, mean)
+        for attribute in found[0]:
+            self.add("edit", wanted, degree, f"leakage.{attribute}", batch.ids, [one[attribute] for one in found])
+
+    def _against_targets(self, wanted: Wanted, degree: float, edited: np.ndarray, batch: Batch) -> None:
         """Every metric of the edit against its exact target, whole and in the face and outside it."""
-        rows = [picture_rows(a, b, where) for a, b, where in zip(edited, meant, regions, strict=True)]
+        triples = list(zip(edited, batch.meant, batch.regions, strict=True))
+        rows = [picture_rows(a, b, where) for a, b, where in triples]
         for metric in rows[0]:
-            self.add("edit", wanted, degree, metric, {i: row[metric] for i, row in zip(has, rows, strict=True)})
-        in_face = np.stack([inside(w, a, b) for a, b, w in zip(edited, meant, regions, strict=True)])
-        outside = np.stack([inside(w, b, a) for a, b, w in zip(edited, meant, regions, strict=True)])
+            self.add("edit", wanted, degree, metric, batch.ids, [row[metric] for row in rows])
+        meant = Views(batch.meant)
+        views = {"": Views(edited), "_face": Views(np.stack([inside(w, a, b) for a, b, w in triples]))}
+        views["_rest"] = Views(np.stack([inside(w, b, a) for a, b, w in triples]))
         for name, metric in self.editor.metrics.items():
-            parts = [("", edited)] if name in NATIVE else [("", edited), ("_face", in_face), ("_rest", outside)]
-            for suffix, pictures in parts:
-                values = score_batch(metric, name, meant, pictures)
-                self.add("edit", wanted, degree, name + suffix, dict(zip(has, values, strict=True)))
+            for suffix in ("",) if name in NATIVE else views:
+                values = score_views(metric, name, meant, views[suffix])
+                self.add("edit", wanted, degree, name + suffix, batch.ids, values)
 
-    def _features(self, wanted: Wanted, edited: np.ndarray, compared: Mapping[str, np.ndarray]) -> None:
-        rows = [n for n, i in enumerate(self.ids) if i in compared]
+    def _features(self, wanted: Wanted, edited: np.ndarray, batch: Batch) -> None:
+        """Of edits and of what sets of them are compared with: targets, or sources where no target can be."""
+        pair = edited, batch.sources if batch.meant is None else batch.meant
         for extractor, (metric, network) in self.editor.sets.items():
-            pair = [edited[rows], np.stack(list(compared.values()))] if rows else []
             found = [network(Views(p).eight_bit(metric.size, metric.resize)).cpu().numpy() for p in pair]
             here = self.done.features.setdefault(extractor, [])
-            for k, (i, _) in enumerate(compared.items()):
-                here.append((wanted.name, i, found[0][k], found[1][k]))
+            here += [(wanted.name, i, a, b) for i, a, b in zip(batch.ids, *found, strict=True)]
 
-    def _round_trip(self, wanted: Wanted, degree: float, edited: np.ndarray) -> None:
+    def _round_trip(self, wanted: Wanted, degree: float, edited: np.ndarray, batch: Batch) -> None:
         """Invert the edit, edit back: how far from the first codes and the first inversion (Tov et al. 2021, LEC)."""
-        rows = [n for n, i in enumerate(self.ids) if i in self.job.again]
+        rows = [n for n, i in enumerate(batch.ids) if i in self.job.again]
         if not rows:
             return
-        ids = [self.ids[n] for n in rows]
+        ids = [batch.ids[n] for n in rows]
         second = self.editor.embed(ids, edited[rows])
         back = self.editor.directions[wanted.name].apply(second.w_plus, -degree)
         pictures = self.editor.render(back, second)
-        first = self.inversion.w_plus[rows].float().cpu().numpy()
+        first = batch.inversion.w_plus[rows].float().cpu().numpy()
         codes = [code_distance(a, b) for a, b in zip(first, back.float().cpu().numpy(), strict=True)]
-        far = [float(distance(a, b).mean()) for a, b in zip(self.start[rows], pictures, strict=True)]
-        self.add("round_trip", wanted, degree, "code", dict(zip(ids, codes, strict=True)))
-        self.add("round_trip", wanted, degree, "image", dict(zip(ids, far, strict=True)))
+        far = [float(distance(a, b).mean()) for a, b in zip(batch.start[rows], pictures, strict=True)]
+        self.add("round_trip", wanted, degree, "code", ids, codes)
+        self.add("round_trip", wanted, degree, "image", ids, far)
 
-    def _cycle(self, again: Sequence[str]) -> None:
+    def _cycle(self, batch: Batch) -> None:
         """Inversions of inversions: distance to the source and to the first, identity."""
-        rows = [self.ids.index(i) for i in again]
-        sources, first = self.sources[rows], self.start[rows]
-        pictures = first
+        pictures = batch.start
         for k in range(1, self.job.settings.cycles + 1):
             if k > 1:
-                inversion = self.editor.embed(again, pictures)
+                inversion = self.editor.embed(batch.ids, pictures)
                 pictures = self.editor.render(inversion.w_plus, inversion)
-            for metric, others in (("mae", sources), ("drift", first)):
+            for metric, others in (("mae", batch.sources), ("drift", batch.start)):
                 far = [float(distance(a, b).mean()) for a, b in zip(pictures, others, strict=True)]
-                self.add("cycle", None, k, metric, dict(zip(again, far, strict=True)))
+                self.add("cycle", None, k, metric, batch.ids, far)
             if self.job.settings.identity:
-                kept = self._identity(pictures, sources)
-                self.add("cycle", None, k, "identity", dict(zip(again, kept, strict=True)))
+                self.add("cycle", None, k, "identity", batch.ids, self._identity(pictures, batch.sources))
 
-    def _keep(self, wanted: Wanted, edited: np.ndarray, targets: Targets) -> None:
+    def _keep(self, wanted: Wanted, edited: np.ndarray, batch: Batch) -> None:
         """Pictures for the figures, and sweeps from one end of the direction to the other."""
         limit, frames = self.job.settings.degrees[-1], self.job.settings.frames
-        for n, i in enumerate(self.ids):
+        for n, i in enumerate(batch.ids):
             if self.job.shown.get(i) != wanted.name:
                 continue
-            kept = {"source": self.sources[n], "inversion": self.start[n], "edit": edited[n]}
-            kept |= {"target": targets.images[i]} if i in targets.images else {}
+            kept = {"source": batch.sources[n], "inversion": batch.start[n], "edit": edited[n]}
+            kept |= {"target": batch.meant[n]} if batch.meant is not None else {}
             degrees = np.linspace(-limit, limit, frames).tolist()
-            strip = [self.editor.edit(self.inversion[n : n + 1], wanted, degree)[0] for degree in degrees]
+            strip = [self.editor.edit(batch.inversion[n : n + 1], wanted, degree)[0] for degree in degrees]
             kept["sweep"] = np.concatenate(strip, 1)
             self.done.pictures |= {(kind, i): picture for kind, picture in kept.items()}
             for degree, a, b in zip(degrees[1:], strip, strip[1:], strict=False):
-                self.add("sweep", wanted, degree, "step", {i: float(distance(a, b).mean())})
+                self.add("sweep", wanted, degree, "step", [i], [float(distance(a, b).mean())])

@@ -97,8 +97,7 @@ def prepare_edits(config: Config, store: RunStore, engine: str, workers: int | N
     """Prepare the calibration pictures, render all exact targets and record what they are.
 
     Returns:
-        targets.json; dataset -> edit -> {id: pixel hash, or None without room}; empty where the profile asks for no
-        edits.
+        targets.json; what :func:`bench.edit_targets.render_targets` says; empty where the profile asks for no edits.
     """
     path, found = targets_path(store, config.profile), {}
     if config.settings.edits is not None:

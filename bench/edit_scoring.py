@@ -18,7 +18,7 @@ from bench.edit_matching import Matched, match
 from bench.edit_preparation import check_judge, pictures_of, settings_of, wanted_edits
 from bench.edit_results import edits_dir, write_edits, write_nothing
 from bench.edit_settings import EditSettings
-from bench.edit_targets import Wanted, with_room
+from bench.edit_targets import Wanted, render_targets
 from bench.edit_work import EditJob, Part, calibrate_shard, forget
 from bench.engine import Work, make_shards, map_shards
 from bench.errors import BenchError, DataError
@@ -83,11 +83,11 @@ def score_edits(
             )
         return done
 
+    room, unseen = _room(config.root, plan.dataset, parts, edits, engine, workers)
     try:
         calibrated = each(calibrate_shard, held, job)
-        matched = {one.name: _matched(one, calibrated, config.root, settings) for one in edits}
+        matched = {one.name: strength_of(one, calibrated, config.root, settings) for one in edits}
         degrees = {name: one.degree for name, one in matched.items() if one.degree is not None}
-        room = _room(config.root, plan.dataset, scored, edits)
         shown = {i: name for i, name in _shown(edits, room, settings.shown).items() if name in degrees}
         job = replace(
             job,
@@ -110,7 +110,8 @@ def score_edits(
         "calibration_ids_sha256": ids_sha256(held),
         "edits": [{"name": e.name, "direction": e.direction, "attribute": e.attribute} for e in edits],
         "matched": {name: one.to_json() for name, one in matched.items()},
-        "no_room": {e.name: [i for i in scored if i not in room[e.name]] for e in edits},
+        "no_room": {e.name: [i for i in scored if i not in {*room[e.name], *unseen[e.name]}] for e in edits},
+        "unseen": unseen,
         "failures": dict(sorted(done.failures.items())),
         "calibration_failures": dict(sorted(calibrated.failures.items())),
         "sets": _sets(config, usable, done, scored),
@@ -149,7 +150,7 @@ def _check_masks(root: Path, dataset: str, masks: Path | None) -> None:
         raise DataError(f"no folder {masks}", expected="one PNG a picture, not 0 in the face", fix="correct --masks")
 
 
-def _matched(wanted: Wanted, calibrated: Part, root: Path, settings: EditSettings) -> Matched:
+def strength_of(wanted: Wanted, calibrated: Part, root: Path, settings: EditSettings) -> Matched:
     """The degree of one edit, on the calibration pictures that have room for it."""
     exact, source = calibrated.judged[wanted.name], calibrated.judged["source"]
     signed = [d if wanted.change > 0 else -d for d in settings.degrees]
@@ -175,11 +176,22 @@ def _spread(root: Path, job: EditJob, device: torch.device) -> dict[str, float]:
     return {name: float(torch.cat([one[name] for one in seen]).double().std(correction=0)) for name in seen[0]}
 
 
-def _room(root: Path, dataset: str, ids: Sequence[str], edits: Sequence[Wanted]) -> dict[str, list[str]]:
-    prepared = PreparedDataset.open(root, dataset)
-    if prepared.manifest.render is None:
-        return {one.name: list(ids) for one in edits}
-    return {one.name: with_room(prepared, ids, one) for one in edits}
+def _room(
+    root: Path,
+    dataset: str,
+    parts: Mapping[str, Sequence[str]],
+    edits: Sequence[Wanted],
+    engine: str,
+    workers: int | None,
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Edit -> ids to score that have an exact target (all where none can be); and ids whose target is their source."""
+    rendered = {name: ids for name, ids in parts.items() if load_manifest(root, name).render is not None}
+    found = render_targets(root, rendered, edits, engine, workers)
+    if dataset not in found:
+        return {one.name: list(parts[dataset]) for one in edits}, {one.name: [] for one in edits}
+    targets = found[dataset]
+    room = {name: [i for i, sha in of.items() if sha] for name, of in targets.items()}
+    return room, {name: [i for i, sha in of.items() if sha == ""] for name, of in targets.items()}
 
 
 def _shown(edits: Sequence[Wanted], room: Mapping[str, Sequence[str]], count: int) -> dict[str, str]:
@@ -233,4 +245,5 @@ def told(record: Mapping[str, Any]) -> list[str]:
         lines += [f"{what}picture {i} failed: {why}" for i, why in list(failures.items())[:5]]
         lines += [f"{len(failures)} {what}pictures failed in all"] if len(failures) > 5 else []
     lines += [f"{name}: {len(ids)} pictures have no room" for name, ids in record["no_room"].items() if ids]
+    lines += [f"{name}: in {len(ids)} pictures nothing of it is seen" for name, ids in record["unseen"].items() if ids]
     return lines + [f"metric {name} was left out: {why}" for name, why in record["missing"].items()]

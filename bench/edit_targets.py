@@ -1,7 +1,8 @@
 """What an edit must show: the same scene with one factor moved, rendered exactly. Only rendered datasets have that.
 
-A target whose factor would leave its bounds is none (the change would be a smaller one); its picture is left out of
-that edit's scores, by name.
+A target whose factor would leave its bounds is none (the change would be a smaller one), nor is one that equals its
+source (hair colour on a bald head): nothing there could be seen to change. Such pictures are left out of that edit's
+scores, by name.
 """
 
 from __future__ import annotations
@@ -42,10 +43,16 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Targets:
-    """Args: images, labels: id -> (R, R, 3) and (R, R) uint8, of those that have room for the change."""
+    """Exact targets of some pictures for one edit.
+
+    Args:
+        images, labels: id -> (R, R, 3) and (R, R) uint8, of those that have room for the change and show it.
+        unseen: ids that have room, but whose target is their source again.
+    """
 
     images: Mapping[str, np.ndarray]
     labels: Mapping[str, np.ndarray]
+    unseen: tuple[str, ...] = ()
 
 
 def degree_of(dataset: PreparedDataset, wanted: Wanted) -> float:
@@ -79,31 +86,34 @@ def with_room(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> l
 
 
 def exact(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> Targets:
-    """The targets of ``ids`` that have room; rendered where they are not yet on the disk."""
+    """The targets of ``ids`` that have room and show the change; rendered where they are not yet on the disk."""
     chosen = with_room(dataset, ids, wanted)
-    paths = counterfactuals(dataset, chosen, wanted.direction, degree_of(dataset, wanted))
+    if not chosen:
+        return Targets({}, {})
+    paths = dict(zip(chosen, counterfactuals(dataset, chosen, wanted.direction, degree_of(dataset, wanted)), strict=True))
     side = dataset.manifest.resolution
-    return Targets(
-        {i: read_rgb(path, side) for i, path in zip(chosen, paths, strict=True)},
-        {i: read_labels(path.with_suffix(".labels.png")) for i, path in zip(chosen, paths, strict=True)},
-    )
+    images = {i: read_rgb(path, side) for i, path in paths.items()}
+    unseen = {i for i, x in zip(chosen, dataset.stack(chosen), strict=True) if np.array_equal(images[i], x)}
+    labels = {i: read_labels(paths[i].with_suffix(".labels.png")) for i in chosen if i not in unseen}
+    return Targets({i: images[i] for i in labels}, labels, tuple(i for i in chosen if i in unseen))
 
 
 def render_targets(
     root: Path, parts: Mapping[str, Sequence[str]], edits: Sequence[Wanted], engine: str, workers: int | None
-) -> dict[str, Any]:
-    """Render all targets of some datasets, on all cores.
+) -> dict[str, dict[str, dict[str, str | None]]]:
+    """Render all targets of some datasets, on all cores; those that are there are read.
 
     Args:
         parts: dataset -> ids.
     Returns:
-        dataset -> edit -> {id: hash of the target's pixels, or None without room}.
+        dataset -> edit -> {id: hash of the target's pixels, "" where it equals the source, None without room}.
     """
     found: dict[str, Any] = {}
     for dataset, ids in parts.items():
         shards = make_shards(list(ids), SHARD)
         work = Work(_render_shard, {"root": root, "dataset": dataset, "edits": tuple(edits)})
-        done = map_shards(work, shards, engine if len(shards) > 1 else "serial", workers)
+        alone = len(shards) == 1 or _all_there(PreparedDataset.open(root, dataset), ids, edits)
+        done = map_shards(work, shards, "serial" if alone else engine, workers)
         found[dataset] = {
             one.name: {i: part[one.name].get(i) for shard, part in zip(shards, done, strict=True) for i in shard.ids}
             for one in edits
@@ -111,9 +121,20 @@ def render_targets(
     return found
 
 
-def _render_shard(shard: Shard, root: Path, dataset: str, edits: Sequence[Wanted]) -> dict[str, dict[str, str]]:
-    prepared = PreparedDataset.open(root, dataset)
-    return {
-        one.name: {i: pixel_sha256(image) for i, image in exact(prepared, shard.ids, one).images.items()}
+def _all_there(dataset: PreparedDataset, ids: Sequence[str], edits: Sequence[Wanted]) -> bool:
+    """Nothing is left to render, to all appearances: then workers would cost more than they save."""
+    paths = [
+        dataset.paths.counterfactual(i, one.direction, degree_of(dataset, one))
         for one in edits
-    }
+        for i in with_room(dataset, ids, one)
+    ]
+    return all(path.with_suffix(".json").is_file() for path in paths)
+
+
+def _render_shard(shard: Shard, root: Path, dataset: str, edits: Sequence[Wanted]) -> dict[str, dict[str, str]]:
+    prepared, found = PreparedDataset.open(root, dataset), {}
+    for one in edits:
+        targets = exact(prepared, shard.ids, one)
+        found[one.name] = {i: pixel_sha256(image) for i, image in targets.images.items()}
+        found[one.name] |= dict.fromkeys(targets.unseen, "")
+    return found

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from bench.api import Inversion, Method
     from bench.editing.direction import Direction
+    from bench.generator import SharedGenerator
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +118,23 @@ def isolated(ids: Sequence[str], work: Callable[[Sequence[str]], Part]) -> Part:
     return done
 
 
+def direction_of(plan: RunPlan, wanted: Wanted, generator: SharedGenerator) -> Direction:
+    """The direction of an edit, checked against the generator's codes.
+
+    Raises:
+        UnknownName: there is none. BenchError: it sets a coordinate. ShapeError: it is of another space.
+    """
+    found = files.find(plan.root, plan.domain, wanted.direction)
+    if found.rule != "add":
+        raise BenchError(
+            f"direction {wanted.direction!r} sets a coordinate",
+            expected="one that adds, so that degree 0 is the inversion",
+            fix="take it out of `directions`",
+        )
+    found.check(generator.n_latent, generator.style_dim)
+    return found
+
+
 class Editor:
     """A method, its directions, a judge and metrics, loaded once per process."""
 
@@ -126,7 +144,7 @@ class Editor:
         self.device = self.method.device
         self.dataset = PreparedDataset.open(job.plan.root, job.dataset)
         self.read = judge(job.plan.root, job.plan.domain, self.device, job.settings.judge)[0]
-        self.directions = {one.name: self._direction(one) for one in job.edits}
+        self.directions = {one.name: direction_of(job.plan, one, self.method.generator) for one in job.edits}
         known = registry.metrics(job.plan.root)
         names = dict.fromkeys([*job.settings.metrics, *filter(None, [job.settings.identity])])
         self.metrics = {name: build(job.plan.root, known.load(name), self.device) for name in names}
@@ -134,17 +152,6 @@ class Editor:
         for name in job.settings.sets:
             metric = build(job.plan.root, known.load(name), self.device)
             self.sets.setdefault(metric.extractor, (metric, metric.network()))
-
-    def _direction(self, wanted: Wanted) -> Direction:
-        found = files.find(self.plan.root, self.plan.domain, wanted.direction)
-        if found.rule != "add":
-            raise BenchError(
-                f"direction {wanted.direction!r} sets a coordinate",
-                expected="one that adds, so that degree 0 is the inversion",
-                fix="take it out of `directions`",
-            )
-        found.check(self.method.generator.n_latent, self.method.generator.style_dim)
-        return found
 
     def embed(self, ids: Sequence[str], pictures: np.ndarray) -> Inversion:
         """Invert 8-bit pictures (B, R, R, 3)."""
@@ -181,11 +188,9 @@ class Editor:
         columns = {name: values.double().cpu().tolist() for name, values in found.items()}
         return [{name: column[n] for name, column in columns.items()} for n in range(len(pictures))]
 
-    def targets(self, ids: Sequence[str], wanted: Wanted) -> Targets:
-        """Exact targets; none where the dataset is not rendered."""
-        if self.dataset.manifest.render is None:
-            return Targets({}, {})
-        return exact(self.dataset, ids, wanted)
+    def targets(self, ids: Sequence[str], wanted: Wanted) -> Targets | None:
+        """Exact targets; None where the dataset is not rendered."""
+        return None if self.dataset.manifest.render is None else exact(self.dataset, ids, wanted)
 
     def calibrate(self, ids: Sequence[str]) -> Part:
         """What the judge sees in sources, exact targets, and edits at all degrees."""
@@ -194,9 +199,10 @@ class Editor:
         start = self.look(self.render(inversion.w_plus, inversion))
         done = Part(judged={"source": dict(zip(ids, self.look(sources), strict=True))})
         for wanted in self.job.edits:
-            targets, name = self.targets(ids, wanted).images, wanted.attribute
-            found = self.look(np.stack(list(targets.values()))) if targets else []
-            done.judged[wanted.name] = {i: one[name] for i, one in zip(targets, found, strict=True)}
+            exact_ones, name = self.targets(ids, wanted), wanted.attribute
+            images = exact_ones.images if exact_ones else {}
+            found = self.look(np.stack(list(images.values()))) if images else []
+            done.judged[wanted.name] = {i: one[name] for i, one in zip(images, found, strict=True)}
             for degree in self.settings.degrees:
                 signed = degree if wanted.change > 0 else -degree
                 seen = self.look(self.edit(inversion, wanted, signed))

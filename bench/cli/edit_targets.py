@@ -30,5 +30,5 @@ def command(
     path, found = prepare_edits(config, store, engine or config.settings.engine, workers or config.settings.workers)
     for dataset, edits in found.items():
         for name, targets in edits.items():
-            say(f"{dataset}, {name}: {sum(v is not None for v in targets.values())} of {len(targets)} have room")
+            say(f"{dataset}, {name}: {sum(map(bool, targets.values()))} of {len(targets)} pictures have a target")
     show([path], config.root)

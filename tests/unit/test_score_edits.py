@@ -9,7 +9,6 @@ import torch
 import yaml
 from PIL import Image
 
-from bench import attributes
 from bench.edit_matching import Matched, match
 from bench.edit_measures import Regions, distance, inside, leakage, mean_over, of_labels, of_mask, similarity
 from bench.edit_results import Edits, per_image
@@ -19,20 +18,6 @@ from bench.edit_targets import Wanted
 from bench.editing import files
 from bench.editing.direction import Direction
 from bench.errors import DataError
-
-EDITS = {
-    "images": 3,
-    "directions": {"bright": [0.02]},
-    "degrees": [0.2, 0.4, 0.8],
-    "judge": "toy_judge",
-    "calibration": {"dataset": "held", "images": 3},
-    "metrics": ["mae"],
-    "round_trips": 1,
-    "cycles": 2,
-    "shown": 1,
-    "frames": 3,
-}
-
 
 def test_a_strength_is_where_the_mark_is_crossed():
     curve = {-1.0: np.array([-0.1, -0.3]), -2.0: np.array([-0.4, -0.8])}
@@ -95,58 +80,9 @@ def test_means_cover_the_edits_that_all_reach(tmp_path):
         ("directions", {"bright": [0]}, "than 0"),
     ],
 )
-def test_settings_that_cannot_be(key, value, told):
+def test_settings_that_cannot_be(edit_settings, key, value, told):
     with pytest.raises(ValueError, match=told):
-        EditSettings.model_validate({**EDITS, key: value})
-
-
-@pytest.fixture
-def edited(project, monkeypatch):
-    """The toy project with a judge of brightness, a direction, masks, and other pictures to calibrate on."""
-    from bench.config import load_config
-    from bench.folders import FolderRequest
-    from bench.prepare import prepare
-
-    def load(root, device):
-        return lambda x: {"bright": x.mean((1, 2, 3)), "red": x[:, 0].mean((1, 2))}
-
-    monkeypatch.setitem(attributes.SOURCES, "toy_judge", attributes.Source(("toy",), ("toy_generator",), load))
-    path = project / "weights" / "directions" / "toy_d.safetensors"
-    path.parent.mkdir()
-    vector = torch.ones(16) * brighter(project)
-    made = [Direction("bright", vector, about={"attribute": "bright"}), Direction("small", torch.ones(8))]
-    entry = {"id": "toy_d", "file": "directions/toy_d.safetensors", "sha256": files.write_set(path, made, {})}
-    entry |= {"size_bytes": path.stat().st_size, "domain": "toy", "kind": "directions", "licence": "none"}
-    manifest = project / "weights" / "manifest.yaml"
-    held = yaml.safe_load(manifest.read_text())
-    held["weights"].append(entry)
-    manifest.write_text(yaml.safe_dump(held))
-    for folder in ("others", "masks"):
-        (project / folder).mkdir()
-    for n in range(4):
-        picture = np.asarray(Image.open(project / "pictures" / f"head_{n}.png"))
-        Image.fromarray(np.ascontiguousarray(picture[:, ::-1])).save(project / "others" / f"other_{n}.png")
-        mask = np.zeros((32, 32), np.uint8)
-        mask[8:24, 8:24] = 1
-        Image.fromarray(mask).save(project / "masks" / f"head_{n}.png")
-    asked = FolderRequest(images=project / "others", domain="toy", resolution=32)
-    prepare(load_config(project), "held", asked, engine="serial")
-    settings(project, EDITS)
-    return project
-
-
-def brighter(root):
-    """Sign of a step along ones that makes the toy generator's pictures brighter."""
-    from bench.generator import SharedGenerator
-
-    generator = SharedGenerator.load("toy", torch.device("cpu"), root)
-    w = generator.latent_avg[None]
-    return float(torch.sign((generator.synthesize(w + 0.5) - generator.synthesize(w)).clamp(-1, 1).mean()))
-
-
-def settings(root, edits):
-    path = root / "profiles" / "toy.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "edits": edits}))
+        EditSettings.model_validate({**edit_settings, key: value})
 
 
 SCORE = ("score-edits", "--method", "toy_codes", "--masks", "masks")
@@ -193,11 +129,11 @@ def test_a_failing_picture_is_named_and_the_others_go_on(edited, cli):
         ({"judge": "toy_jugde"}, ("--masks", "masks"), "did you mean 'toy_judge'"),
     ],
 )
-def test_mistakes_are_one_line_and_keep_earlier_results(edited, cli, one_line_error, edits, asked, told):
+def test_mistakes_are_one_line_and_keep_earlier_results(edited, ask, one_line_error, edits, asked, told):
     kept = edited / "results" / "edits" / "toy" / "toy_codes" / "edits.json"
     kept.parent.mkdir(parents=True)
     kept.write_text("{}")
-    settings(edited, {**EDITS, **edits})
+    ask(**edits)
     assert told in one_line_error("score-edits", "--method", "toy_codes", *asked)
     assert kept.read_text() == "{}"
 
@@ -219,10 +155,10 @@ def test_a_direction_of_another_space_and_a_judge_that_labelled_it(edited, cli, 
     assert "the judge of edits labelled direction 'bright'" in one_line_error(*SCORE)
 
 
-def test_masks_and_a_profile_without_edits(edited, cli):
+def test_masks_and_a_profile_without_edits(edited, ask, cli):
     with pytest.raises(DataError, match="wrong size"):
         of_mask(edited / "masks", "head_0", 64)
-    settings(edited, None)
+    ask(None)
     assert cli("score-edits", "--method", "toy_codes").code == 0
     assert json.loads((edited / "results/edits/toy/toy_codes/edits.json").read_text()) == {}
     assert cli("edit-targets").code == 0

@@ -223,8 +223,27 @@ def verified_bytes(root: str | Path, entry: Entry) -> bytes:
     return data
 
 
+def file_path(root: str | Path, weights_id: str, part: str) -> Path:
+    """The verified file of weights that another library reads (ONNX).
+
+    Args:
+        part: of published weights; those of this repository are one file.
+    Raises:
+        WeightsError: not here, or not the recorded file. UnknownName: no such id.
+    """
+    manifest = read_manifest(root)
+    if manifest.published(weights_id):
+        return fetched.part_path(root, weights_id, part)
+    entry = manifest.entry(weights_id)
+    verified_bytes(root, entry)
+    return Path(root) / FOLDER / entry.file
+
+
 def load(root: str | Path, weights_id: str) -> dict[str, Tensor]:
     """Verified state dict, float16 widened to float32, on the CPU.
+
+    Args:
+        weights_id: of weights, or ``id/part`` for one part of published ones (``stylegan2_ffhq/discriminator``).
 
     Published weights come without their copy of the generator; how their keys are named is said in
     :func:`bench.published.load.load`.
@@ -235,9 +254,12 @@ def load(root: str | Path, weights_id: str) -> dict[str, Tensor]:
 def load_with_meta(root: str | Path, weights_id: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """As :func:`load`, with the JSON that the file's writer stored beside it ({} if none)."""
     manifest = read_manifest(root)
+    weights_id, _, part = weights_id.partition("/")
     if manifest.published(weights_id):
-        return fetched.load(root, weights_id)
+        return fetched.load_part(root, weights_id, part) if part else fetched.load(root, weights_id)
     entry = manifest.entry(weights_id)
+    if part:
+        raise WeightsError(f"weights {weights_id!r} have no part {part!r}", expected="one file, without parts")
     return parse(verified_bytes(root, entry), f"weights {weights_id!r} ({entry.file})")
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.errors import BenchError, UnknownName
+from bench.errors import BenchError, UnknownName, WeightsError
 from bench.images import resize
 from bench.nets.alignment import WIDTHS as ALIGN_WIDTHS
 from bench.nets.alignment import DistortionAligner
@@ -23,6 +23,7 @@ from bench.nets.perspective import random_perspective
 from bench.nets.recogniser import identity_features
 from bench.nets.reconstruction import OPTIONS as RECONSTRUCTION
 from bench.nets.reconstruction import Reconstruction
+from bench.nets.stylegan2 import Discriminator
 
 if TYPE_CHECKING:
     from bench.api import Context
@@ -47,7 +48,8 @@ OPTIONS: Mapping[str, Any] = {
     "warp_shared": False,  # one warp for the whole batch, as released, instead of one for each picture
     "noise": "random",  # of renders in training: "random", fresh each time (release), or "stored", as in inversion
     "base_norms": "frozen",  # batch norms of the base encoder; "drifting": batch statistics, as released
-    "discriminator": "",  # id of weights of a StyleGAN2 discriminator; needed where `adversarial` has a weight
+    "discriminator": "",  # id of weights of a StyleGAN2 discriminator ("id/part" of published ones), or "fresh": start
+    # values, of the generator's side and widths; needed where `adversarial` has a weight
     "judged": 0,  # pictures of a batch that the discriminator sees; 0: all
     "r1_every": 16,  # steps between two gradient penalties of the discriminator
     "recogniser": "",  # id of weights of a recogniser; needed where `identity` has a weight
@@ -55,6 +57,7 @@ OPTIONS: Mapping[str, Any] = {
 }
 ALIGNER, CONSULTATION, BASE = "grid_align", "residue", "encoder"  # published names
 NORMS = ("frozen", "drifting")
+FRESH = "fresh"
 
 
 class ConsultationTraining:
@@ -91,10 +94,7 @@ class ConsultationTraining:
         self.reconstruction = Reconstruction(options, weights, context.device, features)
         self.judge: ImageJudge | None = None
         if weights.get("adversarial"):
-            _required(options, "discriminator", "adversarial")
-            state = context.load_weights(options["discriminator"])
-            self.judge = ImageJudge(discriminator_from(state, options["discriminator"]), options["r1_every"])
-            self.judge.to(context.device)
+            self.judge = ImageJudge(_discriminator(context, options), options["r1_every"]).to(context.device)
         self.fake: tuple[Tensor, Tensor] | None = None
 
     def losses(self, x: Tensor, rng: torch.Generator, seeds: list[int]) -> dict[str, Tensor]:
@@ -117,8 +117,9 @@ class ConsultationTraining:
             losses["align"] = F.l1_loss(aligned.float(), distortion)
         if self.judge is not None:
             seen = slice(self.options["judged"] or None)
-            losses["adversarial"] = self.judge.verdict(x_hat[seen])
-            self.fake = x[seen], x_hat[seen].detach()
+            judged = resize(x_hat[seen], x.shape[-1], "area")  # a discriminator must not tell sides apart
+            losses["adversarial"] = self.judge.verdict(judged)
+            self.fake = x[seen], judged.detach()
         return losses
 
     @torch.no_grad()
@@ -169,6 +170,26 @@ def start_from_base(aligner: DistortionAligner, consultation: ConsultationEncode
     for norm in getattr(aligner, f"dconv_layer{aligner.stages - 1}").modules():
         if isinstance(norm, nn.BatchNorm2d) and norm.num_features == 3:
             norm.weight.mul_(0.1)
+
+
+def _discriminator(context: Context, options: Mapping[str, Any]) -> Discriminator:
+    """The adversary before the training.
+
+    Raises:
+        BenchError: none is named, or its weights are not here.
+    """
+    _required(options, "discriminator", "adversarial")
+    name, generator = options["discriminator"], context.generator
+    if name == FRESH:
+        return Discriminator(generator.resolution, channels=generator.net.channels)
+    try:
+        state = context.load_weights(name)
+    except WeightsError as error:
+        if error.fix:
+            raise
+        fix = f"set `adversarial: 0` under weights, or `discriminator: {FRESH}` under options"
+        raise WeightsError(error.what, got=error.got, expected=error.expected, fix=fix) from None
+    return discriminator_from(state, name)
 
 
 def _required(options: Mapping[str, Any], name: str, loss: str) -> None:

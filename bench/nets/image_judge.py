@@ -36,7 +36,8 @@ class ImageJudge(nn.Module):
     """Non-saturating adversarial losses with a gradient penalty.
 
     Args:
-        net: takes pictures of side ``net.size``; pictures and renders of another side are pooled to it.
+        net: takes pictures of side ``net.size``; others are pooled or enlarged to it. Pictures and renders must come
+            with one side, or how they were brought to ``net.size`` gives them away.
         r1_every: steps between two penalties.
 
     Source: Wang et al. 2022 (HFGI), Eq. 6 and 7; Karras et al. 2020 (StyleGAN2) for the lazy penalty.

@@ -3,6 +3,7 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from bench.generator import SharedGenerator
 from bench.nets.stylegan2 import Generator
 from bench.published import download as dl
 from bench.published import fetch, layouts, load
-from bench.published.listing import PublishedFile, published_path
+from bench.published.listing import PublishedFile, published_path, read_published
 from bench.published.lock import lock_path, read_lock
 
 DATA = bytes(range(256)) * 4000  # 1 MB
@@ -303,6 +304,40 @@ def test_from_a_folder_to_a_working_generator(project, folder, net, capsys):
     assert weights.load_with_meta(project, "enc")[1]["opts"] == {"lr": 1.0}
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before  # a user's files stay as they are
     assert set(weights.needed(project, "toy", {"toy": "enc"})) == {"gen", "enc"}
+
+
+def test_a_discriminator_beside_the_generator_is_loaded_by_its_part(project, folder, monkeypatch):
+    """`id/part` finds what the whole leaves out, as the training preset of the paper names it."""
+    from bench.nets.image_judge import discriminator_from
+    from bench.nets.stylegan2 import Discriminator
+
+    bench(project, "fetch", "--from", str(folder), "gen")
+    with pytest.raises(WeightsError, match="'gen' have no part 'discriminator'; expected generator, latent_avg"):
+        weights.load(project, "gen/discriminator")
+    judge = Discriminator(8, channels=dict.fromkeys((4, 8), 8))
+    shapes = {key: tuple(value.shape) for key, value in judge.state_dict().items()}
+    monkeypatch.setitem(layouts.RULES, "tiny_judge", lambda: shapes)
+    listed = yaml.safe_load(published_path(project).read_text())
+    listed["published"][0]["parts"]["discriminator"] = {"at": "d", "layout": "tiny_judge", "optional": True}
+    published_path(project).write_text(yaml.safe_dump(listed))
+    change(folder, "gen.pt", lambda content: content.update(d=judge.state_dict()))
+    lock_path(project).unlink()
+    assert bench(project, "fetch", "--from", str(folder), "gen") == 0
+    assert not any(key.startswith("convs.0.0") for key in weights.load(project, "gen"))
+    loaded = discriminator_from(weights.load(project, "gen/discriminator"), "d")
+    assert loaded.size == 8 and all(torch.equal(v, judge.state_dict()[k]) for k, v in loaded.state_dict().items())
+
+
+def test_the_paper_s_preset_names_weights_that_are_listed():
+    root = Path(__file__).parents[2]
+    presets = [path for name in ("paper", "release") for path in (root / "weights" / name).glob("*.yaml")]
+    for path in presets:
+        options = yaml.safe_load(path.read_text())["options"]
+        for name in ("trunk", "recogniser", "discriminator", "base_weights"):
+            weights_id, _, part = options.get(name, "").partition("/")
+            if weights_id:
+                assert not part or part in read_published(root).entry(weights_id).parts, path
+                assert weights_id in read_published(root).ids, path
 
 
 def test_both_formats_give_equal_parts(project, folder):

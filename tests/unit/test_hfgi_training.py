@@ -68,9 +68,9 @@ def started(toy, files, weights=None, **options):
     return method
 
 
-def loop(toy, files, weights=None, optimizer="adam_lookahead", **options):
+def loop(toy, files, weights=None, optimizer="adam_lookahead", recompute=False, **options):
     preset = Preset(
-        method="hfgi", dataset="toy", domain="toy", images=400, batch=4, flip=False,
+        method="hfgi", dataset="toy", domain="toy", images=400, batch=4, flip=False, recompute=recompute,
         optimizer={"name": optimizer, "lr": 1e-3}, opponents={"image_discriminator": {"lr": 1e-3}},
         weights=weights or WEIGHTS,
     )  # fmt: skip
@@ -135,6 +135,16 @@ def test_resume_gives_the_same_bits(toy, files):
     assert [second.step() for _ in range(2)] == expected[2:]
     assert same(second.net, copied(whole.net)) == []
     assert same(second.opponents["image_discriminator"], copied(whole.opponents["image_discriminator"])) == []
+
+
+def test_recomputed_layers_change_nothing(toy, files):
+    """As the presets for 1024 px ask: the maps that are consulted and fresh noise are the same the second time."""
+    plain, recomputed = loop(toy, files), loop(SharedGenerator.toy(32), files, recompute=True)
+    assert [recomputed.step() for _ in range(2)] == [plain.step() for _ in range(2)]
+    assert same(recomputed.net, copied(plain.net)) == []
+    for name in ("paper", "release"):
+        presets = [read_preset(path) for path in (ROOT / "weights" / name).glob("*.yaml")]
+        assert presets and all(preset.recompute for preset in presets)
 
 
 def test_four_pictures_are_learnt(toy, files):
@@ -203,6 +213,33 @@ def test_adversarial_losses_in_closed_form():
     assert set(judge.losses(x, x_hat, step=9)) == {"image_discriminator"}
 
 
+def test_small_pictures_are_judged_against_renders_as_small(toy, files):
+    """Pictures of 16 px, renders and discriminator of 32: enlarged pictures are made of blocks, so renders must be."""
+    learning = started(toy, files).learning
+    seen = []
+    learning.judge.net.register_forward_pre_hook(lambda net, given: seen.append(given[0]))
+    x = Pictures(toy).x[:4, :, ::2, ::2]
+    losses = learning.losses(x, torch.Generator(), [1, 2, 3, 4])
+    learning.opponent_loss(step=1)
+    assert losses["adversarial"].requires_grad and len(seen) == 3
+    for given in seen:  # the method's renders, then pictures and renders for the discriminator
+        blocks = given.unfold(2, 2, 2).unfold(3, 2, 2)
+        assert given.shape[-1] == 32 and torch.equal(blocks, blocks[..., :1, :1].expand_as(blocks))
+    assert torch.equal(seen[1][..., ::2, ::2], x)
+
+
+def test_pictures_of_the_render_s_side_are_judged_as_they_are(toy, files):
+    learning = started(toy, files, judged=2).learning
+    seen = []
+    learning.judge.net.register_forward_pre_hook(lambda net, given: seen.append(given[0]))
+    renders = []
+    synthesize = learning.generator.synthesize
+    learning.generator = type("Spy", (), {"synthesize": lambda self, *a, **k: renders.append(synthesize(*a, **k)) or
+                                          renders[-1]})()  # fmt: skip
+    learning.losses(Pictures(toy).x[:4], torch.Generator(), [1, 2, 3, 4])
+    assert torch.equal(seen[0], renders[-1][:2])
+
+
 def test_gradient_penalty_is_float32_under_autocast(files):
     """A double backward in bfloat16 kills some processors; and it would be another number."""
     judge = ImageJudge(discriminator_from(files["judge"], "judge"))
@@ -220,6 +257,32 @@ def test_discriminator_starts_from_its_weights(toy, files):
     assert all(torch.equal(value, files["judge"][key]) for key, value in net.state_dict().items())
     with pytest.raises(WeightsError, match="no discriminator"):
         discriminator_from(files["base"], "weights 'base'")
+
+
+def test_a_fresh_discriminator_has_the_generator_s_side_and_other_start_values(toy, files):
+    method = started(toy, files, discriminator="fresh")
+    net = method.learning.judge.net
+    assert net.size == toy.resolution and net.channels == toy.net.channels
+    assert method.learning.losses(Pictures(toy).x[:4], torch.Generator(), [1, 2, 3, 4])["adversarial"].isfinite()
+
+
+def test_an_absent_discriminator_says_how_to_do_without(toy, files):
+    """Published generator files need not hold one; both ways that the message names work."""
+
+    def absent(name):
+        raise WeightsError("weights 'stylegan2' have no part 'discriminator'", expected="generator, latent_avg")
+
+    method = Method.__new__(Method)
+    method.context = Context("toy", toy, toy.device, lambda name: files[name] if name in files else absent(name))
+    method.generator, method.device, method.opt = toy, toy.device, dict(Method.options)
+    options = {**Method.training, **SMALL, "discriminator": "stylegan2/discriminator"}
+    with pytest.raises(WeightsError, match="no part.*Fix: set `adversarial: 0`.*or `discriminator: fresh`") as error:
+        method.start_training(options, WEIGHTS)
+    assert "\n" not in str(error.value)
+    method.start_training(options, {**WEIGHTS, "adversarial": 0})
+    assert method.opponents() == {}
+    method.start_training({**options, "discriminator": "fresh"}, WEIGHTS)
+    assert set(method.opponents()) == {"image_discriminator"}
 
 
 def test_identity_loss_follows_the_recogniser(toy, files):

@@ -63,7 +63,10 @@ def test_other_pictures_of_the_same_number_are_packed_anew(prepared):
     assert values(held.images) == [0, 1, 2], "a training that has the old block mapped keeps it"
     draw(prepared, "000007", 9)
     assert values(pack(prepared, [*IDS[:2], "000007"], 8).images) == [0, 1, 7], "nothing says that it changed"
-    for value, done in ((9, {"manifest_sha256": "second"}), (11, {"manifest_sha256": "second", "drifted": {"7": "f0"}})):
+    for value, done in (
+        (9, {"manifest_sha256": "second"}),
+        (11, {"manifest_sha256": "second", "drifted": {"7": "f0"}}),
+    ):
         draw(prepared, "000007", value)
         (prepared / "prepared.json").write_text(json.dumps(done))
         assert values(pack(prepared, [*IDS[:2], "000007"], 8).images) == [0, 1, value]

@@ -17,7 +17,7 @@ GROUPS = [
     "rendering pictures folders numbered prepare runner pairs sets set_lines scoring scores statistics tables timing "
     "training directing edits check_subject checks metric_checks cost forecast "
     "edit_preparation edit_results edit_targets edit_measures edit_work edit_batch edit_scoring "
-    "rate_coding rate_quantise rate rate_codecs rate_results "
+    "rate_coding rate_quantise rate_edits rate rate_codecs rate_results "
     "mapping protocol resultset gate gate_report significance controls explain",
     "report rehearsal reconcile",
     "cli",

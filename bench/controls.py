@@ -95,7 +95,12 @@ def _order(table, label: str, rivals: Sequence[str], sign: float, better: bool) 
 
 
 def set_landing(label: str, metric: str, expects: str, value: float, ideal: float, slack: float) -> Landing | None:
-    """Set metrics cannot see pairs: shuffled pairs are the same set, so they must be ideal there, as copies are."""
+    """Set metrics cannot see pairs: shuffled pairs are the same set, so they must be ideal there, as copies are.
+
+    Args:
+        ideal, slack: what the set gives with itself, and how far from it rounding may lead; see SetMetric.ideal_of.
+    """
     if expects not in ("ideal", "unpaired") or not np.isfinite(value):
         return None
-    return Landing(label, metric, expects, abs(value - ideal) <= slack, f"{value:.3g}, the same set of pictures")
+    said = f"{value:.3g}, the same set of pictures gives {ideal:.3g} (± {slack:.1g})"
+    return Landing(label, metric, expects, abs(value - ideal) <= slack, said)

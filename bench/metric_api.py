@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,13 +158,13 @@ class SetMetric(PictureMetric):
     Class attributes beside those of :class:`PictureMetric`:
         extractor: name of the features, with a version.
         parts: name -> title of each number, "" for the only one; ``prc`` gives ``prc.precision`` and ``prc.recall``.
-        ideal_slack: how far from ``ideal`` identical sets may be (an unbiased estimate is not exact there).
+        bounds: least and greatest value there is; intervals are cut there.
     """
 
     value_range: ClassVar[tuple[float, float]] = (0.0, 255.0)
     extractor: ClassVar[str] = ""
     parts: ClassVar[Mapping[str, str]] = {"": ""}
-    ideal_slack: ClassVar[float] = 1e-6
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
 
     def network(self) -> Callable[[Tensor], Tensor]:
         """The extractor on ``self.device``: (B, 3, H, W) uint8 -> (B, D) float32, pictures independent."""
@@ -182,3 +183,12 @@ class SetMetric(PictureMetric):
             For each subset one number per name in ``parts``.
         """
         raise NotImplementedError(f"{cls.__qualname__}.values")
+
+    @classmethod
+    def ideal_of(cls, source: np.ndarray) -> tuple[float, float]:
+        """What a set gives when it is compared with itself, in any order: (value, how far from it rounding may lead).
+
+        Args:
+            source: (N, D) features. An unbiased estimate is not ``ideal`` there, the less so the fewer pictures.
+        """
+        return cls.ideal, 1e-6

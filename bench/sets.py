@@ -87,13 +87,17 @@ def evaluate(
     subsets = [] if dealt is None else [everything[dealt != g] for g in range(GROUPS)]
     whole, *others = metric.values(source, reconstruction, [everything, *subsets])
     return [
-        SetValue(_id(name, part), signature, n, whole[part], *interval(whole[part], [o[part] for o in others]))
+        SetValue(
+            _id(name, part), signature, n, whole[part], *interval(whole[part], [o[part] for o in others], metric.bounds)
+        )
         for part in metric.parts
     ]
 
 
-def interval(value: float, left_out: Sequence[float]) -> tuple[float, float, float]:
-    """Standard error and interval from the values with one group left out each; NaN without any."""
+def interval(
+    value: float, left_out: Sequence[float], bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[float, float, float]:
+    """Standard error and interval from the values with one group left out each, cut at ``bounds``; NaN without any."""
     from scipy.special import stdtrit
 
     count = len(left_out)
@@ -101,7 +105,7 @@ def interval(value: float, left_out: Sequence[float]) -> tuple[float, float, flo
         return math.nan, math.nan, math.nan
     sem = math.sqrt((count - 1) / count * float(np.square(np.asarray(left_out) - np.mean(left_out)).sum()))
     reach = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * sem
-    return sem, value - reach, value + reach
+    return sem, max(value - reach, bounds[0]), min(value + reach, bounds[1])
 
 
 def _id(name: str, part: str) -> str:

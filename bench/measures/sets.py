@@ -84,11 +84,36 @@ def kernel_distances(source: np.ndarray, reconstruction: np.ndarray, subsets: Su
     kernel matrices and none is computed twice.
     """
     x, y = (np.asarray(f, dtype=np.float64) for f in (reconstruction, source))  # the library's first input is generated
-    kernels = [(a @ b.T / x.shape[1] + 1.0) ** 3 for a, b in ((x, x), (y, y), (x, y))]
-    return [_kernel_distance(*(k[np.ix_(rows, rows)] for k in kernels)) for rows in subsets]
+    kernels = [_kernel(a, b) for a, b in ((x, x), (y, y), (x, y))]
+    return [float(np.mean(_kernel_draws(*(k[np.ix_(rows, rows)] for k in kernels)))) for rows in subsets]
 
 
-def _kernel_distance(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> float:
+def kernel_distance_of_itself(features: np.ndarray) -> tuple[float, float]:
+    """What :func:`kernel_distances` gives for a set of (N, D) features and the same set in any order.
+
+    Within a set the estimate leaves k(x, x) out; across two equal sets every picture meets itself once. With d the mean
+    of k(x, x) and a that of k(x, y), x != y, the expectation over draws is therefore 2a - 2 (d + (N - 1) a) / N =
+    -2 (d - a) / N: it vanishes with 1 / N, at a rate that the features' own spread sets.
+
+    Returns:
+        (expectation, standard error of a mean over 100 draws: 0 where each draw is the whole set).
+    """
+    x = np.asarray(features, dtype=np.float64)
+    kernel, n = _kernel(x, x), len(x)
+    trace = float(np.trace(kernel))
+    expected = -2 / n * (trace / n - (float(kernel.sum()) - trace) / (n * (n - 1)))
+    if n <= KID_SUBSET_SIZE:
+        return expected, 0.0
+    return expected, float(_kernel_draws(kernel, kernel, kernel).std(ddof=1)) / KID_SUBSETS**0.5
+
+
+def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Polynomial kernel of degree 3 of all pairs of rows, (N, M)."""
+    return (a @ b.T / a.shape[1] + 1.0) ** 3
+
+
+def _kernel_draws(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """(100,) estimates, one per draw."""
     n = len(xx)
     m = min(KID_SUBSET_SIZE, n)
     rng = np.random.RandomState(KID_SEED)
@@ -98,7 +123,7 @@ def _kernel_distance(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> float:
         in_y[k, rng.choice(n, m, replace=False)] = 1
     within = ((in_x @ xx) * in_x).sum(1) - in_x @ np.diagonal(xx) + ((in_y @ yy) * in_y).sum(1) - in_y @ np.diagonal(yy)
     across = ((in_x @ xy) * in_y).sum(1)
-    return float(np.mean(within / (m * (m - 1)) - 2 * across / m**2))
+    return within / (m * (m - 1)) - 2 * across / m**2
 
 
 def precision_recall(source: np.ndarray, reconstruction: np.ndarray, subsets: Subsets) -> list[tuple[float, float]]:

@@ -13,6 +13,7 @@ from bench.report.layout import Cell, Table, decimals, interval, to_markdown
 from bench.report.material import Material
 from bench.runid import parse_label
 from bench.scores import ledger
+from bench.sets import features_of
 from bench.significance import PERMUTATIONS, Comparison, Ranking, clear_winner, compare_all, ranking
 
 SHOWN = 8  # ids named per line of the ledger
@@ -162,14 +163,19 @@ def control_landings(material: Material, dataset: str) -> list[Landing]:
 
 
 def _set_landings(material: Material, dataset: str, expects: dict[str, str]) -> list[Landing]:
+    """Every control in every metric of sets, on the control's own images."""
     known = registry.metrics(material.root)
-    found = []
-    for (label, metric), line in material.lines(dataset).items():
-        if label in expects and metric not in material.signatures(dataset):
-            cls = known.load(metric.rpartition(":")[2].partition(".")[0])
-            slack = getattr(cls, "ideal_slack", 0.0)
-            found.append(set_landing(label, metric, expects[label], line.mean, cls.ideal, slack))
-    return [landing for landing in found if landing is not None]
+    ideals: dict[tuple[str, tuple[str, ...]], tuple[float, float]] = {}  # controls share their sources
+    landed = []
+    for label in expects:
+        folder, scores = material.scores.sets.get(f"{label}-{dataset}", (material.root, None))
+        for value in scores.values if scores and len(scores.ids) > 1 else []:
+            name, ids = value.metric.partition(".")[0], tuple(scores.ids)
+            if (name, ids) not in ideals:
+                cls = known.load(name)
+                ideals[name, ids] = cls.ideal_of(features_of(folder, f"{cls.extractor}.source", range(len(ids))))
+            landed.append(set_landing(label, value.metric, expects[label], value.value, *ideals[name, ids]))
+    return [landing for landing in landed if landing is not None]
 
 
 def controls_text(material: Material, dataset: str) -> str:

@@ -119,20 +119,38 @@ def test_equal_sets_are_ideal_and_noise_is_worse(name):
     values = [metric.values(x, features(600, 16, noise)[1], [every(x)])[0] for noise in (0.0, 0.5, 3.0)]
     for part in metric.parts:
         clean, little, much = (value[part] for value in values)
-        assert abs(clean - metric.ideal) <= metric.ideal_slack
+        ideal, slack = metric.ideal_of(x)
+        assert abs(clean - ideal) <= slack
         if part == "recall":  # wide balls of noisy reconstructions hold sources too
             assert clean >= max(little, much)
         else:
             assert (clean >= little > much) if metric.higher_is_better else (clean < little < much)
 
 
-def test_kernel_distance_of_equal_sets_is_what_the_unbiased_estimate_gives():
-    """-2/n (mean k(x, x) - mean k(x, y)): the reason for the slack; it goes with the number of pictures."""
-    x, _ = features(800, 16)
+@pytest.mark.parametrize("n", [8, 96, 800, 1400])
+def test_kernel_distance_of_a_set_and_itself_is_known(n):
+    """-2/n (mean k(x, x) - mean k(x, y)), whatever n and order; above 1,000 up to the noise of 100 draws."""
+    x, _ = features(n, 16)
     k = (x.astype(np.float64) @ x.T.astype(np.float64) / 16 + 1) ** 3
-    off = (k.sum() - np.trace(k)) / (800 * 799)
-    expected = -2 / 800 * (np.diagonal(k).mean() - off)
-    assert sets.kernel_distances(x, x, [every(x)])[0] == pytest.approx(expected, rel=1e-9)
+    off = (k.sum() - np.trace(k)) / (n * (n - 1))
+    expected, error = sets.kernel_distance_of_itself(x)
+    assert expected == pytest.approx(-2 / n * (np.diagonal(k).mean() - off), rel=1e-9)
+    order = np.random.default_rng(1).permutation(n)
+    found = [sets.kernel_distances(x, y, [every(x)])[0] for y in (x, x[order])]
+    if n <= 1000:
+        assert error == 0 and found == pytest.approx([expected] * 2, rel=1e-9)
+    else:
+        assert 0 < error < 0.05 * abs(expected) and found == pytest.approx([expected] * 2, abs=5 * error)
+    ideal, slack = kid.Metric.ideal_of(x)
+    assert ideal == expected and all(abs(value - ideal) <= slack for value in found)
+
+
+def test_the_slack_of_the_kernel_distance_shrinks_with_n():
+    """One slack for all n would let bent values pass where pictures are many, or refuse copies where they are few."""
+    for n in (8, 96, 800, 1400):
+        x, y = features(n, 16, noise=0.5)
+        ideal, slack = kid.Metric.ideal_of(x)
+        assert abs(kid.Metric.values(x, y, [every(x)])[0][""] - ideal) > 5 * slack, n
 
 
 # --- intervals ---
@@ -177,3 +195,16 @@ def test_too_few_pictures_have_no_interval():
     assert np.isfinite(value.value) and np.isnan([value.sem, value.ci_low, value.ci_high]).all()
     (alone,) = run_sets.evaluate(fid.Metric, "fid", "s", ["0"], x[:1], y[:1], 0)
     assert alone.n == 1 and np.isnan(alone.value)
+
+
+@pytest.mark.parametrize("name", ["prc", "fid"])
+def test_intervals_stay_where_values_can_be(name):
+    """A share of pictures lies in [0, 1] and a distance above 0, so their intervals do."""
+    x, _ = features(60, 6)
+    y = np.r_[x[:57], x[57:] + 30]
+    order = np.random.default_rng(0).permutation(60)
+    for other in (y, y[order], x[order]):
+        for value in run_sets.evaluate(ALL[name], name, "s", [f"{n:02d}" for n in range(60)], x, other, 0):
+            low, high = ALL[name].bounds
+            assert low <= value.ci_low <= value.value <= value.ci_high <= high, value
+            assert value.ci_high - value.ci_low < 2 * 2.27 * value.sem, "cut, not only inside"

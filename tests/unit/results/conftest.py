@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from bench.config import Config, load_config
 from bench.manifest import load_manifest
 from bench.runid import label, run_id
 from bench.scores import ROW_COLUMNS
+from bench.sets import SetScores, SetValue, read_sets, write_sets
 from bench.store import RunStore
 
 DATASET, SIZE, COUNT = "tiny_set", 32, 12
@@ -86,7 +87,7 @@ class Project:
                 image_id,
                 "inversion",
                 metric,
-                f"{metric}|v1",
+                f"{metric}|v1{'|run' * (metric == 'rate')}",
                 value,
             )
             for metric, column in values.items()
@@ -96,6 +97,23 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(rows, columns=ROW_COLUMNS).to_parquet(path)
         self.values[label(method, variant)] = values
+
+
+    def add_sets(self, method: str, metric: str, values: dict[str, float], noise: float = 0.0) -> None:
+        """Write a run's set values ``{part or "": value}`` and made-up features: sources and these plus ``noise``."""
+        run = self.store.run("toy", method, DATASET).read()
+        ids = [i for i in run["ids"] if i not in run["failures"]]
+        rng = np.random.default_rng(0)
+        source = rng.standard_normal((COUNT, 8)).astype(np.float32)[: len(ids)]
+        found = [
+            SetValue(f"{metric}.{part}" if part else metric, f"{metric}|v1", len(ids), v, *[float("nan")] * 3)
+            for part, v in values.items()
+        ]
+        scores = SetScores(str(run["run_id"]), DATASET, method, "", "state", ids, found)
+        arrays = {"efflite0": source + np.float32(noise), "efflite0.source": source}
+        folder = self.store.sets_dir("toy", method, DATASET)
+        kept = read_sets(folder)
+        write_sets(folder, replace(scores, values=[*(kept.values if kept else []), *found]), arrays)
 
 
 @pytest.fixture

@@ -6,8 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench import tables
 from bench.controls import landings, set_landing
+from bench.measures.sets import kernel_distances
 from bench.protocol import DISPERSIONS, protocol, protocols
+from bench.report.material import gather
+from bench.report.significance import control_landings, controls_text
 from bench.runner import partners
 from bench.scores import Scores, ledger
 from bench.significance import clear_winner, compare_all, ranking
@@ -109,6 +113,24 @@ def test_sets_cannot_see_pairs():
     assert set_landing("shuffled", "fid", "unpaired", 0.0, 0.0, 1e-6).ok
     assert not set_landing("shuffled", "fid", "unpaired", 3.0, 0.0, 1e-6).ok
     assert set_landing("mean", "fid", "floor", 3.0, 0.0, 1e-6) is None
+
+
+@pytest.mark.parametrize(("bend", "verdict"), [(0.0, "lands"), (0.1, "**DOES NOT LAND**"), (-0.1, "**DOES NOT LAND**")])
+def test_a_bent_set_metric_is_seen_in_the_report(tiny, bend, verdict):
+    """A copy's kernel distance is below 0 by what the formula says, and by nothing else."""
+    source = np.random.default_rng(0).standard_normal((12, 8)).astype(np.float32)
+    right = kernel_distances(source, source, [np.arange(12)])[0]
+    tiny.add_sets("copy_input", "kd_efflite0", {"": right + bend})
+    tiny.add_sets("copy_input", "prc_efflite0", {"precision": 1.0, "recall": 1.0 - abs(bend)})
+    tables.aggregate(tiny.store, "toy", tiny.config)
+    material = gather(tiny.root, "toy")
+    lines = controls_text(material, "tiny_set").splitlines()
+    assert right < -0.1, "few pictures: 0 itself would be far off"
+    assert [x.split(" | ")[2] for x in lines if "| kd_efflite0 |" in x or ".recall |" in x] == [verdict] * 2
+    assert [x.split(" | ")[2] for x in lines if ".precision |" in x] == ["lands"]
+    bent = {landing.metric for landing in control_landings(material, "tiny_set") if not landing.ok}
+    assert bent == ({"kd_efflite0", "prc_efflite0.recall"} if bend else set())
+    assert ("copy_input in kd_efflite0" in lines[2]) == bool(bend), "the verdict names it"
 
 
 def test_partners_are_a_derangement_of_the_same_set():

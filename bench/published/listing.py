@@ -98,7 +98,8 @@ class Published(_Data):
 
     Args:
         size: side of the generator it belongs to, where it has one; argument of the layouts.
-        opts: training options the file must name, such as the encoder's type.
+        opts: training options the file must name, such as the encoder's type. Those that are true or false here change
+            what is computed with equal networks; a file that does not name them is taken to agree.
         licence: terms as the source states them; nothing here redistributes the file.
     """
 
@@ -110,7 +111,7 @@ class Published(_Data):
     source: str
     note: str = ""
     size: int | None = Field(None, ge=8)
-    opts: dict[str, str] = {}
+    opts: dict[str, bool | str] = {}
     files: list[PublishedFile] = Field(min_length=1)
     parts: dict[str, Part] = Field(min_length=1)
 

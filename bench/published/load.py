@@ -35,9 +35,14 @@ def part_path(root: str | Path, weights_id: str, part: str) -> Path:
     Raises:
         WeightsError: not fetched, no such part, or another file than the recorded one.
     """
-    _, locked = _fetched(root, weights_id)
+    entry, locked = _fetched(root, weights_id)
     if part not in locked.parts:
-        raise WeightsError(f"weights {weights_id!r} have no part {part!r}", expected=", ".join(locked.parts))
+        listed = part in entry.parts and not entry.parts[part].optional  # an optional one was not in the file
+        raise WeightsError(
+            f"weights {weights_id!r} have no part {part!r}",
+            expected=", ".join(locked.parts),
+            fix=f"`bench fetch --again {weights_id}` takes it out of the file" if listed else None,
+        )
     stamp = locked.parts[part]
     path = Path(root) / FOLDER / stamp.file
     try:

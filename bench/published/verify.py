@@ -147,7 +147,9 @@ def check_options(entry: Published, opts: Mapping[str, Any], what: str, others: 
     """
     notes = []
     for key, want in entry.opts.items():
-        if key not in opts:
+        if isinstance(want, bool):
+            _check_arithmetic(entry, key, want, opts.get(key, want), what)
+        elif key not in opts:
             notes.append(f"the file's options name no {key}; {want!r} is taken on trust")
         elif opts[key] != want:
             fits = [o.id for o in others if o.opts.get(key) == opts[key] and o.size == entry.size]
@@ -157,6 +159,16 @@ def check_options(entry: Published, opts: Mapping[str, Any], what: str, others: 
                 fix=f"give it as one of: {', '.join(fits)}" if fits else "download the right file",
             )
     return notes
+
+
+def _check_arithmetic(entry: Published, key: str, want: bool, got: Any, what: str) -> None:
+    """Networks trained under another option fit by key and shape, and would give wrong pictures without a word."""
+    if bool(got) != want:
+        raise WeightsError(
+            f"{what} was trained with {key} {got!r}, which nothing here computes",
+            expected=f"{key} {want!r}",
+            fix=f"use a file trained with it, such as the published one of {entry.id!r} ({entry.source})",
+        )
 
 
 def file_size(shapes: Iterable[str]) -> int | None:

@@ -108,6 +108,7 @@ def seed_of(entry: Published, part: Part) -> int:
     """The golden vectors' seed where they have one, else one from the entry's id."""
     if part.layout in SEEDS:
         return SEEDS[part.layout]
-    if part.layout.endswith("_encoder") and entry.opts.get("encoder_type") in ENCODER_SEEDS:
-        return ENCODER_SEEDS[entry.opts["encoder_type"]]
+    kind = str(entry.opts.get("encoder_type", ""))
+    if part.layout.endswith("_encoder") and kind in ENCODER_SEEDS:
+        return ENCODER_SEEDS[kind]
     return FIRST_FREE_SEED + zlib.crc32(f"{entry.id}/{part.layout}".encode()) % 1_000_000

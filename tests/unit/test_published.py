@@ -184,6 +184,14 @@ MISTAKES = {
         lambda c: c["state_dict"].update({"residue.a": torch.zeros(1)}),
         r"holds more than 'e4e_ffhq' has.*1 unexpected keys \(residue.a\)",
     ),
+    "no mean code added": (
+        lambda c: c["opts"].update(start_from_latent_avg=False),
+        "trained with start_from_latent_avg False, which nothing here computes; expected start_from_latent_avg True",
+    ),
+    "one code for all layers": (
+        lambda c: c["opts"].update(learn_in_w=True),
+        "trained with learn_in_w True, which nothing here computes; expected learn_in_w False",
+    ),
     "other encoder": (
         lambda c: c["opts"].update(encoder_type="GradualStyleEncoder"),
         "is not 'e4e_ffhq'.*encoder_type 'GradualStyleEncoder'.*expected 'Encoder4Editing'.*one of: psp_ffhq",
@@ -227,6 +235,11 @@ def test_what_may_vary():
         for key in [k for k in content["state_dict"] if k.endswith("num_batches_tracked")]:
             del content["state_dict"][key]
 
+    for opts in ({}, {"start_from_latent_avg": True, "learn_in_w": False}, {"start_from_latent_avg": 1}):
+        kind = {"encoder_type": "Encoder4Editing"}
+        assert check("e4e_ffhq", made("e4e_ffhq", lambda c, o=opts: c.update(opts={**kind, **o})))[1] == []
+    # ReStyle's code adds its mean code whatever the option says
+    check("restyle_psp_ffhq", made("restyle_psp_ffhq", lambda c: c["opts"].update(start_from_latent_avg=False)))
     ready, notes = check("e4e_ffhq", made("e4e_ffhq", old))
     assert any("no encoder_type" in note for note in notes) and any("counters" in note for note in notes)
     assert set(ready["encoder"][0]) == set(layouts.fpn_encoder(1024))
@@ -243,7 +256,7 @@ def test_options_are_kept_without_paths():
     content = content_of(entry)
     content["opts"] |= {"exp_dir": "/home/someone", "start_from_latent_avg": True, "lr": 1e-4, "bad": float("nan")}
     meta = check("psp_ffhq", content)[0]["encoder"][1]
-    assert meta["opts"] == {"encoder_type": "GradualStyleEncoder", "start_from_latent_avg": True, "lr": 1e-4}
+    assert meta["opts"] == {**entry.opts, "lr": 1e-4}
 
 
 # --- the list's own mistakes ---

@@ -43,7 +43,7 @@ def export_run(loop: Loop, held: PackedImages, config_path: Path, root: Path, ru
     measured = {
         "pictures_seen": loop.position,
         "steps": loop.step_count,
-        **validate(loop, held, None, len(held.ids)),
+        **validate(loop, held, most=len(held.ids)),
         "held_out_pictures": len(held.ids),
         "curves": curves(run / "curves"),
     }

@@ -13,28 +13,29 @@ class CurveLog:
         folder: where DVCLive writes ``plots/metrics/**.tsv`` and ``metrics.json``.
         step: images drawn so far. Lines beyond it, left by a killed run, are removed: each step stands once in the
             resumed curve.
+        again: the line of ``step`` itself is removed too, since it will be written again.
     """
 
-    def __init__(self, folder: Path, step: int):
+    def __init__(self, folder: Path, step: int, again: bool = False):
         from dvclive import Live
 
         if step:
-            self._truncate(folder, step)
+            self._truncate(folder, step - again)
         self._live = Live(
             str(folder), resume=step > 0, save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False
         )
         self._sums: dict[str, list[float]] = {}
 
     @staticmethod
-    def _truncate(folder: Path, step: int) -> None:
+    def _truncate(folder: Path, last: int) -> None:
         for table in folder.rglob("*.tsv"):
             head, *lines = table.read_text().splitlines()
             column = head.split("\t").index("step")
-            kept = [line for line in lines if int(line.split("\t")[column]) <= step]
+            kept = [line for line in lines if int(line.split("\t")[column]) <= last]
             table.write_text("\n".join([head, *kept]) + "\n")
         summary = folder / "metrics.json"
         if summary.is_file():
-            summary.write_text(json.dumps({**json.loads(summary.read_text()), "step": step}))
+            summary.write_text(json.dumps({**json.loads(summary.read_text()), "step": last}))
 
     def add(self, values: dict[str, float]) -> None:
         """Record one step."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -20,12 +19,11 @@ from bench.registry import methods
 from bench.seeds import seed_for
 from bench.training import checkpoint
 from bench.training.data import PackedImages, pack
-from bench.training.log import CurveLog
 from bench.training.loop import Loop
 from bench.training.overfit import few
 from bench.training.preset import Preset, read_preset
+from bench.training.record import Record, drive
 from bench.training.scaffold import teacher
-from bench.training.validation import validate
 from bench.training.world import World, join
 
 TRUNK = "trunk"  # the one network of no method that this loop trains
@@ -84,7 +82,7 @@ def main(
             from bench.training.export_method import export_run
 
             return export_run(loop, held, config_path, root, folder)
-        _drive(loop, _Record(loop, held, folder, saved), stop_after)
+        drive(loop, Record(loop, held, folder, saved), stop_after)
         return [folder]
     finally:
         world.leave()
@@ -211,48 +209,3 @@ def load_checkpoint(path: Path, loop: Loop, config_path: Path) -> Mapping[str, A
             fix="start as many (torchrun --nproc-per-node)",
         )
     return state
-
-
-class _Record:
-    """What a training leaves behind: curves, grids, the last checkpoint. Only the leading process writes."""
-
-    def __init__(self, loop: Loop, held: PackedImages, folder: Path, saved: Mapping[str, Any] | None):
-        self.loop, self.held, self.folder = loop, held, folder
-        self.log = CurveLog(folder / "curves", loop.position) if loop.world.leads else None
-        if saved is not None and self.log is not None:
-            self.log.restore(saved["log"])
-        self.clock, self.since = time.monotonic(), loop.position
-
-    def add(self, report: dict[str, float], last: bool) -> None:
-        """Record a step; look, write and save when it is time, and after the last."""
-        preset, log = self.loop.preset, self.log
-        if log is not None:
-            log.add(report)
-            if last or self._due(preset.validate_every):
-                log.add(validate(self.loop, self.held, self.folder / "grids"))
-            if last or self._due(preset.log_every):
-                self._print(log.write(self.loop.position))
-        if last or self._due(preset.checkpoint_every):
-            state = {"preset": preset.identity(), "processes": self.loop.world.size, "loop": self.loop.state()}
-            if log is not None:
-                checkpoint.save(self.folder / "checkpoint.pt", {**state, "log": log.state()})
-
-    def _due(self, every: int) -> bool:
-        """Whether a multiple of ``every`` was reached by the last batch."""
-        return self.loop.position // every != (self.loop.position - self.loop.preset.batch) // every
-
-    def _print(self, means: dict[str, float]) -> None:
-        position = self.loop.position
-        rate = (position - self.since) / max(time.monotonic() - self.clock, 1e-9)
-        values = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
-        print(f"{self.loop.preset.method} {position:>8} pictures  {rate:.1f} pictures/s  {values}", flush=True)
-        self.clock, self.since = time.monotonic(), position
-
-
-def _drive(loop: Loop, record: _Record, stop_after: int | None) -> None:
-    end = min(loop.preset.images, stop_after or loop.preset.images)
-    for report in loop.steps():
-        last = loop.position >= end
-        record.add(report, last)
-        if last:
-            return

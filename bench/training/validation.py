@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.images import to_tensor, write_png
+from bench.images import resize, to_tensor
 from bench.training.data import PackedImages
 from bench.training.evaluate import grid
 from bench.training.loop import Loop
@@ -19,12 +18,17 @@ PICTURES, SHOWN = 200, 8
 
 
 @torch.no_grad()
-def validate(loop: Loop, held: PackedImages, folder: Path | None, most: int = PICTURES) -> dict[str, float]:
+def validate(
+    loop: Loop, held: PackedImages, show: Callable[[np.ndarray], None] | None = None, most: int = PICTURES
+) -> dict[str, float]:
     """Mean absolute error in [0, 1] of held-out pictures, by the averaged weights where there are any.
+
+    Renders are pooled to the pictures' side, as the losses pool them: a generator may draw larger pictures (1024 px)
+    than a training set holds (256 px).
 
     Args:
         held: held-out pictures, of which the first ``most`` are used.
-        folder: where ``<position>.png`` goes, sources above reconstructions; None writes none.
+        show: takes the sheet of the first few, sources above reconstructions, (H, W, 3) uint8.
     """
     count = min(most, len(held.ids))
     errors: list[Tensor] = []
@@ -33,13 +37,12 @@ def validate(loop: Loop, held: PackedImages, folder: Path | None, most: int = PI
         for start in range(0, count, 25):
             x = to_tensor(held.images[start : min(start + 25, count)]).to(loop.device)
             found = loop.method.embed(x)
-            x_hat = loop.method.render(found.w_plus, found).clamp(-1, 1)
+            x_hat = resize(loop.method.render(found.w_plus, found).clamp(-1, 1), x.shape[-1], "area")
             errors.append((x_hat - x).abs().mean((1, 2, 3)) / 2)
             if start < SHOWN:
                 shown = [x[:SHOWN].cpu(), x_hat[:SHOWN].cpu()]
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_png(folder / f"{loop.position:08d}.png", grid(shown))
+    if show is not None:
+        show(grid(shown))
     return {"held_out_mae": float(torch.cat(errors).mean())}
 
 
@@ -61,6 +64,7 @@ def evaluated(loop: Loop) -> Iterator[nn.Module]:
         net.train()
 
 
+@torch.no_grad()
 def calibrate(loop: Loop, batches: int = 16) -> None:
     """Set the batch norms of the trained network to the mean statistics of training batches."""
     norms = [m for m in loop.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]

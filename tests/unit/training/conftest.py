@@ -6,7 +6,11 @@ import pytest
 import torch
 import yaml
 
+from bench import weights
+from bench.nets.encoders import ProgressiveEncoder
+from bench.nets.stylegan2 import Discriminator
 from bench.training import checkpoint
+from bench.training.export_method import enter
 from bench.training.run_method import main
 
 ENCODER = {"groups": [[16, 1], [20, 1], [24, 1]], "head_width": 6, "input_size": 32}
@@ -19,6 +23,19 @@ SPECIAL = {
     "e4e": {"weights": JUDGED, "options": ENCODER | PROGRESS, "opponents": OPPONENT},
     "restyle_psp": {"weights": {"l2": 1, "perceptual": 0.1}, "options": ENCODER | SEEN | {"inner_steps": 2}},
     "restyle_e4e": {"weights": JUDGED, "options": ENCODER | PROGRESS | {"inner_steps": 2}, "opponents": OPPONENT},
+    "hfgi": {
+        "weights": {"l2": 1, "align": 0.1, "adversarial": 0.05, "image_discriminator": 1, "image_r1": 10},
+        "opponents": {"image_discriminator": {"lr": 0.001}},
+        "options": {
+            "base_weights": "toy_base",
+            "discriminator": "toy_judge",
+            "layers": [3],
+            "distortion_size": 32,
+            "widths": [4, 6],
+            "align_widths": [4, 6],
+            "r1_every": 2,
+        },
+    },
 }
 
 
@@ -52,6 +69,23 @@ class Training:
         path.parent.mkdir(exist_ok=True)
         path.write_text(yaml.safe_dump(settings))
         return path
+
+    def add(self, name: str, tensors: dict) -> None:
+        """Put weights into the project's manifest."""
+        file = self.project / "weights" / f"{name}.safetensors"
+        digest = weights.save(file, tensors, {}, half=False)
+        entry = {"id": name, "file": file.name, "sha256": digest, "size_bytes": file.stat().st_size, "domain": "toy"}
+        enter(self.project, {**entry, "kind": "scaffold", "licence": "none", "card": ""})
+
+    def add_hfgis(self) -> None:
+        """The frozen base and the discriminator that the preset of hfgi names."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(4)
+            base = ProgressiveEncoder(8, 16, groups=[(16, 1), (20, 1), (24, 1)], input_size=32)
+            judge = Discriminator(32, channels=dict.fromkeys((4, 8, 16, 32), 8))
+        encoder = {f"encoder.{k}": v for k, v in base.state_dict().items() if v.is_floating_point()}
+        self.add("toy_base", encoder | {"latent_avg": torch.zeros(8, 16)})
+        self.add("toy_judge", judge.state_dict())
 
     def run(self, path: Path, **how) -> list[Path]:
         return main(path, self.project, **how)

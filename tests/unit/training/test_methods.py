@@ -151,7 +151,7 @@ def test_guide_and_trunk(project, training):
     """A teacher's codes are approached without a render; a trunk is taken over, its entry by the picture's half."""
     channels = {32: 4, 16: 4, 8: 4, 4: 4}
     taught = ScaffoldEncoder(32, 16, channels)
-    add(project, "toy_teacher", {f"encoder.{k}": v for k, v in taught.state_dict().items()})
+    training.add("toy_teacher", {f"encoder.{k}": v for k, v in taught.state_dict().items()})
     settings = {"groups": [[16, 1], [20, 1], [24, 1]], "teacher": "toy_teacher", "channels": channels}
     run = {"images": 120, "optimizer": {"lr": 0.01}, "log_every": 20}
     path = training.preset("trunk", weights={"code": 1}, options=settings, **run)
@@ -169,13 +169,3 @@ def test_guide_and_trunk(project, training):
     assert not entry[:, 3:].any()
     training.run(path)
     assert len(training.curve("restyle_psp", "code")) == 2 and len(training.curve("restyle_psp", "l2")) == 2
-
-
-def add(project: Path, name: str, tensors: dict) -> None:
-    """Put weights into the toy project's manifest."""
-    from bench.training.export_method import enter
-
-    file = project / "weights" / f"{name}.safetensors"
-    digest = weights.save(file, tensors, {}, half=False)
-    entry = {"id": name, "file": file.name, "sha256": digest, "size_bytes": file.stat().st_size, "domain": "toy"}
-    enter(project, {**entry, "kind": "scaffold", "licence": "none", "card": ""})

@@ -1,7 +1,8 @@
 """Results of edits on the disk: results/edits/<scope>/<method[.variant]>/.
 
 ``edits.json`` (written last) says how they were made: matched strengths, failures, pictures without room for a change,
-distances of sets, pictures kept. ``rows.parquet`` is tidy: COLUMNS, one value a row. Tasks:
+distances of sets, pictures kept. ``features.npz``: bench/edit_sets.py. ``rows.parquet`` is tidy: COLUMNS, one value a
+row. Tasks:
 
 - ``edit``: at the matched strength, against the exact target where there is one.
 - ``curve``: at the profile's degrees; 0 is the inversion.
@@ -13,6 +14,7 @@ distances of sets, pictures kept. ``rows.parquet`` is tidy: COLUMNS, one value a
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.edit_matching import Matched
+from bench.edit_sets import Features
 from bench.errors import DataError
 from bench.images import atomic_write, write_error, write_png
 from bench.runid import parse_label
@@ -45,6 +48,7 @@ COLUMNS = [
 ]
 TASKS = ("edit", "curve", "round_trip", "cycle", "sweep")
 ROWS, RECORD, PICTURES = "rows.parquet", "edits.json", "pictures"
+BESIDE = ".new"  # folder beside the results, where they are written before they take the place of earlier ones
 TITLES: dict[str, tuple[str, bool]] = {  # measure -> (title, higher is better); others are metrics of the registry
     "mae_face": ("MAE in the face", False),
     "mae_rest": ("MAE outside the face", False),
@@ -53,6 +57,7 @@ TITLES: dict[str, tuple[str, bool]] = {  # measure -> (title, higher is better);
     "identity": ("Identity kept (source)", True),
     "attribute_error": ("Attribute error (sd)", False),
     "change": ("Attribute change", True),
+    "change_due": ("Attribute change of the target", True),
     "leakage": ("Leakage (sd)", False),
     "background": ("Background distance", False),
     "background_drift": ("Background moved by the edit", False),
@@ -86,6 +91,11 @@ class Edits:
         held: list[dict[str, Any]] = self.record["sets"]
         return [SetValue(**{**one, **{k: np.nan for k, v in one.items() if v is None}}) for one in held]
 
+    @property
+    def features(self) -> Features:
+        """Of all edits; what sets of them are compared by."""
+        return Features.read(self.folder)
+
     def picture(self, kind: str, image_id: str) -> Path:
         """``source``, ``inversion``, ``edit``, ``target`` or ``sweep`` (frames side by side) of a picture shown."""
         return self.folder / PICTURES / kind / f"{image_id}.png"
@@ -106,30 +116,55 @@ def write_edits(
     rows: Iterable[Mapping[str, Any]],
     record: Mapping[str, Any],
     pictures: Mapping[tuple[str, str], np.ndarray],
+    features: Features | None = None,
 ) -> list[Path]:
-    """Replace what a folder holds; the record goes first and comes last, so half a replacement is none.
+    """Replace what a folder holds, once everything is written: a full disk leaves it as it was.
 
     Args:
         pictures: (kind, image id) -> (H, W, 3) uint8.
+    Raises:
+        BenchError: full disk, no permission.
     """
     import pandas as pd
 
     table = pd.DataFrame(list(rows), columns=COLUMNS).astype({"change": "float64", "value": "float64"})
     table = table.sort_values(["task", "direction", "change", "degree", "metric", "image_id"], kind="stable")
-    try:
-        (folder / RECORD).unlink(missing_ok=True)
-        shutil.rmtree(folder / PICTURES, ignore_errors=True)
-        for kind in {kind for kind, _ in pictures} | {""}:
-            (folder / PICTURES / kind).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(folder, error) from None
-    for (kind, image_id), picture in pictures.items():
-        write_png(folder / PICTURES / kind / f"{image_id}.png", picture)
     buffer = io.BytesIO()
     table.reset_index(drop=True).to_parquet(buffer, index=False)
-    atomic_write(folder / ROWS, buffer.getvalue())
-    write_json(folder / RECORD, record)
+    fresh = folder.parent / BESIDE / folder.name
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        for kind in {kind for kind, _ in pictures} | {""}:
+            (fresh / PICTURES / kind).mkdir(parents=True, exist_ok=True)
+        for (kind, image_id), picture in pictures.items():
+            write_png(fresh / PICTURES / kind / f"{image_id}.png", picture)
+        atomic_write(fresh / ROWS, buffer.getvalue())
+        if features is not None:
+            features.write(fresh)
+        write_json(fresh / RECORD, record)
+        _swap(fresh, folder)
+    except OSError as error:
+        raise write_error(folder, error) from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if fresh.parent.is_dir() and not any(fresh.parent.iterdir()):
+            fresh.parent.rmdir()
     return [folder / ROWS, folder / RECORD]
+
+
+def _swap(fresh: Path, folder: Path) -> None:
+    """Put a folder in another's place; the other is moved away first and removed last."""
+    old = fresh.with_name(f"{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    try:
+        os.replace(fresh, folder)
+    except OSError:
+        if old.exists():
+            os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_nothing(folder: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from bench.edit_batch import score_shard
 from bench.edit_matching import Matched, match
 from bench.edit_preparation import check_judge, pictures_of, settings_of, wanted_edits
 from bench.edit_results import edits_dir, write_edits, write_nothing
+from bench.edit_sets import Features, set_values
 from bench.edit_settings import EditSettings
 from bench.edit_targets import Wanted, render_targets
 from bench.edit_work import EditJob, Part, calibrate_shard, forget
@@ -24,11 +25,10 @@ from bench.engine import Work, make_shards, map_shards
 from bench.errors import BenchError, DataError
 from bench.loading import PreparedDataset
 from bench.manifest import load_manifest
-from bench.metric_build import lacking, signature
+from bench.metric_build import lacking
 from bench.plan import RunPlan
 from bench.provenance import ids_sha256, versions
 from bench.runid import label
-from bench.sets import SetValue, groups, interval
 from bench.store import RunStore
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def score_edits(
         done = each(score_shard, scored, job)
     finally:
         forget()
+    features = Features.of_part(done)
     head = {"dataset": plan.dataset, "method": plan.method, "variant": plan.variant}
     record = {
         **head,
@@ -114,7 +115,7 @@ def score_edits(
         "unseen": unseen,
         "failures": dict(sorted(done.failures.items())),
         "calibration_failures": dict(sorted(calibrated.failures.items())),
-        "sets": _sets(config, usable, done, scored),
+        "sets": _sets(config, usable, features, scored),
         "missing": missing,
         "shown": shown,
         "judge": judge(config.root, plan.domain, where, settings.judge)[1],
@@ -123,7 +124,7 @@ def score_edits(
     }
     target = edits_dir(store, plan.scope, label(plan.method, plan.variant))
     rows = [{**head, **row} for row in done.rows]
-    return write_edits(target, rows, record, done.pictures), record
+    return write_edits(target, rows, record, done.pictures, features), record
 
 
 def _usable(config: Config, settings: EditSettings) -> tuple[EditSettings, dict[str, str]]:
@@ -208,29 +209,10 @@ def _shown(edits: Sequence[Wanted], room: Mapping[str, Sequence[str]], count: in
     return shown
 
 
-def _sets(config: Config, settings: EditSettings, done: Part, ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Distances of all edits from all targets; intervals leave out groups of pictures, all their edits together."""
-    known, found = registry.metrics(config.root), []
-    for name in settings.sets:
-        cls = known.load(name)
-        rows = done.features.get(cls.extractor, [])
-        if len(rows) < 2:
-            continue
-        edited, meant = (np.stack([row[k] for row in rows]) for k in (2, 3))
-        dealt = dict(zip(ids, groups(ids, config.seed), strict=True))
-        group, everything = np.array([dealt[row[1]] for row in rows]), np.arange(len(rows))
-        subsets = [everything[group != g] for g in range(group.max() + 1)] if len(ids) >= 20 else []
-        whole, *others = cls.values(meant, edited, [everything, *subsets])
-        for part in cls.parts:
-            value = SetValue(
-                f"{name}.{part}" if part else name,
-                signature(config.root, name, cls),
-                len(rows),
-                whole[part],
-                *interval(whole[part], [o[part] for o in others]),
-            )
-            found.append({k: None if v != v else v for k, v in value.__dict__.items()})
-    return found
+def _sets(config: Config, settings: EditSettings, features: Features, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Distances of all edits from what they are compared with, as JSON (null for NaN)."""
+    found = set_values(config.root, settings.sets, features, ids, config.seed)
+    return [{k: None if v != v else v for k, v in asdict(value).items()} for value in found]
 
 
 def nothing_asked(config: Config, store: RunStore, method: str, variant: str) -> Path:

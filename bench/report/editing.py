@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from bench.edit_results import Edits, per_image
+from bench.edit_sets import set_values
 from bench.images import atomic_write
 from bench.report.edited import edit_head, edits_of
 from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
 from bench.report.material import Material
+from bench.sets import SetValue
 from bench.statistics import statistics
 
 AGAINST_TARGET = ("mae_face", "mae_rest", "ssim_face", "ssim_rest")  # behind the profile's metrics
@@ -50,15 +53,15 @@ def measures_of(edits: Mapping[str, Edits]) -> list[str]:
 
 
 def _strengths(material: Material, edits: Mapping[str, Edits]) -> Table:
-    """Edit x method -> degree, or why there is none."""
+    """Edit x method -> degree and what it reaches on scored pictures, or why there is none."""
     some = next(iter(edits.values()))
     settings = some.record["settings"]
     rows = []
     for name, one in some.matched.items():
-        left = len(some.record["no_room"][name])
-        told = [edits[label].matched[name].told() for label in edits]
-        texts = [name, f"{one.change:+g}", f"{one.judged:+.3g}", str(one.n), str(left), *told]
-        rows.append([Cell(text) for text in texts])
+        left = len(some.record["no_room"][name]) + len(some.record["unseen"][name])
+        due = _mean(next((e for e in edits.values() if e.matched[name].degree is not None), some), name, "change_due")
+        texts = [name, f"{one.change:+g}", f"{one.judged:+.3g}", str(one.n), str(left), due]
+        rows.append([*map(Cell, texts), *(_strength(one, name) for one in edits.values())])
     calibration = settings["calibration"]
     caption = (
         "Policy: for each method and edit, the degree along the direction at which the judge sees, on average over "
@@ -67,10 +70,13 @@ def _strengths(material: Material, edits: Mapping[str, Edits]) -> Table:
         f"{', '.join(f'{d:g}' for d in settings['degrees'])} standard deviations of sampled codes. What is not reached "
         "at the last degree is not scored. The judge labelled no direction."
     )
-    heads = ["Edit", "Change", "Seen by the judge", "Calibration pictures", "No room", *_titles(material, edits)]
+    heads = ["Edit", "Change", "Seen by the judge", "Calibration pictures", "Left out", "Seen in scored targets"]
+    heads += _titles(material, edits)
     notes = [
         "Change: of the factor, in its unit (0 to 1; years; radians). Seen: the mark to reach, smaller where pictures "
-        "hide the factor. No room: scored pictures whose factor cannot change by so much; they are left out of it."
+        "hide the factor. Left out: scored pictures whose factor cannot change by so much, or whose target equals the "
+        "source; no measure covers them. Degree, behind it the mean change that the judge sees from inversion to edit "
+        "on the scored pictures: at equal strength it is about the mark's, for every method."
     ]
     for label, edited in edits.items():
         failed = {**edited.record["failures"], **edited.record["calibration_failures"]}
@@ -80,23 +86,33 @@ def _strengths(material: Material, edits: Mapping[str, Edits]) -> Table:
     return Table("Strengths", caption, heads, [("", rows)], notes)
 
 
+def _strength(one: Edits, name: str) -> Cell:
+    matched = one.matched[name]
+    return Cell(matched.told(), f"reached {_mean(one, name, 'change')}" if matched.degree is not None else "")
+
+
+def _mean(one: Edits, name: str, measure: str) -> str:
+    """Mean of a measure over the scored pictures of one edit."""
+    rows = _only(one, name).rows
+    values = rows.loc[(rows["task"] == "edit") & (rows["metric"] == measure), "value"]
+    return f"{values.mean():+.3g}" if len(values) else "–"
+
+
 def _measures(material: Material, edits: Mapping[str, Edits]) -> Table:
     """Method x measure over all edits, then for each edit."""
-    measures, count = measures_of(edits), 0
-    groups = []
-    names = ["", *next(iter(edits.values())).matched]
-    for name in names:
-        columns = []
-        for measure in measures:
-            table = per_image({label: _only(one, name) for label, one in edits.items()}, measure)
-            count = max(count, len(table))
-            columns.append(_column(material, table, list(edits), edit_head(material, measure)))
+    measures, groups = measures_of(edits), []
+    for name in ["", *next(iter(edits.values())).matched]:
+        here = {label: _only(one, name) for label, one in edits.items()}
+        tables = [per_image(here, measure) for measure in measures]
+        heads = [edit_head(material, measure) for measure in measures]
+        columns = [_column(material, t, list(edits), head) for t, head in zip(tables, heads, strict=True)]
         rows = [[Cell(t), *(c[k] for c in columns)] for k, t in enumerate(_titles(material, edits))]
-        groups.append((name or "all edits", rows))
+        groups.append((f"{name or 'all edits'}, {counted([len(t) for t in tables if len(t)])}", rows))
     caption = (
         "Edits at matched strength. Distances are to the exact target render; in the face and outside it by part "
         f"labels. Means with 95 % bootstrap intervals (BCa, {material.config.bootstrap:,} resamples of pictures) over "
-        f"{count} pictures; a picture's value is the mean over the edits that all methods reach on it. Identity kept "
+        "the pictures counted in each heading; a picture's value is the mean over the edits that all methods reach on "
+        "it, and pictures without a target of an edit are in none of its numbers. Identity kept "
         "is to the source; attribute error is the judge's distance from the target; leakage is the mean change of the "
         "other attributes beyond the target's, both in standard deviations of the attribute; background is all but "
         "the head, to the source and to the method's own inversion."
@@ -110,7 +126,16 @@ def _only(one: Edits, name: str) -> Edits:
         return one
     edit = {e["name"]: e["direction"] for e in one.record["edits"]}[name]
     rows = one.rows[(one.rows["direction"] == edit) & (one.rows["change"] == one.matched[name].change)]
-    return Edits(one.label, rows, one.record, one.folder)
+    return replace(one, rows=rows)
+
+
+def counted(counts: Sequence[int], what: str = "pictures") -> str:
+    """``12 pictures``; ``10 to 12 pictures`` where measures have different ones; ``no pictures``."""
+    low, high = (min(counts), max(counts)) if counts else (0, 0)
+    if not high:
+        return f"no {what}"
+    what = what.removesuffix("s") if high == 1 else what
+    return f"{high} {what}" if low == high else f"{low} to {high} {what}"
 
 
 def _column(material: Material, table, labels: list[str], head: str) -> list[Cell]:
@@ -150,42 +175,89 @@ def _apart(material: Material, edits: Mapping[str, Edits]) -> Table:
 
 
 def _free(material: Material, edits: Mapping[str, Edits]) -> Table:
-    """What needs no exact target."""
-    rows = []
-    heads = ["Method", "Round trip, codes ↓", "Round trip, picture ↓"]
-    sets = [value.metric for value in next(iter(edits.values())).sets]
+    """What needs no exact target: each column over the edits and pictures that all methods have."""
     some = next(iter(edits.values())).record["settings"]
-    cycles = some["cycles"]
-    for label, one in edits.items():
-        cells = [Cell(material.method(label).title)]
-        for measure in ("code", "image"):
-            cells += _column(material, per_image({label: one}, measure, "round_trip"), [label], "")
-        last = one.rows[(one.rows["task"] == "cycle") & (one.rows["degree"] == cycles)]
-        for measure in ("mae", "drift", "identity"):
-            values = last.loc[last["metric"] == measure, "value"]
-            cells.append(Cell(number(float(values.mean()), 4) if len(values) else "–"))
-        values = {v.metric: v for v in one.sets}
-        for name in sets:
-            found = values.get(name)
-            cells.append(Cell(number(found.value, 1), interval(found.ci_low, found.ci_high, 1)) if found else Cell("–"))
-        cells.append(Cell(*jump(one)))
-        rows.append(cells)
-    heads += [f"MAE after {cycles} inversions ↓", "Drift since the first ↓", "Identity then ↑"]
-    heads += [f"{material.metric(name).title} of edits ↓" for name in sets] + ["Largest step of a sweep ↓"]
+    cycles, labels = some["cycles"], list(edits)
+    last = {label: replace(one, rows=one.rows[one.rows["degree"] == cycles]) for label, one in edits.items()}
+    wanted = [(edits, "round_trip", "code", "Round trip, codes ↓"), (edits, "round_trip", "image", "Round trip, picture ↓")]
+    wanted += [(last, "cycle", "mae", f"MAE after {cycles} inversions ↓")]
+    wanted += [(last, "cycle", "drift", "Drift since the first ↓"), (last, "cycle", "identity", "Identity then ↑")]
+    tables = [per_image(of, measure, task) for of, task, measure, _ in wanted]
+    heads = [head for *_, head in wanted]
+    columns = [_column(material, t, labels, head) for t, head in zip(tables, heads, strict=True)]
+    sets, count = _sets(material, edits)
+    for name, values in sets.items():
+        heads.append(f"{material.metric(name).title} of edits ↓")
+        columns.append(_of_sets(values, labels))
+    heads.append("Largest step of a sweep ↓")
+    steps = jump(edits)
+    columns.append([Cell(*steps[label]) for label in labels])
+    rows = [[Cell(t), *(c[k] for c in columns)] for k, t in enumerate(_titles(material, edits))]
     caption = (
         "Round trip (after e4e's latent editing consistency): invert, edit, invert the edit, edit back; distance of "
-        "the codes (mean over rows of the Euclidean one) and of the pictures from where it began. Inversions of "
-        f"inversions, {cycles} in a row. Distance of the sets of all edits and all targets (sources where there are "
-        f"no targets). Sweep: {some['frames']} frames from one end of a direction to the other; the largest mean "
-        "absolute difference of two neighbouring frames, behind it that of a typical pair (median)."
+        "the codes (mean over rows of the Euclidean one) and of the pictures from where it began, over "
+        f"{counted([len(t) for t in tables[:2] if len(t)])} and the edits that all methods reach on them. Inversions of "
+        f"inversions, {cycles} in a row, of {counted([len(t) for t in tables[2:] if len(t)])}. Means with 95 % "
+        f"bootstrap intervals. Distance of the set of edits that all methods reach ({counted([count], 'edits')}) from "
+        "that of their targets (sources where there are no targets), with jackknife intervals. Sweep: "
+        f"{some['frames']} frames from one end of a direction to the other, over "
+        f"{counted([len(_swept(edits))], 'sweeps')}; the largest mean absolute difference of two neighbouring frames, "
+        "behind it that of a typical pair (median)."
     )
-    return Table("Without a target", caption, heads, [("", rows)])
+    return Table("Without a target", caption, ["Method", *heads], [("", rows)])
 
 
-def jump(one: Edits) -> tuple[str, str]:
-    """(largest step between frames of the sweeps, ``median ...``)."""
-    steps = one.rows.loc[one.rows["task"] == "sweep", "value"].to_numpy()
-    return (number(float(steps.max()), 4), f"median {np.median(steps):.4f}") if len(steps) else ("–", "")
+def _sets(material: Material, edits: Mapping[str, Edits]) -> tuple[dict[str, dict[str, SetValue]], int]:
+    """metric -> label -> value over the edits that all have; and how many these are.
+
+    Values as stored are over all that a method reaches: where that is more, they are computed anew from features.
+    """
+    features = {label: one.features for label, one in edits.items()}
+    common = set.intersection(*(set(held.keys) for held in features.values()))
+    found: dict[str, dict[str, SetValue]] = {}
+    for label, one in edits.items():
+        if set(features[label].keys) == common:
+            values = one.sets
+        else:
+            names, ids = one.record["settings"]["sets"], one.record["ids"]
+            held = features[label].only(common)
+            values = set_values(material.config.root, names, held, ids, material.config.seed)
+        for value in values:
+            found.setdefault(value.metric, {})[label] = value
+    return found, len(common)
+
+
+def _of_sets(values: Mapping[str, SetValue], labels: Sequence[str]) -> list[Cell]:
+    places = decimals(one.value for one in values.values())
+    best = min(one.value for one in values.values())
+    cells = {
+        label: Cell(
+            number(one.value, places),
+            interval(one.ci_low, one.ci_high, places),
+            len(values) > 1 and one.value == best,
+        )
+        for label, one in values.items()
+    }
+    return [cells.get(label, Cell("–")) for label in labels]
+
+
+def _swept(edits: Mapping[str, Edits]) -> list[tuple[str, str, float]]:
+    """(image id, direction, change) of the sweeps that all have."""
+    names = ["image_id", "direction", "change"]
+    rows = [one.rows.loc[one.rows["task"] == "sweep", names] for one in edits.values()]
+    return sorted(set.intersection(*(set(held.itertuples(index=False, name=None)) for held in rows)))
+
+
+def jump(edits: Mapping[str, Edits]) -> dict[str, tuple[str, str]]:
+    """label -> (largest step between frames of the sweeps that all have, ``median ...``)."""
+    common, found = set(_swept(edits)), {}
+    for label, one in edits.items():
+        rows = one.rows[one.rows["task"] == "sweep"]
+        keys = zip(rows["image_id"], rows["direction"], rows["change"], strict=True)
+        steps = rows["value"].to_numpy()[[key in common for key in keys]]
+        told = (number(float(steps.max()), 4), f"median {np.median(steps):.4f}") if len(steps) else ("–", "")
+        found[label] = told
+    return found
 
 
 def _titles(material: Material, edits: Mapping[str, Edits]) -> list[str]:

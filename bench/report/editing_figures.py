@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -54,20 +55,23 @@ def _curves(material: Material, edits: Mapping[str, Edits]):
     measures = [m for m in CURVES if m in set(some.rows.loc[some.rows["task"] == "curve", "metric"])]
     shape = (len(measures), len(names))
     figure, axes = plt.subplots(*shape, figsize=(2.5 * shape[1] + 0.6, 2.2 * shape[0] + 0.7), squeeze=False)
+    counts: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
     for column, name in enumerate(names):
         direction = {e["name"]: e["direction"] for e in some.record["edits"]}[name]
         for row, measure in enumerate(measures):
             ax = axes[row, column]
             for n, (label, one) in enumerate(edits.items()):
-                x, y, low, high = curve(material, one, direction, one.matched[name].change, measure)
+                x, y, low, high, count = curve(material, one, direction, one.matched[name].change, measure)
+                counts[row, column].add(count)
+                if not count:
+                    continue
                 ax.plot(x, y, color=f"C{n}", marker="o", markersize=3, label=material.method(label).title)
                 ax.fill_between(x, low, high, color=f"C{n}", alpha=0.15, linewidth=0)
             mark = abs(some.matched[name].judged)
             ax.axvline(mark, color="0.6", linewidth=0.8, linestyle=":")
             ax.grid(True)
             ax.set_ylabel(CURVES[measure] if not column else "")
-            if not row:
-                ax.set_title(name)
+            ax.set_title(f"{name if not row else ''} (n = {_span(counts[row, column])})".strip(), fontsize=9)
             if row == len(measures) - 1:
                 ax.set_xlabel("change of the attribute")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper center", ncol=len(edits), frameon=False)
@@ -77,19 +81,26 @@ def _curves(material: Material, edits: Mapping[str, Edits]):
 
 def curve(
     material: Material, one: Edits, direction: str, change: float, measure: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Mean change (towards the one asked for), mean of a measure and its interval, at each degree from 0 on."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """Mean change (towards the one asked for), mean of a measure and its interval, at each degree from 0 on; and n.
+
+    Over the pictures that have both at every degree: a picture without background has none to be measured in.
+    """
     rows = one.rows[(one.rows["task"] == "curve") & (one.rows["direction"] == direction)]
-    rows = rows[rows["change"] == change]
-    table = rows[rows["metric"].isin([measure, "change"])].pivot_table(
-        index="image_id", columns=["metric", "degree"], values="value"
-    )
+    rows = rows[(rows["change"] == change) & rows["metric"].isin([measure, "change"])]
+    table = rows.pivot(index="image_id", columns=["metric", "degree"], values="value").dropna()
     degrees = sorted(set(rows["degree"]), key=abs)
+    if not len(table):
+        return (np.empty(0),) * 4 + (0,)
     values = np.stack([table[measure, d].to_numpy() for d in degrees])
     x = np.array([float(table["change", d].mean()) for d in degrees]) * np.sign(change)
     drawn = bootstrap_means(values, material.config.bootstrap, material.config.seed)
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
-    return x, values.mean(1), low, high
+    return x, values.mean(1), low, high, len(table)
+
+
+def _span(counts: set[int]) -> str:
+    return f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
 
 
 def _grid(material: Material, edits: Mapping[str, Edits], shown: Mapping[str, str]):
@@ -118,8 +129,8 @@ def _sweeps(material: Material, edits: Mapping[str, Edits], shown: Mapping[str, 
             cells.append([strip[:, k * side : (k + 1) * side] for k in range(frames)])
             direction = {e["name"]: e["direction"] for e in one.record["edits"]}[shown[i]]
             names.append(f"{direction}\n{material.method(label).title}")
-    note = "Largest mean absolute difference of neighbouring frames, over all sweeps: " + "; ".join(
-        f"{material.method(label).title} {jump(one)[0]} ({jump(one)[1]})" for label, one in edits.items()
+    note = "Largest mean absolute difference of neighbouring frames, over the sweeps that all have: " + "; ".join(
+        f"{material.method(label).title} {largest} ({median})" for label, (largest, median) in jump(edits).items()
     )
     return _pictures(cells, names, [f"{d:+.1f}" if d else "0" for d in np.linspace(-limit, limit, frames)], note)
 

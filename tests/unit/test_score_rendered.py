@@ -102,3 +102,43 @@ def test_edit_targets_say_which_are_there(rendered, cli):
     assert answer.code == 0 and "2 of 5 pictures have a target" in answer.err, answer.err
     found = json.loads((rendered / "results/edits/toy/targets.json").read_text())["drawn"][f"bright{STEP:+g}"]
     assert found["000001"] == "" and found["000003"] is None and len(found["000002"]) == 64
+
+
+def test_a_full_disk_leaves_the_earlier_edits(tmp_path, monkeypatch):
+    """At whatever file it fills up: nothing of what was there is gone, and nothing half is left beside it."""
+    from bench import edit_results, images
+    from bench.edit_sets import Features
+    from bench.errors import BenchError
+
+    folder, picture = tmp_path / "toy", np.zeros((4, 4, 3), np.uint8)
+    features = Features([("a+1", "x")], {"net": (np.ones((1, 2), np.float32), np.zeros((1, 2), np.float32))})
+    edit_results.write_edits(folder, [], {"n": 1}, {("edit", "x"): picture}, features)
+
+    def held():
+        return {str(p.relative_to(tmp_path)): p.read_bytes() for p in sorted(tmp_path.rglob("*")) if p.is_file()}
+
+    before = held()
+    assert len(before) == 4 and "toy/features.npz" in before
+    real, room = images.os.replace, 0
+
+    def full(source, target):
+        nonlocal room
+        room -= 1
+        if room < 0:
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    refused = 0
+    for steps in range(7):
+        room = steps
+        monkeypatch.setattr(images.os, "replace", full)
+        try:
+            edit_results.write_edits(folder, [], {"n": 2}, {("edit", "y"): picture}, features)
+        except BenchError as error:
+            refused += "No space left" in str(error)
+            monkeypatch.setattr(images.os, "replace", real)
+            moved = {name.replace(".new/toy.old", "toy"): data for name, data in held().items()}
+            assert moved == before and (steps == 5) == (not folder.exists()), "5: not even renaming back went"
+    monkeypatch.setattr(images.os, "replace", real)
+    assert refused == 6 and json.loads((folder / "edits.json").read_text()) == {"n": 2}
+    assert not (tmp_path / ".new").exists() and not (folder / "pictures/edit/x.png").exists()

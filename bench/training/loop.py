@@ -21,7 +21,7 @@ from bench.api import TrainableMethod
 from bench.errors import BenchError
 from bench.seeds import seed_for
 from bench.training.data import Sampler
-from bench.training.optimizers import make_optimizer
+from bench.training.optimizers import make_optimizer, restore_optimizer
 from bench.training.preset import OptimizerSettings, Preset
 from bench.training.recompute import recompute_layers
 from bench.training.world import World
@@ -262,13 +262,13 @@ class Loop:
         return {name: {key: value.cpu() for key, value in net.named_buffers()} for name, net in self.opponents.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on exactly after :meth:`state`."""
+        """Go on exactly after :meth:`state`, at the preset's learning rates."""
         self.position = state["position"]
         self.net.load_state_dict(state["net"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        restore_optimizer(self.optimizer, state["optimizer"])
         for name, net in self.opponents.items():
             net.load_state_dict(state["opponents"][name])
-            self.optimizers[name].load_state_dict(state["optimizers"][name])
+            restore_optimizer(self.optimizers[name], state["optimizers"][name])
             net.load_state_dict(state["memories"][self.world.rank][name], strict=False)

@@ -50,3 +50,11 @@ def make_optimizer(net: nn.Module, settings: OptimizerSettings) -> torch.optim.O
     for group in made.param_groups:
         group["initial_lr"] = group["lr"]
     return made
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load what an optimiser kept, but for ``initial_lr``: rates are the preset's and may differ from before."""
+    rates = [group["initial_lr"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["initial_lr"] = rate

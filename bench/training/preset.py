@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,8 @@ class Overfit(_Strict):
 class Preset(_Strict):
     """Everything that fixes a training: same file, same machine -> same weights.
 
-    Whatever changes the course of a training belongs to its identity (:meth:`identity`); its length and how often it
-    reports do not, so a finished training can be prolonged.
+    What a training is belongs to its identity (:meth:`identity`); its length, its learning rates, the clipping of
+    gradients and how often it reports do not, so a finished training can be prolonged and one that diverged mended.
     """
 
     method: str = Field(description="id of the method, or `trunk`")
@@ -85,8 +86,7 @@ class Preset(_Strict):
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must share with the preset it is resumed under."""
-        cadence = {"images", "decay_images", "recompute", "log_every", "checkpoint_every", "validate_every"}
-        return self.model_dump(exclude=cadence | (set() if self.overfit else {"overfit"}))
+        return identity_of(self.model_dump())
 
     def rate(self, position: int) -> float:
         """Factor on all learning rates after ``position`` pictures."""
@@ -96,6 +96,24 @@ class Preset(_Strict):
         if self.decay_images:
             factor = min(factor, max(0.0, (self.images - position) / self.decay_images))
         return factor
+
+
+MAY_CHANGE = {"images", "decay_images", "warm_up_images", "clip", "recompute"}
+MAY_CHANGE |= {"log_every", "checkpoint_every", "validate_every"}
+
+
+def identity_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a preset without those that may change between two stretches of its training."""
+    kept = {key: value for key, value in settings.items() if key not in MAY_CHANGE}
+    if not kept.get("overfit"):
+        kept.pop("overfit", None)
+    kept["optimizer"] = _but_rate(kept["optimizer"])
+    kept["opponents"] = {name: _but_rate(optimizer) for name, optimizer in kept["opponents"].items()}
+    return kept
+
+
+def _but_rate(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in optimizer.items() if key != "lr"}
 
 
 def read_preset(path: Path) -> Preset:

@@ -21,7 +21,7 @@ from bench.training import checkpoint
 from bench.training.data import PackedImages, pack
 from bench.training.loop import Loop
 from bench.training.overfit import few
-from bench.training.preset import Preset, read_preset
+from bench.training.preset import Preset, identity_of, read_preset
 from bench.training.record import Record, drive
 from bench.training.scaffold import teacher
 from bench.training.world import World, join
@@ -188,7 +188,7 @@ def load_checkpoint(path: Path, loop: Loop, config_path: Path) -> Mapping[str, A
         BenchError: made under another preset (the keys that differ are named) or by another number of processes.
     """
     state = checkpoint.load(path)
-    was, now = state["preset"], loop.preset.identity()
+    was, now = identity_of(state["preset"]), loop.preset.identity()
     differing = [
         f"{key}: {was.get(key)!r} in the checkpoint, {now.get(key)!r} now"
         for key in sorted({*was, *now})

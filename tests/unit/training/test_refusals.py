@@ -56,13 +56,32 @@ def test_diverging_training_keeps_its_checkpoint(one_line_error, training):
     assert all(torch.isfinite(v).all() for v in state["net"].values())
 
 
+def test_what_a_diverged_training_is_advised_to_do_works(one_line_error, training):
+    """Lower the rate, add `clip: 1`, go on with --resume: from the checkpoint, at the new rate, to the end."""
+    path = training.preset("e4e", images=32, checkpoint_every=8)
+    training.run(path, stop_after=8)
+    high = {"lr": 1e18}
+    training.preset("e4e", images=32, checkpoint_every=8, optimizer=high, opponents={"latent_discriminator": high})
+    line = one_line_error("train", "e4e", "--config", path, "--resume")
+    assert "lower the learning rate or add `clip: 1` and go on with --resume" in line
+    assert training.saved("e4e")["loop"]["position"] == 8
+    low = {"lr": 0.0005}
+    path = training.preset("e4e", images=32, optimizer=low, opponents={"latent_discriminator": low}, clip=1)
+    training.run(path, resume=True)
+    state = training.saved("e4e")["loop"]
+    assert state["position"] == 32 and all(torch.isfinite(v).all() for v in state["net"].values())
+    for optimizer in (state["optimizer"], state["optimizers"]["latent_discriminator"]):
+        assert [group["lr"] for group in optimizer["param_groups"]] == [0.0005] * len(optimizer["param_groups"])
+    training.preset("e4e", images=32, optimizer={"name": "adamw", "lr": 0.0005}, clip=1)
+    assert "another configuration" in one_line_error("train", "e4e", "--config", path, "--resume"), "other optimisers"
+
+
 def test_full_disk_keeps_the_old_checkpoint(one_line_error, monkeypatch, training):
     path = training.preset("psp")
-    sync, calls = os.fsync, []
+    sync, file = os.fsync, training.folder / "toy" / "psp" / "checkpoint.pt"
 
     def full(handle):
-        calls.append(handle)
-        if len(calls) > 1:
+        if file.exists():
             raise OSError(errno.ENOSPC, "No space left on device")
         return sync(handle)
 

@@ -35,6 +35,9 @@ VERBS = {  # stage -> (verb, plug-ins it loads by name)
     "edit_targets": ("edit-targets", ()),
     "edits": ("score-edits", ("methods/{method}.py", "bench/metrics/*.py")),
     "edits_ablation": ("score-edits", ("methods/{method}.py", "bench/metrics/*.py")),
+    "rate": ("rate", ("methods/{method}.py", "bench/metrics/*.py")),
+    "rate_ablation": ("rate", ("methods/{method}.py", "bench/metrics/*.py")),
+    "rate_codec": ("rate", ("bench/metrics/*.py",)),
     "aggregate": ("aggregate", ()),
     "time": ("time", ("methods/{method}.py",)),
     "report": ("report", ()),
@@ -125,7 +128,7 @@ def test_every_stage_is_checked_and_runs_its_verb():
 
 def test_the_two_forms_of_a_stage_are_one():
     """Methods and their ablations go through the same code with the same settings."""
-    for stage in ("run", "score", "edits"):
+    for stage in ("run", "score", "edits", "rate"):
         assert code_deps(stage, "m") == code_deps(f"{stage}_ablation", "m")
         ours, theirs = (body(name)["params"] for name in (stage, f"{stage}_ablation"))
         shared = [

@@ -33,8 +33,10 @@ from bench.cli import (
     run,
     score,
     score_edits,
+    score_video,
     time,
     train,
+    video_targets,
 )
 from bench.errors import BenchError, suggest
 from bench.images import access_error
@@ -65,6 +67,8 @@ for module in (
     directions,
     edit,
     edit_targets,
+    score_video,
+    video_targets,
     gate,
     explain,
     reconcile,

@@ -35,6 +35,8 @@ VERBS = {  # stage -> (verb, plug-ins it loads by name)
     "edit_targets": ("edit-targets", ()),
     "edits": ("score-edits", ("methods/{method}.py", "bench/metrics/*.py")),
     "edits_ablation": ("score-edits", ("methods/{method}.py", "bench/metrics/*.py")),
+    "video_targets": ("video-targets", ()),
+    "video": ("score-video", ("methods/{method}.py", "bench/metrics/*.py")),
     "rate": ("rate", ("methods/{method}.py", "bench/metrics/*.py")),
     "rate_ablation": ("rate", ("methods/{method}.py", "bench/metrics/*.py")),
     "rate_codec": ("rate", ("bench/metrics/*.py",)),

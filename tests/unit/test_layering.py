@@ -18,6 +18,8 @@ GROUPS = [
     "training directing edits check_subject checks metric_checks cost forecast "
     "edit_preparation edit_results edit_targets edit_measures edit_work edit_batch edit_scoring "
     "rate_coding rate_quantise rate_edits rate rate_codecs rate_results "
+    "alignment_ffhq video_frames video_film video_faces video_motion video_measures video_results video_preparation "
+    "video_scoring video "
     "mapping protocol resultset gate gate_report significance controls explain",
     "report rehearsal reconcile",
     "cli",

@@ -1,0 +1,34 @@
+"""``bench video-targets``: what films are compared with, made once for all methods."""
+
+from __future__ import annotations
+
+import typer
+
+from bench.cli import common
+from bench.cli.common import examples, open_project, say, show
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "video-targets",
+        help="Render the profile's clips, the exact edit of every frame, and the true motion between frames. Kept "
+        "beside the dataset; `bench score-video` makes what is missing itself.",
+        epilog=examples("bench video-targets", "bench video-targets --workers 1"),
+    )(command)
+
+
+def command(
+    engine: common.Engine = None,
+    workers: common.Workers = None,
+    profile: common.ProfileName = None,
+    root: common.Root = None,
+) -> None:
+    common.check_options(engine=engine, workers=workers)
+    config, store = open_project(root, profile)
+    from bench.video_preparation import prepare_video
+
+    path, found = prepare_video(config, store, engine or config.settings.engine, workers or config.settings.workers)
+    for dataset, targets in found.items():
+        if dataset != "visible":
+            say(f"{dataset}: {sum(v is not None for v in targets.values())} of {len(targets)} have room for the edit")
+    show([path], config.root)

@@ -163,14 +163,23 @@ def measure(material: Material, dataset: str, claim: Claim, right: str, metric: 
     both = table[[claim.left, right]].dropna().to_numpy()
     if not len(both):
         return Measured(missing=f"`{claim.left}` and `{right}` share no image: run both on the same ids")
-    resamples, seed = material.config.bootstrap, material.config.seed
-    if claim.kind == "difference":
-        found = statistics([both[:, 0] - both[:, 1]], resamples, seed)[0]
-        return Measured(found.mean, found.ci_low, found.ci_high, f"{found.n:,} images")
-    value, n = _ratio(*both.mean(0)), f"{len(both):,} images"
-    if len(both) < 2:
+    return compared(material, both[:, 0], both[:, 1], claim.kind)
+
+
+def compared(material: Material, left: np.ndarray, right: np.ndarray, kind: str) -> Measured:
+    """``difference`` of two measures of the same pictures, image by image, or the ``ratio`` of their means.
+
+    Args:
+        left, right: (N,), N from 1 on.
+    """
+    resamples, seed, n = material.config.bootstrap, material.config.seed, f"{len(left):,} images"
+    if kind == "difference":
+        found = statistics([left - right], resamples, seed)[0]
+        return Measured(found.mean, found.ci_low, found.ci_high, n)
+    value = _ratio(left.mean(), right.mean())
+    if len(left) < 2:
         return Measured(value, n=n)
-    drawn = bootstrap_means(both.T, resamples, seed)
+    drawn = bootstrap_means(np.stack([left, right]), resamples, seed)
     return Measured(value, *_interval(_ratio(drawn[:, 0], drawn[:, 1])), n)
 
 
@@ -242,11 +251,16 @@ def row(
     if metric.startswith(PREFIX):
         measure_name += f", edits {split_measure(metric)[0]}".rstrip()
     head = [f"{left_title} {sign} {right_title}", measure_name]
+    return [*head, *told(found, expected, word)]
+
+
+def told(found: Measured, expected: tuple[float, float], word: str) -> list[str]:
+    """Value, interval, what is expected, n and verdict, as a line ends."""
     text = f"**{word}**" if word in (HOLDS, FAILS) else word
     if found.missing:
-        return [*head, "–", "–", bounds(*expected), "–", f"{text}: {found.missing}"]
+        return ["–", "–", bounds(*expected), "–", f"{text}: {found.missing}"]
     both = "–" if math.isnan(found.low) else f"[{_number(found.low)}, {_number(found.high)}]"
-    return [*head, _number(found.value), both, bounds(*expected), found.n, text]
+    return [_number(found.value), both, bounds(*expected), found.n, text]
 
 
 def bounds(low: float, high: float) -> str:

@@ -10,7 +10,7 @@ Sources: Karras et al. 2020 (StyleGAN2: losses, R1, path length, mixing, EMA); M
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import cast
 
@@ -26,6 +26,7 @@ from bench.seeds import seed_for
 from bench.training import checkpoint, losses
 from bench.training.config import GeneratorConfig, Phase
 from bench.training.data import PackedImages, Sampler
+from bench.training.finite import finite_step
 from bench.training.known import KnownTargets, target_count
 from bench.training.scaffold import LatentCritic, ScaffoldEncoder, take_over
 
@@ -169,7 +170,11 @@ class GeneratorTraining:
         return torch.autocast(self.device.type, torch.bfloat16) if self.config.precision == "bf16" else nullcontext()
 
     def step(self) -> dict[str, float]:
-        """Draw one batch, update every network; returns the losses as floats."""
+        """Draw one batch, update every network; returns the losses as floats.
+
+        Raises:
+            Diverged: a loss or a gradient is not finite; that network keeps its parameters.
+        """
         phase, report = self.phase, dict[str, float]()
         for optimizer in (self.optimizer, self.optimizer_d):
             for group in optimizer.param_groups:
@@ -192,6 +197,10 @@ class GeneratorTraining:
         self.phase_position += phase.batch
         self.step_count += 1
         return report
+
+    def _update(self, optimizer: torch.optim.Optimizer, terms: Mapping[str, float | Tensor]) -> None:
+        """One step of some of the networks, unless a term or their gradient is not finite."""
+        finite_step(optimizer, f"the generator in phase {self.phase.name}", self.step_count, terms, "lower `lr`")
 
     def _samples(self, count: int) -> Tensor:
         """Mapped codes with style mixing, (count, L, D)."""
@@ -240,7 +249,7 @@ class GeneratorTraining:
             terms["known"] = (phase.known, (error * self.known.weight.to(self.device)).sum())
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack([weight * term for weight, term in terms.values()]).sum().backward()
-        self.optimizer.step()
+        self._update(self.optimizer, {name: term for name, (_, term) in terms.items()})
         self.queue = torch.cat([w.detach(), self.queue])[:QUEUE]
         mae = float(F.l1_loss(x_hat.detach(), x)) / 2
         return {"mae": mae} | {name: float(term.detach()) for name, (_, term) in terms.items()}
@@ -265,7 +274,7 @@ class GeneratorTraining:
             penalty = losses.r1_penalty(nets.discriminator, x)  # float32: bf16 double backward kills some CPUs (SIGFPE)
             (penalty * (phase.r1 / 2 * phase.r1_every)).backward()
             report["r1"] = float(penalty.detach())
-        self.optimizer_d.step()
+        self._update(self.optimizer_d, report)
         return report
 
     def _latent_steps(self) -> dict[str, float]:
@@ -282,13 +291,13 @@ class GeneratorTraining:
             penalty = losses.r1_penalty(nets.critic, real)
             self.optimizer_c.zero_grad(set_to_none=True)
             (loss + 0.5 * penalty).backward()
-            self.optimizer_c.step()
+            self._update(self.optimizer_c, {"latent_critic": loss, "latent_r1": penalty})
             nets.critic.requires_grad_(False)
             latent = losses.generator_adversarial(nets.critic(fake))
             moments = (fake.mean(0) - real.mean(0)).square().mean() + (fake.std(0) - real.std(0)).square().mean()
             self.optimizer.zero_grad(set_to_none=True)
             (self.phase.latent * (latent + moments)).backward()
-            self.optimizer.step()
+            self._update(self.optimizer, {"latent": latent, "latent_moments": moments})
             report = {
                 "latent_critic": float(loss.detach()),
                 "latent": float(latent.detach()),
@@ -303,7 +312,7 @@ class GeneratorTraining:
         penalty, self.path_mean = losses.path_length(images, w_plus, self.path_mean, torch.randn_like(images))
         self.optimizer.zero_grad(set_to_none=True)
         (penalty * (phase.path * phase.path_every)).backward()
-        self.optimizer.step()
+        self._update(self.optimizer, {"path_penalty": penalty})
         return {"path_length": float(self.path_mean), "path_penalty": float(penalty.detach())}
 
     # -- resume -------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from how many pictures were drawn before. A checkpoint therefore holds tensors a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
@@ -21,6 +20,7 @@ from bench.api import TrainableMethod
 from bench.errors import BenchError
 from bench.seeds import seed_for
 from bench.training.data import Sampler
+from bench.training.finite import NORM, gradient_norm, refuse
 from bench.training.optimizers import make_optimizer, restore_optimizer
 from bench.training.preset import OptimizerSettings, Preset
 from bench.training.recompute import recompute_layers
@@ -50,10 +50,6 @@ def check_shares(preset: Preset, processes: int) -> None:
             expected="equally many passes for each process",
             fix="change the number of processes, or `micro_batch` in the preset",
         )
-
-
-class Diverged(BenchError):
-    """A loss is not finite. Nothing was updated with it."""
 
 
 class Loop:
@@ -91,10 +87,6 @@ class Loop:
         self.sampler = Sampler(len(data.ids), preset.seed, preset.method)
         self.position = 0
 
-    @staticmethod
-    def _learning(net: nn.Module) -> list[nn.Parameter]:
-        return [p for p in net.parameters() if p.requires_grad]
-
     def _settings(self, name: str) -> OptimizerSettings:
         if name not in self.preset.opponents:
             raise BenchError(
@@ -124,9 +116,9 @@ class Loop:
         become the mean of what every pass alone would have made of them.
 
         Returns:
-            losses, unweighted, and the norm of the gradient; the same in every process.
+            losses, unweighted, and the norm of the gradient of each network; the same in every process.
         Raises:
-            Diverged: a loss or the gradient is not finite; parameters are those of the step before.
+            Diverged: a loss or a gradient is not finite; parameters are those of the step before.
         """
         preset, report = self.preset, dict[str, float]()
         for optimizer in (self.optimizer, *self.optimizers.values()):
@@ -145,8 +137,8 @@ class Loop:
                 total.add_(now, alpha=micro / preset.batch)
         self.world.sum_([*after, *self._gradients()])
         report = self.world.sums(report)
-        report["gradient_norm"] = self._norm()
-        self._refuse(report)
+        report |= self._norms()
+        refuse(preset.method, self.step_count, report, "lower the learning rate or add `clip: 1`")
         for now, total in zip(statistics, after, strict=True):
             now.copy_(total)
         self.optimizer.step()
@@ -215,19 +207,13 @@ class Loop:
         total = torch.stack([self.preset.weights[name] * value.float() for name, value in terms.items()]).sum()
         (total * share).backward()
 
-    def _refuse(self, report: Mapping[str, float]) -> None:
-        wrong = [name for name, value in report.items() if not math.isfinite(value)]
-        if wrong:
-            raise Diverged(
-                f"training of {self.preset.method} stopped at step {self.step_count}: {', '.join(wrong)} not finite",
-                got=", ".join(f"{name} {value:g}" for name, value in report.items()),
-                fix="lower the learning rate or add `clip: 1` and go on with --resume: the last checkpoint is kept",
-            )
-
-    def _norm(self) -> float:
-        """Norm of the method's gradient, before it is clipped."""
-        most = self.preset.clip or math.inf
-        return float(nn.utils.clip_grad_norm_(self._learning(self.net), most))
+    def _norms(self) -> dict[str, float]:
+        """Norms of the gradients: the method's, before it is clipped, and those of opponents that have one."""
+        found = {NORM: gradient_norm(self.net.parameters(), self.preset.clip)}
+        for name, net in self.opponents.items():
+            if any(p.grad is not None for p in net.parameters()):
+                found[f"{name}_{NORM}"] = gradient_norm(net.parameters())
+        return found
 
     def _update_average(self) -> None:
         if self.average is None:

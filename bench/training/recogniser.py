@@ -20,8 +20,10 @@ from bench.nets.recogniser import MARGIN, aligned_crop, build
 from bench.seeds import seed_for
 from bench.training.arcface import ArcFaceMargin
 from bench.training.data import PackedImages, Sampler
+from bench.training.finite import finite_step
 
 JITTER = 3  # pixels of 128 by which crops are moved and resized
+MAY_CHANGE = {"lr", "warm_up_images"}  # between two stretches of a training, to mend one that diverged
 
 
 class _Strict(BaseModel):
@@ -131,7 +133,11 @@ class RecogniserTraining:
         return self.config.margin * min(max(done, 0.0), 1.0)
 
     def step(self) -> dict[str, float]:
-        """One update; its losses, and the share of pictures that were closest to their own identity."""
+        """One update; its losses.
+
+        Raises:
+            Diverged: a loss or the gradient is not finite; parameters are those of the step before.
+        """
         config = self.config
         drawn = self.sampler.rows(self.position, config.batch)
         flips = self.sampler.flips(self.position, config.batch)
@@ -148,7 +154,7 @@ class RecogniserTraining:
             losses["guide"] = F.mse_loss(self.reader(features * features.shape[1] ** 0.5), known)
         self.optimizer.zero_grad(set_to_none=True)
         (losses["arcface"] + config.guide * losses.get("guide", features.new_zeros(()))).backward()
-        self.optimizer.step()
+        finite_step(self.optimizer, config.id, self.position // config.batch, losses, "lower `lr`")
         self.position += config.batch
         return {name: float(value.detach()) for name, value in losses.items()}
 
@@ -171,7 +177,7 @@ class RecogniserTraining:
             BenchError: the state belongs to another configuration.
         """
         now = self.config.model_dump(mode="json")
-        differing = sorted(key for key in now if state["config"].get(key) != now[key])
+        differing = sorted(key for key in set(now) - MAY_CHANGE if state["config"].get(key) != now[key])
         if differing:
             raise BenchError(
                 "the checkpoint was made with another configuration",

@@ -19,10 +19,12 @@ from bench.manifest import one_line
 from bench.nets.regressor import POINTS, Reader, Regressor
 from bench.seeds import seed_for
 from bench.training.data import PackedImages, Sampler
+from bench.training.finite import finite_step
 from bench.training.known import MIRROR
 from bench.training.recogniser import identity_rows
 
 READ_TOGETHER = 250  # pictures
+MAY_CHANGE = {"lr", "warm_up_images"}  # between two stretches of a training, to mend one that diverged
 
 
 class RegressorConfig(BaseModel):
@@ -129,7 +131,11 @@ class RegressorTraining:
         return rise * 0.5 * (1 + float(np.cos(np.pi * min(1.0, self.position / config.images))))
 
     def step(self) -> dict[str, float]:
-        """One update; the mean squared errors in standard deviations."""
+        """One update; the mean squared errors in standard deviations.
+
+        Raises:
+            Diverged: an error or the gradient is not finite; parameters are those of the step before.
+        """
         config = self.config
         drawn = self.sampler.rows(self.position, config.batch)
         flips = self.sampler.flips(self.position, config.batch)
@@ -146,7 +152,7 @@ class RegressorTraining:
         losses = {"factors": F.mse_loss(factors, target[:, :count]), "landmarks": F.mse_loss(points, target[:, count:])}
         self.optimizer.zero_grad(set_to_none=True)
         (losses["factors"] + config.landmark_weight * losses["landmarks"]).backward()
-        self.optimizer.step()
+        finite_step(self.optimizer, config.id, self.position // config.batch, losses, "lower `lr`")
         self.position += config.batch
         return {name: float(value.detach()) for name, value in losses.items()}
 
@@ -180,7 +186,7 @@ class RegressorTraining:
             BenchError: the state belongs to another configuration.
         """
         now = self.config.model_dump(mode="json")
-        differing = sorted(key for key in now if state["config"].get(key) != now[key])
+        differing = sorted(key for key in set(now) - MAY_CHANGE if state["config"].get(key) != now[key])
         if differing:
             raise BenchError(
                 "the checkpoint was made with another configuration",

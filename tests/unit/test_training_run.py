@@ -143,6 +143,21 @@ def test_refusals_name_the_remedy(project):
         run_generator.main(config, root, resume=True)
 
 
+def test_a_diverged_run_goes_on_at_a_lower_rate(project):
+    """The message's advice: the phase's rate may change between two stretches, and the checkpoint is a good one."""
+    root, config = project
+    high = CONFIG.replace("name: large,", "name: large, lr: 1.0e+30,").replace("checkpoint_every: 48", "checkpoint_every: 64")
+    config.write_text(high)
+    with pytest.raises(BenchError, match="the generator in phase large stopped at step .* not finite") as caught:
+        run_generator.main(config, root)
+    assert "lower `lr` and go on with --resume" in str(caught.value)
+    assert torch.load(root / "weights/training/toy/checkpoint.pt", weights_only=True)["training"]["position"] == 64
+    config.write_text(high.replace("1.0e+30", "0.001"))
+    run_generator.main(config, root, resume=True)
+    state = torch.load(root / "weights/training/toy/checkpoint.pt", weights_only=True)["training"]
+    assert state["position"] == 128 and all(torch.isfinite(v).all() for v in state["nets"].values())
+
+
 def test_dry_run_writes_nothing(project, capsys):
     root, config = project
     assert run_generator.main(config, root, dry_run=True) == []

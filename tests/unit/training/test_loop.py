@@ -11,7 +11,8 @@ from bench import api
 from bench.errors import BenchError, UnknownName
 from bench.generator import SharedGenerator
 from bench.training.data import PackedImages
-from bench.training.loop import Diverged, Loop
+from bench.training.finite import Diverged
+from bench.training.loop import Loop
 from bench.training.optimizers import make_optimizer
 from bench.training.preset import OptimizerSettings, Preset
 from bench.training.world import World
@@ -189,6 +190,22 @@ def test_divergence_names_step_and_term_and_changes_nothing(pictures):
     with pytest.raises(Diverged, match="step 2: copy") as caught:
         loop.step()
     assert "gradient_norm" in str(caught.value) and "--resume" in str(caught.value)
+    assert_same(before, tensors(loop))
+
+
+def test_an_opponents_gradient_is_checked_and_reported(pictures):
+    """Its loss is 0, the slope of a root there is not a number: neither network takes the step."""
+    loop = loop_of(pictures)
+    assert loop.step()["judge_gradient_norm"] > 0
+    judge = loop.method.judge
+
+    def root_of_nothing(name, x, rng, step):
+        return {"judge": (0 * judge(loop.method.means)).square().sum().sqrt()}
+
+    loop.method.opponent_loss = root_of_nothing
+    before = {k: v.clone() for k, v in tensors(loop).items()}
+    with pytest.raises(Diverged, match="step 1: judge_gradient_norm not finite"):
+        loop.step()
     assert_same(before, tensors(loop))
 
 

@@ -87,7 +87,7 @@ def losses_of(context: Context, options: Mapping[str, Any], weights: Mapping[str
         if not options["recogniser"]:
             raise BenchError("an identity loss needs a recogniser", fix="give the option `recogniser` an id of weights")
         features = identity_features(context.load_weights(options["recogniser"]), options["recogniser"], context.device)
-    return Reconstruction(options, weights, context.device, features)
+    return Reconstruction(options, weights, context.device, features, context.load_weights)
 
 
 def trained_encoder(net: nn.Module, latent_avg: Tensor) -> dict[str, Tensor]:

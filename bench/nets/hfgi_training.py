@@ -91,7 +91,7 @@ class ConsultationTraining:
             _required(options, "recogniser", "identity")
             state = context.load_weights(options["recogniser"])
             features = identity_features(state, options["recogniser"], context.device)
-        self.reconstruction = Reconstruction(options, weights, context.device, features)
+        self.reconstruction = Reconstruction(options, weights, context.device, features, context.load_weights)
         self.judge: ImageJudge | None = None
         if weights.get("adversarial"):
             self.judge = ImageJudge(_discriminator(context, options), options["r1_every"]).to(context.device)

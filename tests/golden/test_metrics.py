@@ -9,7 +9,8 @@ from bench import api
 from bench.images import resize_pil
 from bench.measures import faces, learned
 from bench.metrics import lpips_alex
-from bench.nets import mtcnn
+from bench.nets import lpips_distance, mtcnn
+from bench.nets.reconstruction import OPTIONS, Reconstruction
 
 pytest.importorskip("lpips", reason="pip install 'hfgi-bench[perceptual]'")
 FAR = 50  # times the tolerance
@@ -43,6 +44,29 @@ def test_lpips(golden, metric):
     assert golden.error("lpips_alex", "batch", values.mean()) < golden.tolerance
     halved = metric(*(F.avg_pool2d(x[:1], 2) for x in pictures(golden))).float()
     assert golden.error("lpips_alex", "small", halved[0]) < golden.tolerance
+
+
+def test_lpips_as_a_loss(golden, lpips_state, monkeypatch):
+    """What the presets of the papers weigh with 0.8: the same number, by the weights that `bench fetch` brings."""
+    trunk, heads = lpips_state
+    monkeypatch.setattr(lpips_distance, "heads_of", lambda net: heads)
+    options = {**OPTIONS, "perceptual": "lpips_alex"}
+    files = {"lpips_alex": trunk}
+    losses = Reconstruction(options, {"perceptual": 0.8}, torch.device("cpu"), load=files.__getitem__)
+    x, x_hat = (p.float() for p in pictures(golden))
+    x_hat.requires_grad_(True)
+    value = losses(x_hat, x)["perceptual"]
+    assert golden.error("lpips_alex", "batch", value.detach()) < golden.tolerance
+    value.backward()
+    assert x_hat.grad.abs().max() > 0 and x_hat.grad.isfinite().all()
+    black = torch.zeros(1, 3, 64, 64, requires_grad=True)
+    trunk = dict(trunk)
+    files["lpips_alex"] = trunk
+    for key in trunk:  # a trunk that finds nothing anywhere: the root of its length has no gradient
+        trunk[key] = -trunk[key].abs() if key.endswith("bias") else torch.zeros_like(trunk[key])
+    losses = Reconstruction(options, {"perceptual": 0.8}, torch.device("cpu"), load=files.__getitem__)
+    losses(black, torch.ones(1, 3, 64, 64))["perceptual"].backward()
+    assert black.grad.isfinite().all()
 
 
 def wrong_range(metric):

@@ -33,6 +33,11 @@ def test_refusals(one_line_error, training):
     assert "no option 'depth'" in one_line_error(*call, "--resume")
     training.preset("e4e", seed=3, weights={"l2": 1, "identity": 0.1})
     assert "an identity loss needs a recogniser" in one_line_error(*call, "--resume")
+    seen = {"l2": 1, "perceptual": 0.8}
+    training.preset("e4e", seed=3, weights=seen, options={"perceptual": "lpips_alx"})
+    assert "perceptual loss 'lpips_alx'; expected one of: lpips_alex" in one_line_error(*call, "--resume")
+    training.preset("e4e", seed=3, weights=seen, options={"perceptual": "lpips_alex"})
+    assert "weights 'lpips_alex'" in one_line_error(*call, "--resume")
     path.write_text("method: e4e\nimages: many\n")
     assert "images" in one_line_error(*call, "--resume")
 

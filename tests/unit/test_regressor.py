@@ -69,8 +69,8 @@ def test_training_learns_and_a_resumed_one_goes_on_exactly():
 
 
 def test_a_checkpoint_of_another_configuration_is_refused():
-    with pytest.raises(BenchError, match="other values of: lr"):
-        training().restore(training(lr=0.5).state())
+    with pytest.raises(BenchError, match="other values of: landmark_weight"):
+        training().restore(training(landmark_weight=2).state())
 
 
 def test_units_are_undone_and_landmarks_scale_with_the_picture():

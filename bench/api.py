@@ -7,8 +7,9 @@ seeds, storage and scoring; a method never touches a file except through :class:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bench.errors import BenchError, DataError, ShapeError, UnknownName, WeightsError
@@ -20,12 +21,19 @@ if TYPE_CHECKING:
 
     from bench.generator import SharedGenerator
 
+
+def _no_file(weights_id: str, part: str) -> Path:
+    raise WeightsError(f"the file of weights {weights_id!r} was not handed over", fix="let the harness build it")
+
+
 __all__ = [
     "BenchError",
     "Context",
     "DataError",
     "DatasetInfo",
     "Inversion",
+    "Judge",
+    "Landmarks",
     "Method",
     "Metric",
     "MetricWeights",
@@ -76,8 +84,10 @@ class Context:
     """What the harness hands to a method.
 
     ``generator`` is the one frozen StyleGAN2 of the domain, shared by all methods. ``load_weights(weights_id)``
-    returns a verified state dict from ``weights/manifest.yaml``. ``image_seeds`` holds one derived seed per image of
-    the batch now in work, so that a method that needs random numbers is independent of batch split and worker count.
+    returns a verified state dict from ``weights/manifest.yaml``, ``weights_file(weights_id, part)`` the path of a
+    verified file that another library reads (ONNX). ``image_seeds`` holds one derived seed per image of the batch now
+    in work, so that a method that needs random numbers is independent of batch split and worker count.
+    ``landmark_sources()`` gives the project's sources by name, see :mod:`bench.landmarks`.
     """
 
     domain: str
@@ -87,6 +97,44 @@ class Context:
     precision: str = "fp32"
     image_seeds: list[int] = field(default_factory=list)
     progress: Callable[[float], None] = lambda fraction: None
+    weights_file: Callable[[str, str], Path] = _no_file
+    landmark_sources: Callable[[], Mapping[str, Any]] = dict
+
+
+class Judge:
+    """Reads attributes off pictures. The file's stem is its id: ``judges/smile.py`` is the judge ``smile``.
+
+    Class attributes:
+        domains: those it was made for; without a name the first judge of a domain is taken.
+        weights: ids of the weights it loads; results record their hashes.
+    """
+
+    domains: ClassVar[Sequence[str]] = ()
+    weights: ClassVar[Sequence[str]] = ()
+
+    def __init__(self, root: Path, device: torch.device):
+        self.root, self.device = root, device
+
+    def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
+        """(B, 3, R, R) in [-1, 1] -> attribute -> (B,). Pictures are independent."""
+        raise NotImplementedError(f"{type(self).__qualname__}.__call__")
+
+
+class Landmarks:
+    """Finds the 68 points of a face (300-W order). ``landmarks/mine.py`` is the source ``mine``.
+
+    Class attributes:
+        domains: those it was made for.
+    """
+
+    domains: ClassVar[Sequence[str]] = ()
+
+    def __init__(self, context: Context, weights_id: str):
+        self.context, self.weights_id = context, weights_id
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """(B, 3, R, R) in [-1, 1] -> (B, 68, 2), (column, row); (0, 0) is the centre of the first pixel."""
+        raise NotImplementedError(f"{type(self).__qualname__}.__call__")
 
 
 class Method:

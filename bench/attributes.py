@@ -1,7 +1,9 @@
 """Judges of attributes by name: whatever reads numbers off a picture (smile, age, ...), behind one signature.
 
-A judge is a function ``load(root, device)`` that returns a reader, pictures (B, 3, R, R) in [-1, 1]
--> {attribute: (B,)}. It is entered, with the weights it uses, by :func:`source`::
+A judge of a project or of another package is a class, found as methods are (bench/registry.py): ``judges/smile.py``
+with ``class Judge(api.Judge)`` is the judge ``smile``. The judges below, and those that a program enters with
+:func:`source`, are functions ``load(root, device)`` that return a reader, pictures (B, 3, R, R) in [-1, 1]
+-> {attribute: (B,)}::
 
     @source("my_classifier", domains=["faces"], weights=["my_classifier"])
     def load(root, device):
@@ -16,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import weights
+from bench import registry, weights
 from bench.errors import BenchError, UnknownName
+from bench.images import file_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -29,11 +32,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """An entry of the registry: domains it was made for, ids of its weights, and what builds its reader."""
+    """An entry of the registry.
+
+    Args:
+        domains: those it was made for. weights: ids of its weights. load: builds its reader.
+        code: the file it comes from, where it is not one of this suite. error: why it cannot be used.
+    """
 
     domains: tuple[str, ...]
     weights: tuple[str, ...]
     load: Load
+    code: Path | None = None
+    error: BenchError | None = None
 
 
 SOURCES: dict[str, Source] = {}
@@ -51,26 +61,64 @@ def source(name: str, domains: Sequence[str], weights: Sequence[str] = ()) -> Ca
     return enter
 
 
+def known(root: Path) -> dict[str, Source]:
+    """All judges by name, those of the suite first; a project's are imported when they are built."""
+    judges, found = registry.judges(root), dict(SOURCES)
+    for name, entry in judges.entries().items():
+        error, about = None, {"domains": (), "weights": ()}
+        try:
+            if name in SOURCES:
+                raise BenchError(f"judge {name!r} is defined twice", got=entry.where, fix="rename the file")
+            about = {key: tuple(judges.attribute(name, key, ())) for key in about}
+        except BenchError as reason:
+            error = reason
+        found[name] = Source(**about, load=_loader(judges, name), code=entry.path, error=error)
+    return found
+
+
+def _loader(judges: registry.Registry, name: str) -> Load:
+    return lambda root, device: judges.load(name)(root, device)
+
+
+def names(root: Path, domain: str) -> list[str]:
+    """Judges made for a domain, the one taken without a name first.
+
+    Raises:
+        BenchError: a judge's file cannot be read, so that it is not known what it is made for.
+    """
+    every = known(root)
+    if broken := next((entry.error for entry in every.values() if entry.error), None):
+        raise broken
+    return sorted((n for n, entry in every.items() if domain in entry.domains), key=lambda n: (n not in SOURCES, n))
+
+
 def judge(root: Path, domain: str, device: torch.device, name: str = "") -> tuple[Read, dict[str, str]]:
-    """A judge's reader and its weights, id -> SHA-256.
+    """A judge's reader, and id -> SHA-256 of its weights and, for one that is not of this suite, of its file.
 
     Args:
         name: "" takes the first one made for the domain.
     Raises:
-        UnknownName: no such judge. BenchError: none for the domain, or the one named is for others.
+        UnknownName: no such judge. BenchError: none for the domain, the one named is for others, or its file cannot
+            be imported.
     """
-    able = sorted(n for n, entry in SOURCES.items() if domain in entry.domains)
-    if name and name not in SOURCES:
-        raise UnknownName.of("judge of attributes", name, SOURCES)
+    every = known(root)
+    if name and name not in every:
+        raise UnknownName.of("judge of attributes", name, every)
+    if name and (error := every[name].error):
+        raise error
+    able = sorted(n for n, entry in every.items() if domain in entry.domains) if name else names(root, domain)
     if not able or (name and name not in able):
         raise BenchError(
             f"no judge of attributes for domain {domain!r}" if not name else f"judge {name!r} is not for {domain!r}",
             expected=f"one of: {', '.join(able) or '(none is made for this domain)'}",
-            fix="enter one with bench.attributes.source",
+            fix="write one as judges/NAME.py (docs/editing.md)",
         )
-    entry = SOURCES[name or able[0]]
-    manifest = weights.read_manifest(root)
-    return entry.load(root, device), {i: manifest.entry(i).sha256 for i in entry.weights}
+    entry = every[name or able[0]]
+    used = weights.needed(root, domain, {domain: list(entry.weights)}) if entry.weights else {}
+    made_of = {i: used[i] for i in entry.weights}
+    if entry.code is not None:
+        made_of[f"judges/{entry.code.name}"] = file_sha256(entry.code)
+    return entry.load(root, device), made_of
 
 
 def _regressor(weights_id: str) -> Load:

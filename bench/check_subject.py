@@ -49,7 +49,7 @@ class Subject:
             options = {**self.cls.options, **self.cls.domain_options.get(domain, {}), **self.given}
             ids = [*generator, *declared(self.cls.weights, domain), *weights.chosen_ids(options, domain)]
             found[domain] = [] if generator else [f"no generator is listed for domain {domain!r}"]
-            found[domain] += landmarks.unfit(options.get("landmarks", ""), domain)
+            found[domain] += landmarks.unfit(landmarks.chosen(options, domain), domain, self._sources())
             found[domain] += [f"{i} {state}" for i in ids if (state := self._state(i)) not in ("committed", "present")]
         return found
 
@@ -107,7 +107,16 @@ class Subject:
         def refuse(weights_id: str) -> Mapping[str, Tensor]:
             raise BenchError(f"method {self.name!r} loads {weights_id!r}, which its `weights` do not list")
 
-        return api.Context(domain=generator.domain, generator=generator, device=generator.device, load_weights=refuse)
+        return api.Context(
+            domain=generator.domain,
+            generator=generator,
+            device=generator.device,
+            load_weights=refuse,
+            landmark_sources=self._sources,
+        )
+
+    def _sources(self) -> dict[str, landmarks.Source]:
+        return landmarks.plugged(registry.landmarks(self.root))
 
     @cached_property
     def x(self) -> Tensor:

@@ -64,7 +64,7 @@ def make(
     generator = SharedGenerator.load(domain, device, root)
     used = weights.needed(root, domain, {})
     read = None
-    if module.NEEDS_LABELS or any(domain in s.domains for s in attributes.SOURCES.values()):
+    if module.NEEDS_LABELS or attributes.names(root, domain):
         read, theirs = attributes.judge(root, domain, device, recipe.judge)
         used |= theirs
     if module.NEEDS_LABELS and read is not None:

@@ -1,7 +1,9 @@
 """Landmark sources by name: whatever finds the 68 points of a face in a picture, behind one signature.
 
-A source is a function ``load(context, weights_id)`` that returns a detector, pictures (B, 3, R, R) in [-1, 1] -> points
-(B, 68, 2), (column, row) in pixels, where (0, 0) is the centre of the first pixel. It is entered with :func:`source`::
+A source of a project or of another package is a class, found as methods are (bench/registry.py): ``landmarks/mine.py``
+with ``class Landmarks(api.Landmarks)`` is the source ``mine``. The sources below, and those that a program enters with
+:func:`source`, are functions ``load(context, weights_id)`` that return a detector, pictures (B, 3, R, R) in [-1, 1]
+-> points (B, 68, 2), (column, row) in pixels, where (0, 0) is the centre of the first pixel::
 
     @source("my_landmarks", domains=["faces"])
     def load(context, weights_id):
@@ -9,19 +11,21 @@ A source is a function ``load(context, weights_id)`` that returns a detector, pi
         return lambda pictures: net(pictures)
 
 Order of the points: that of the 300-W annotation (jaw, brows, nose, eyes, lips). A method takes the name of a source
-as its option ``landmarks``.
+as its option ``landmarks``, a mapping domain -> name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.api import BenchError, Context, ShapeError, UnknownName
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from bench.registry import Registry
 
     Detector = Callable[[Tensor], Tensor]
     Load = Callable[[Context, str], Detector]
@@ -31,10 +35,11 @@ POINTS = 68
 
 @dataclass(frozen=True)
 class Source:
-    """An entry of the registry: domains it was made for, and what builds its detector."""
+    """An entry of the registry: domains it was made for, what builds its detector, why it cannot be used."""
 
     domains: tuple[str, ...]
     load: Load
+    error: BenchError | None = None
 
 
 SOURCES: dict[str, Source] = {}
@@ -52,16 +57,44 @@ def source(name: str, domains: Sequence[str]) -> Callable[[Load], Load]:
     return enter
 
 
-def names(domain: str) -> list[str]:
-    """Sources made for a domain."""
-    return sorted(name for name, entry in SOURCES.items() if domain in entry.domains)
+def plugged(known: Registry) -> dict[str, Source]:
+    """Sources of a project's files and of other packages; a class is imported when its detector is made."""
+    found = {}
+    for name, entry in known.entries().items():
+        error, domains = None, ()
+        try:
+            if name in SOURCES:
+                raise BenchError(f"landmark source {name!r} is defined twice", got=entry.where, fix="rename the file")
+            domains = tuple(known.attribute(name, "domains", ()))
+        except BenchError as reason:
+            error = reason
+        found[name] = Source(domains, _loader(known, name), error)
+    return found
 
 
-def unfit(name: str, domain: str) -> list[str]:
+def chosen(options: Mapping[str, Any], domain: str) -> str:
+    """The name that a method's option ``landmarks`` holds for a domain, or ""."""
+    value = options.get("landmarks", "")
+    return str(value.get(domain, "") if isinstance(value, Mapping) else value)
+
+
+def _loader(known: Registry, name: str) -> Load:
+    return lambda context, weights_id: known.load(name)(context, weights_id)
+
+
+def names(domain: str, plugged: Mapping[str, Source] | None = None) -> list[str]:
+    """Sources made for a domain: the suite's and, where they are given, a project's."""
+    return sorted(name for name, entry in {**SOURCES, **(plugged or {})}.items() if domain in entry.domains)
+
+
+def unfit(name: str, domain: str, plugged: Mapping[str, Source] | None = None) -> list[str]:
     """Why the source named by an option cannot serve a domain; empty where it can, or none is named."""
-    if name not in SOURCES or domain in SOURCES[name].domains:
+    known = {**SOURCES, **(plugged or {})}
+    if name not in known or domain in known[name].domains:
         return []
-    return [f"landmark source {name!r} is made for {', '.join(SOURCES[name].domains)}"]
+    if error := known[name].error:
+        return [str(error)]
+    return [f"landmark source {name!r} is made for {', '.join(known[name].domains)}"]
 
 
 def detector(context: Context, name: str, weights_id: str = "", untrained: bool = False) -> Detector:
@@ -70,25 +103,28 @@ def detector(context: Context, name: str, weights_id: str = "", untrained: bool 
     Args:
         untrained: a network with seeded start values for the source's, on any domain, as with other weights.
     Raises:
-        BenchError: no name, or a source made for other domains. UnknownName: no such source.
-        ShapeError (when called): not 68 points for each picture.
+        BenchError: no name, a source made for other domains, or one whose file cannot be imported. UnknownName: no
+            such source. ShapeError (when called): not 68 points for each picture.
     """
-    able = names(context.domain)
+    known = {**SOURCES, **context.landmark_sources()}
+    able = sorted(n for n, entry in known.items() if context.domain in entry.domains)
     if not name:
         raise BenchError(
             f"no landmark source is named for domain {context.domain!r}",
             expected=f"one of: {', '.join(able) or '(none is made for this domain)'}",
-            fix="`--set landmarks=NAME`",
+            fix=f"`--set 'landmarks={{{context.domain}: NAME}}'`",
         )
-    if name not in SOURCES:
-        raise UnknownName.of("landmark source", name, SOURCES)
+    if name not in known:
+        raise UnknownName.of("landmark source", name, known)
+    if error := known[name].error:
+        raise error
     if name not in able and not untrained:
         raise BenchError(
             f"landmark source {name!r} is not made for domain {context.domain!r}",
-            got=f"domains {', '.join(SOURCES[name].domains)}",
+            got=f"domains {', '.join(known[name].domains)}",
             expected=f"one of: {', '.join(able) or '(none is made for this domain)'}",
         )
-    find = (_untrained if untrained else SOURCES[name].load)(context, weights_id)
+    find = (_untrained if untrained else known[name].load)(context, weights_id)
 
     def checked(pictures: Tensor) -> Tensor:
         points = find(pictures)
@@ -127,7 +163,20 @@ def _annyfaces(context: Context, weights_id: str) -> Detector:
     if not weights_id:
         raise BenchError(
             "landmark source 'annyfaces_regressor' needs its weights named",
-            fix="`--set landmark_weights=annyfaces_regressor`",
+            fix="`--set 'landmark_weights={annyfaces: annyfaces_regressor}'`",
         )
     read = reader_from(context.load_weights(weights_id), (), f"weights {weights_id!r}", context.device).read
     return lambda pictures: read(pictures)[1]
+
+
+@source("insightface_68", domains=["faces"])
+def _photographs(context: Context, weights_id: str) -> Detector:
+    """insightface's 3D landmark network on aligned photographs; ``weights_id`` names the pack it is a part of."""
+    from bench.nets.face_landmarks import FaceLandmarks
+
+    if not weights_id:
+        raise BenchError(
+            "landmark source 'insightface_68' needs its weights named",
+            fix="`--set 'landmark_weights={faces: arcface_buffalo_l}'`",
+        )
+    return FaceLandmarks(context.weights_file(weights_id, "landmarks"))

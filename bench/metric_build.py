@@ -59,15 +59,7 @@ def build(root: Path, cls: type[Metric], device: Any) -> Any:
             return fetched.load_part(root, weights_id, part)[0]
         return weights.load(root, weights_id)
 
-    def path(weights_id: str, part: str) -> Path:
-        manifest = weights.read_manifest(root)
-        if manifest.published(weights_id):
-            return fetched.part_path(root, weights_id, part)
-        entry = manifest.entry(weights_id)
-        weights.verified_bytes(root, entry)
-        return Path(root) / weights.FOLDER / entry.file
-
-    return make(device, MetricWeights(load, path))
+    return make(device, MetricWeights(load, lambda weights_id, part: weights.file_path(root, weights_id, part)))
 
 
 def signature(root: Path, name: str, cls: Any) -> str:

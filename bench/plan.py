@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import registry, weights
+from bench import landmarks, registry, weights
 from bench.config import LOCAL, PRECISIONS, Config, check_label
 from bench.errors import BenchError, UnknownName
 from bench.manifest import Manifest, dataset_ids, load_manifest
@@ -114,7 +114,7 @@ def plan_run(config: Config, method: str, dataset: str, asked: Overrides | None 
     limit = asked.limit if asked.limit is not None or scope == LOCAL else config.limit_for(method, asked.ablation or "")
     ids = tuple(manifest.select(limit))
     needed = weights.needed(config.root, manifest.domain, cls.weights, options)
-    path = known.entry(method).path
+    code = [path for path in (known.entry(method).path, landmarks_file(config.root, options, manifest.domain)) if path]
     settings = {
         "method": method,
         "variant": variant,
@@ -127,7 +127,7 @@ def plan_run(config: Config, method: str, dataset: str, asked: Overrides | None 
         "precision": precision,
         "shard_size": config.settings.shard_size,
         "weights": needed,
-        "code_sha256": code_sha256([path] if path else []),
+        "code_sha256": code_sha256(code),
     }
     return RunPlan(
         root=config.root,
@@ -148,6 +148,12 @@ def plan_run(config: Config, method: str, dataset: str, asked: Overrides | None 
         config=settings,
         config_hash=config_hash(settings),
     )
+
+
+def landmarks_file(root: Path, options: Mapping[str, Any], domain: str) -> Path | None:
+    """The file of the landmark source that options name, where it is not one of this suite's."""
+    name, known = landmarks.chosen(options, domain), registry.landmarks(root)
+    return known.entry(name).path if name in known.names() else None
 
 
 def scope_of_run(config: Config, method: str, dataset: str, asked: Overrides) -> str:

@@ -3,7 +3,7 @@
 There is no list to edit. Names and class attributes are read from the syntax tree, so listing imports nothing; a class
 is imported when it is first needed. A file that cannot be read is listed with its error rather than left out.
 Searched, in this order: the installed package, the folder of the same kind in the user's project, entry points of
-other distributions (groups ``bench.methods`` and ``bench.metrics``).
+other distributions (groups ``bench.methods``, ``bench.metrics``, ``bench.judges``, ``bench.landmarks``).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Registry:
     """All plug-ins of one kind.
 
     Args:
-        kind: "method" or "metric", for messages.
+        kind: "method", "metric", ..., for messages.
         class_name: the class each file defines.
         bases: what this class must derive from.
         folders: where files are looked for, the first having precedence over none: a name found twice is an error.
@@ -96,6 +96,18 @@ class Registry:
             raise UnknownName.of(self.kind, name, self.names())
         return self.entries()[name]
 
+    def attribute(self, name: str, attribute: str, default: Any) -> Any:
+        """A class attribute: from the source where it is a literal there, else from the imported class.
+
+        Raises:
+            UnknownName: no such plug-in. BenchError: its file cannot be read, or must be imported and cannot be.
+        """
+        found = self.entry(name).attributes
+        if attribute in found:
+            return found[attribute]
+        plain = found.get("base") in {base.__name__ for base in self.bases}  # nothing is inherited from elsewhere
+        return default if plain and attribute not in found["computed"] else getattr(self.load(name), attribute, default)
+
     def load(self, name: str) -> Any:
         """Import and return the class of plug-in ``name``.
 
@@ -124,9 +136,8 @@ class Registry:
             for path in sorted(folder.path.glob("*.py")):
                 if path.stem.startswith("_"):
                     continue
-                module = (
-                    f"{folder.package}.{path.stem}" if folder.package else f"_bench_project_{self.kind}_{path.stem}"
-                )
+                loose = f"_bench_project_{self.class_name.lower()}_{path.stem}"
+                module = f"{folder.package}.{path.stem}" if folder.package else loose
                 found.append(self._read(path.stem, folder.origin, path, module, self.class_name))
         return found
 
@@ -173,14 +184,17 @@ def _reason(error: Exception) -> str:
 
 
 def class_attributes(source: str, class_name: str) -> dict[str, Any] | None:
-    """Literal attributes of a class in Python source, plus ``doc`` and ``base``; None without such a class."""
+    """Literal attributes of a class in Python source; None without such a class.
+
+    Further keys: ``doc``, ``base`` and ``computed``, names of attributes that are no literals.
+    """
     for node in ast.parse(source).body:
         if isinstance(node, ast.ClassDef) and node.name == class_name:
             break
     else:
         return None
     base = ast.unparse(node.bases[0]).rsplit(".", 1)[-1] if node.bases else ""
-    found: dict[str, Any] = {"doc": ast.get_docstring(node) or "", "base": base}
+    found: dict[str, Any] = {"doc": ast.get_docstring(node) or "", "base": base, "computed": []}
     for item in node.body:
         if isinstance(item, ast.Assign):
             targets, value = item.targets, item.value
@@ -191,6 +205,7 @@ def class_attributes(source: str, class_name: str) -> dict[str, Any] | None:
         try:
             literal = ast.literal_eval(value)
         except (ValueError, TypeError, SyntaxError):
+            found["computed"] += [name.id for t in targets for name in ast.walk(t) if isinstance(name, ast.Name)]
             continue
         for target in targets:
             if isinstance(target, ast.Name):
@@ -228,8 +243,8 @@ def _entry_point_file(point: EntryPoint) -> Path | None:
 
 
 def _folders(package: str, project: Path | None, name: str) -> list[Folder]:
-    """The installed package's folder and, if it is another one, the project's."""
-    spec = importlib.util.find_spec(package)
+    """The installed package's folder, if it has one, and, if it is another one, the project's."""
+    spec = importlib.util.find_spec(package) if package else None
     folders = [Folder(Path(p), package, "package") for p in (spec.submodule_search_locations or [] if spec else [])]
     if project is not None:
         local = Path(project) / name
@@ -254,3 +269,26 @@ def metrics(root: Path | None = None) -> Registry:
         _folders("bench.metrics", root, "metrics"),
         "bench.metrics",
     )
+
+
+@lru_cache(maxsize=8)
+def judges(root: Path | None = None) -> Registry:
+    """Judges of attributes beside those of bench/attributes.py: in ``<root>/judges``, entry points."""
+    return Registry("judge", "Judge", (api.Judge,), _folders("", root, "judges"), "bench.judges")
+
+
+@lru_cache(maxsize=8)
+def landmarks(root: Path | None = None) -> Registry:
+    """Landmark sources beside those of bench/landmarks.py: in ``<root>/landmarks``, entry points."""
+    return Registry(
+        "landmark source", "Landmarks", (api.Landmarks,), _folders("", root, "landmarks"), "bench.landmarks"
+    )
+
+
+KINDS = {"methods": methods, "metrics": metrics, "judges": judges, "landmarks": landmarks}  # folder -> registry of it
+
+
+def forget() -> None:
+    """Look for files and entry points anew: some were added in this process."""
+    for kind in KINDS.values():
+        kind.cache_clear()

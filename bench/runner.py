@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench import registry, weights
+from bench import landmarks, registry, weights
 from bench.api import Context, Inversion, Method
 from bench.codes import write_codes
 from bench.device import ACCELERATOR_BATCH, autocast, engine_for, resolve_device
@@ -112,6 +112,8 @@ def load_method(
         device=where,
         load_weights=lambda weights_id: weights.load(root, weights_id),
         precision=precision,
+        weights_file=lambda weights_id, part: weights.file_path(root, weights_id, part),
+        landmark_sources=lambda: landmarks.plugged(registry.landmarks(root)),
     )
     return cls(context, **(options or {}))
 

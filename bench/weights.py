@@ -263,6 +263,25 @@ def load_with_meta(root: str | Path, weights_id: str) -> tuple[dict[str, Tensor]
     return parse(verified_bytes(root, entry), f"weights {weights_id!r} ({entry.file})")
 
 
+def about(root: str | Path, entry: Entry) -> dict[str, Any]:
+    """The JSON that the writer of a file of this repository stored beside its tensors, read without them and torch.
+
+    The file's hash is not checked: for lists.
+
+    Raises:
+        WeightsError: the file is not there or is no safetensors file.
+    """
+    path = Path(root) / FOLDER / entry.file
+    try:
+        with open(path, "rb") as stream:
+            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        return json.loads(header.get("__metadata__", {}).get(FORMAT_KEY, "{}"))
+    except OSError as error:
+        raise WeightsError(f"weights {entry.id!r}: cannot read {path}", got=error.strerror) from None
+    except (ValueError, AttributeError, MemoryError) as error:
+        raise WeightsError(f"{path} is no safetensors file", got=" ".join(str(error).split())) from None
+
+
 def parse(data: bytes, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a safetensors file's bytes; ``what`` names it in errors."""
     import safetensors.torch

@@ -56,7 +56,7 @@ class Method(api.TrainableMethod):
         "align": True,  # without it: the map is consulted as it is, out of place under edits
         "fusion": "release",  # (1 + scale) F + shift; "paper": gate F + detail; "image": added to the picture;
         # "image_warp": added, after a warp by landmarks of source and render
-        "landmarks": "",  # name of the landmark source (bench/landmarks.py) for "image_warp"
+        "landmarks": {},  # domain -> name of the landmark source (bench/landmarks.py) for "image_warp"
         "landmark_weights": {},  # domain -> id of its weights
         "layers": [7],  # consulted layers by style index; 3, 5 and 7 are the first of side 16, 32 and 64
         "distortion_size": 256,  # side of the map
@@ -87,8 +87,8 @@ class Method(api.TrainableMethod):
         if consult and self.opt["align"]:
             self.aligner = self._own(ids, "grid_align.", DistortionAligner, 2)
         if consult and warp:
-            weights_id = self.opt["landmark_weights"].get(domain, "")
-            self.landmarks = detector(self.context, self.opt["landmarks"], weights_id, self.opt["untrained"])
+            name, weights_id = (self.opt[key].get(domain, "") for key in ("landmarks", "landmark_weights"))
+            self.landmarks = detector(self.context, name, weights_id, self.opt["untrained"])
         if consult and fusion not in ("image", "image_warp"):
             net, side = self.generator.net, self.opt["distortion_size"]
             layers = {n: net.channels[net.layer_side(n)] for n in self.opt["layers"]}

@@ -152,8 +152,7 @@ def project(_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     root = tmp_path / "project"
     shutil.copytree(_template, root)
     monkeypatch.chdir(root)
-    registry.methods.cache_clear()
-    registry.metrics.cache_clear()
+    registry.forget()
     return root
 
 
@@ -164,8 +163,7 @@ def cli(project: Path, capfd: pytest.CaptureFixture[str]):
     from bench.cli import run_cli
 
     def call(*args: object) -> Answer:
-        registry.methods.cache_clear()  # the test may have added files
-        registry.metrics.cache_clear()
+        registry.forget()  # the test may have added files
         capfd.readouterr()
         code = run_cli([str(a) for a in args])
         out, err = capfd.readouterr()

@@ -18,13 +18,13 @@ from bench.prepared import PreparedPaths
 from bench.published.listing import declared, read_published
 from bench.published.lock import present, read_lock
 
-KINDS = ("methods", "metrics", "datasets", "weights", "ablations", "profiles")
+KINDS = ("methods", "metrics", "datasets", "weights", "directions", "judges", "landmarks", "ablations", "profiles")
 
 
 def register(app: typer.Typer) -> None:
     app.command(
         "ls",
-        help="List methods, metrics, datasets, weights, ablations and profiles.",
+        help="List methods, metrics, datasets, weights, directions, judges, landmarks, ablations and profiles.",
         epilog=examples("bench ls", "bench ls methods", "bench ls datasets weights --json"),
     )(command)
 
@@ -57,6 +57,10 @@ def collect(kind: str, config: Config) -> list[dict[str, Any]]:
         return [_dataset(name, config) for name in dataset_ids(config.root)]
     if kind == "weights":
         return _weights(config.root)
+    if kind == "directions":
+        return directions(config.root)
+    if kind in ("judges", "landmarks"):
+        return _readers(kind, config.root)
     if kind == "ablations":
         return [{"id": name, **entry.model_dump()} for name, entry in config.ablations.items()]
     from bench.config import profile_names
@@ -83,6 +87,49 @@ def _weights(root: Path) -> list[dict[str, Any]]:
         for e in read_published(root).published
     ]
     return own + theirs
+
+
+def directions(root: Path) -> list[dict[str, Any]]:
+    """Directions of all committed sets, by the names that edits take; a set that cannot be read is listed with that."""
+    found: list[dict[str, Any]] = []
+    for entry in weights.read_manifest(root).weights:
+        if entry.kind != "directions":
+            continue
+        head: dict[str, Any] = {"set": entry.id, "domain": entry.domain}
+        try:
+            rows = weights.about(root, entry).get("directions", {}).items()
+        except WeightsError as error:
+            found.append({"id": entry.id, **head, "attribute": "", "rule": "", "rows": [], "error": str(error)})
+            continue
+        for name, one in rows:
+            moved = one["about"].get("attribute", "")
+            found.append(
+                {"id": name, **head, "attribute": moved, "rule": one["rule"], "rows": one["rows"] or [], "error": ""}
+            )
+    return found
+
+
+def _readers(kind: str, root: Path) -> list[dict[str, Any]]:
+    """Judges of attributes, or landmark sources: the suite's, then those of the project and of other packages."""
+    from bench import attributes, landmarks
+
+    own = attributes.SOURCES if kind == "judges" else landmarks.SOURCES
+    rows = [(name, "package", source, "") for name, source in own.items()]
+    for name, entry in registry.KINDS[kind](root).entries().items():
+        twice = f"defined twice: here and {entry.where}" if name in own else ""
+        rows.append((name, entry.origin, None if entry.error else entry, entry.error or twice))
+    return [_reader(name, origin, source, error) for name, origin, source, error in rows]
+
+
+def _reader(name: str, origin: str, source: Any, error: str) -> dict[str, Any]:
+    have = source.attributes if isinstance(source, registry.Entry) else vars(source) if source else {}
+    return {
+        "id": name,
+        "domains": list(have.get("domains", ())),
+        "weights": list(have.get("weights", ())),
+        "origin": origin,
+        "error": error,
+    }
 
 
 def _method(entry: registry.Entry, config: Config, states: Mapping[str, str]) -> dict[str, Any]:
@@ -152,11 +199,16 @@ def _unknown_pictures(manifest: Manifest) -> str:
     return f"has no hashes yet: run `bench prepare --dataset {manifest.id} --update`"
 
 
+MANY = 20  # directions of one set
+
 _SHOWN = {
     "methods": ("id", "title", "domains", "weight_status", "cost", "published", "source"),
     "metrics": ("id", "title", "unit", "better", "used", "source"),
     "datasets": ("id", "kind", "domain", "resolution", "count", "prepared", "used"),
     "weights": ("id", "kind", "domain", "status", "file", "size_bytes", "licence"),
+    "directions": ("id", "set", "domain", "attribute", "rule", "rows"),
+    "judges": ("id", "domains", "weights", "origin"),
+    "landmarks": ("id", "domains", "weights", "origin"),
     "ablations": ("id", "method", "title", "options"),
     "profiles": ("id", "used"),
 }
@@ -172,13 +224,25 @@ def _print(listing: dict[str, list[dict[str, Any]]]) -> None:
         table = Table(box=None, pad_edge=False)
         for column in _SHOWN[kind]:
             table.add_column(column, no_wrap=column == "id")
-        for entry in entries:
+        for entry in _short(entries) if kind == "directions" else entries:
             table.add_row(*(Text(_cell(entry.get(column, ""))) for column in _SHOWN[kind]))
         console.print(table)
         for entry in entries:
             if entry.get("error"):
                 console.print(Text(f"  ! {entry['id']}: {entry['error']}"))
         console.print()
+
+
+def _short(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sets of many directions as one row, which names the first and the last."""
+    sets: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        sets.setdefault(entry["set"], []).append(entry)
+    return [
+        row
+        for rows in sets.values()
+        for row in ([{**rows[0], "id": f"{rows[0]['id']} ... {rows[-1]['id']}"}] if len(rows) > MANY else rows)
+    ]
 
 
 def _cell(value: Any) -> str:

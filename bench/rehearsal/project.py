@@ -84,11 +84,11 @@ def _refuse_foreign(into: Path, marker: str, texts: dict[str, str]) -> None:
 
 
 def _copy_plugins(root: Path, into: Path) -> None:
-    """The project's own methods and metrics, where they do not come with the package."""
+    """The project's own methods, metrics, ..., where they do not come with the package."""
     from bench import registry
 
-    for kind, known in (("methods", registry.methods(root)), ("metrics", registry.metrics(root))):
-        for entry in known.entries().values():
+    for kind, known in registry.KINDS.items():
+        for entry in known(root).entries().values():
             if entry.origin == "project" and entry.path:
                 (into / kind).mkdir(exist_ok=True)
                 atomic_write(into / kind / entry.path.name, entry.path.read_text(encoding="utf-8"))

@@ -102,8 +102,7 @@ def rehearse(
     ids = [i for i in weights_needed(config, [domain], options, metrics) if i in known.ids]
     root = project.create(config, into, project.without_hashes(known, ids), options, metrics)
     done = Rehearsal(root, left_out=left_out)
-    registry.methods.cache_clear()  # the new folder may hold plug-ins of the project
-    registry.metrics.cache_clear()
+    registry.forget()  # the new folder may hold plug-ins of the project
     for weights_id in ids:
         with _step(done, f"file and conversion: {weights_id}", say):
             done.notes += bring(root, weights_id)

@@ -156,7 +156,7 @@ def test_wrong_points_are_refused(context, fake):
 
 # --- in the method ---
 
-WARPED = {**Method.quick, "untrained": False, "fusion": "image_warp", "align": False, "landmarks": "bright"}
+WARPED = {**Method.quick, "untrained": False, "fusion": "image_warp", "align": False, "landmarks": {"toy": "bright"}}
 
 
 def test_the_whole_variant(toy, context, fake):
@@ -200,4 +200,4 @@ def test_a_source_of_another_domain_is_said_to_lack():
 def test_without_a_source_it_says_so(context, monkeypatch):
     monkeypatch.setattr(landmarks, "SOURCES", {})
     with pytest.raises(BenchError, match=r"no landmark source is named for domain 'toy'; expected one of: \(none is"):
-        Method(context, **{**WARPED, "landmarks": ""})
+        Method(context, **{**WARPED, "landmarks": {}})

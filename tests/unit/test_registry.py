@@ -122,9 +122,24 @@ def test_class_attributes_reads_tuples_and_skips_expressions():
     assert class_attributes(source, "Metric") == {
         "doc": "",
         "base": "PairMetric",
+        "computed": ["e"],
         "a": (0, 1),
         "b": True,
         "c": 5,
         "d": 5,
     }
     assert class_attributes(source, "Method") is None
+
+
+def test_an_attribute_is_read_before_the_class_is_imported(folder):
+    """Literals and defaults from the text alone; what is computed there from the class."""
+    found = folder(
+        good=GOOD.format(zero=0),
+        inherits="from bench.api import Method as Base\n\nclass Method(Base):\n    title = 'x'\n",
+        made=GOOD.format(zero=1).replace("weights = dict(a=1)", "unpublished = dict(a='why')"),
+    )
+    assert found.attribute("good", "cost", "fast") == "slow" and found.attribute("good", "quick", {}) == {}
+    with pytest.raises(BenchError, match="cannot be imported"):
+        found.attribute("good", "weights", {})
+    assert found.attribute("made", "unpublished", {}) == {"a": "why"}
+    assert found.attribute("inherits", "cost", "") == "fast"  # its base goes by a name that says nothing

@@ -129,5 +129,5 @@ def test_judges_are_found_by_domain_and_misspelt_ones_named(tmp_path):
 def test_the_landmark_source_wants_its_weights_named():
     toy = SharedGenerator.toy(32)
     context = Context("annyfaces", toy, toy.device, dict)
-    with pytest.raises(BenchError, match="landmark_weights=annyfaces_regressor"):
+    with pytest.raises(BenchError, match="landmark_weights={annyfaces: annyfaces_regressor}"):
         landmarks.detector(context, "annyfaces_regressor")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import DataError
-from bench.runid import label, parse_run_id
+from bench.runid import label, parse_label, parse_run_id
 from bench.set_lines import read_scope
 from bench.sets import SetScores
 
@@ -134,12 +134,24 @@ def summary_metric(rows: pd.DataFrame) -> pd.Series:
     return rows["metric"].where(rows["task"] == "inversion", rows["task"] + ":" + rows["metric"])
 
 
-def common_ids(scores: Scores, dataset: str) -> list[str] | None:
+def ablation_rows(labels: Iterable[str], ablations: Collection[str]) -> list[str]:
+    """Those of ``labels`` that are named variants of a method that is among them: their table pairs each by itself."""
+    known = list(labels)
+    split = [(name, *parse_label(name)) for name in known]
+    return [name for name, method, variant in split if variant in ablations and method in known]
+
+
+def common_ids(scores: Scores, dataset: str, ablations: Collection[str] = ()) -> list[str] | None:
     """Ids on which every run of ``dataset`` has a finite value of each of its metrics; None when nobody lacks any.
 
     An empty list means that the methods share no image: then nothing on this dataset can be compared.
+
+    Args:
+        ablations: names of variants that do not count where their method has results: they may have fewer images.
     """
     rows = scores.rows[(scores.rows["dataset"] == dataset) & (scores.rows["task"] == "inversion")]
+    names = rows["run_id"].str.partition("-")[0]
+    rows = rows[~names.isin(ablation_rows(names.unique(), ablations))]
     sets, everyone = [], set(rows["image_id"])
     for run_id, part in rows.groupby("run_id"):
         failed = set(scores.failures.get(str(run_id), {}))

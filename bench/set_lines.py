@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ def lines(
     sets: Mapping[str, tuple[Path, SetScores]],
     failures: Mapping[str, Mapping[str, str]],
     shared: Mapping[str, list[str] | None],
+    apart: Collection[str],
     protocol: str,
     seed: int,
     root: Path | None = None,
@@ -63,13 +64,14 @@ def lines(
 
     Args:
         failures: run_id -> images without a reconstruction. shared: dataset -> ids all runs share, or None.
+        apart: run_ids that take no part in these.
     """
     out = []
     for run_id, (folder, scores) in sets.items():
         failed = len(failures.get(run_id, {}))
         out += [_line(scores, value, protocol, failed) for value in scores.values]
         common = shared.get(scores.dataset)
-        if common:
+        if common and run_id not in apart:
             known = registry.metrics(root)
             classes = {n: known.load(n) for n in dict.fromkeys(v.metric.partition(".")[0] for v in scores.values)}
             values = on_subset(folder, scores, classes, common, seed)

@@ -3,12 +3,12 @@
 Every number in a table comes from here with its n, the count of images that failed, three dispersions and a bootstrap
 interval, because a bare "+-" is not a number. Means over different sets of images are never put side by side alone:
 where the methods of a dataset do not all have the same images, further rows repeat every method on the images that all
-have, under the protocol ``<name>@common<N>``.
+have, under the protocol ``<name>@common<N>``. Ablations are compared pair by pair elsewhere and take no part in this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from bench import registry
 from bench.errors import DataError
 from bench.images import atomic_write
 from bench.runid import label
-from bench.scores import Scores, common_ids, scope_scores, summary_metric
+from bench.scores import Scores, ablation_rows, common_ids, scope_scores, summary_metric
 from bench.set_lines import lines as set_lines
 from bench.statistics import statistics
 from bench.store import write_json
@@ -90,6 +90,7 @@ def summarise(
     seed: int,
     methods: Sequence[str] = (),
     metrics: Sequence[str] = (),
+    ablations: Collection[str] = (),
     root: Path | None = None,
 ) -> pd.DataFrame:
     """One line per dataset, method, variant and metric (COLUMNS, full precision), then the common-subset lines.
@@ -97,22 +98,25 @@ def summarise(
     Args:
         protocol: the profile's protocol id.
         methods, metrics: the order of rows; what they do not name follows, sorted.
+        ablations: names of variants that have no common-subset lines and do not make that subset smaller.
     """
     rows = scores.rows.assign(metric=summary_metric(scores.rows))
-    keys, series, common = [], [], {}
+    keys, series, common, apart = [], [], {}, set()
     for dataset, on_dataset in rows.groupby("dataset"):
-        shared = common[str(dataset)] = common_ids(scores, str(dataset))
+        shared = common[str(dataset)] = common_ids(scores, str(dataset), ablations)
         subsets = [(protocol, None)] + ([(f"{protocol}@common{len(shared)}", set(shared))] if shared else [])
+        names = on_dataset["run_id"].str.partition("-")[0].unique()
+        apart |= {f"{name}-{dataset}" for name in ablation_rows(names, ablations)}
         for (run_id, method, variant, metric), part in on_dataset.groupby(["run_id", "method", "variant", "metric"]):
             failed = scores.failures.get(str(run_id), {})
-            for name, subset in subsets:
+            for name, subset in subsets[: 1 if run_id in apart else None]:
                 chosen = part if subset is None else part[part["image_id"].isin(subset)]
                 values = chosen.sort_values("image_id")["value"]
                 finite = values[np.isfinite(values)].to_numpy()
                 n_failed = len(values) - len(finite) + (len(failed) if subset is None else 0)
                 keys.append((dataset, method, variant, metric, name, n_failed))
                 series.append(finite)
-    of_sets = set_lines(scores.sets, scores.failures, common, protocol, seed, root)
+    of_sets = set_lines(scores.sets, scores.failures, common, apart, protocol, seed, root)
     info = {m: metric_info(m, root) for m in {key[3] for key in keys} | {line["metric"] for line in of_sets}}
     lines = [
         {
@@ -205,6 +209,7 @@ def aggregate(store: RunStore, scope: str, config: Config) -> list[Path]:
         seed=config.seed,
         methods=config.methods,
         metrics=config.metrics,
+        ablations=config.ablations,
         root=config.root,
     )
     atomic_write(store.summary_path(scope), to_csv(summary))

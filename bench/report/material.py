@@ -17,7 +17,7 @@ from bench.loading import PreparedDataset
 from bench.manifest import Manifest, load_manifest
 from bench.metric_build import lacking
 from bench.runid import parse_label
-from bench.scores import Scores, common_ids, scope_scores
+from bench.scores import Scores, ablation_rows, common_ids, scope_scores
 from bench.store import RunStore, read_json
 from bench.tables import MetricInfo, metric_info, read_summary
 
@@ -69,9 +69,7 @@ class Material:
 
     def ablations(self, dataset: str) -> list[str]:
         """Named variants whose method has results too: they have a table of their own."""
-        rows = self.rows(dataset)
-        split = [(name, *parse_label(name)) for name in rows]
-        return [name for name, method, variant in split if variant in self.config.ablations and method in rows]
+        return ablation_rows(self.rows(dataset), self.config.ablations)
 
     def labels(self, dataset: str) -> list[str]:
         """Rows of Table 1 and of the figures: all but the ablations."""
@@ -90,8 +88,8 @@ class Material:
         return {(f"{r.method}.{r.variant}" if r.variant else r.method, r.metric): r for r in part.itertuples()}
 
     def shared_ids(self, dataset: str) -> list[str]:
-        """Ids every method has a finite score for, sorted; may be empty."""
-        shared = common_ids(self.scores, dataset)
+        """Ids every method has a finite score for, ablations apart, sorted; may be empty."""
+        shared = common_ids(self.scores, dataset, self.config.ablations)
         if shared is None:
             rows = self.scores.rows
             shared = sorted(set(rows.loc[rows["dataset"] == dataset, "image_id"]))

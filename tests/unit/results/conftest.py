@@ -99,9 +99,9 @@ class Project:
         self.values[label(method, variant)] = values
 
 
-    def add_sets(self, method: str, metric: str, values: dict[str, float], noise: float = 0.0) -> None:
-        """Write a run's set values ``{part or "": value}`` and made-up features: sources and these plus ``noise``."""
-        run = self.store.run("toy", method, DATASET).read()
+    def add_sets(self, method: str, metric: str, values: dict[str, float], variant: str = "") -> None:
+        """Write a run's set values ``{part or "": value}`` and made-up features, those of the sources for both."""
+        run = self.store.run("toy", method, DATASET, variant).read()
         ids = [i for i in run["ids"] if i not in run["failures"]]
         rng = np.random.default_rng(0)
         source = rng.standard_normal((COUNT, 8)).astype(np.float32)[: len(ids)]
@@ -109,9 +109,9 @@ class Project:
             SetValue(f"{metric}.{part}" if part else metric, f"{metric}|v1", len(ids), v, *[float("nan")] * 3)
             for part, v in values.items()
         ]
-        scores = SetScores(str(run["run_id"]), DATASET, method, "", "state", ids, found)
-        arrays = {"efflite0": source + np.float32(noise), "efflite0.source": source}
-        folder = self.store.sets_dir("toy", method, DATASET)
+        scores = SetScores(str(run["run_id"]), DATASET, method, variant, "state", ids, found)
+        arrays = {"efflite0": source, "efflite0.source": source}
+        folder = self.store.sets_dir("toy", label(method, variant), DATASET)
         kept = read_sets(folder)
         write_sets(folder, replace(scores, values=[*(kept.values if kept else []), *found]), arrays)
 

@@ -5,6 +5,7 @@ import yaml
 from bench import tables
 from bench.report.ablation import write_ablations
 from bench.report.material import gather
+from bench.scores import ablation_rows, common_ids
 
 
 def build(tiny, listed=("few",)):
@@ -33,6 +34,27 @@ def test_a_variant_stands_beside_its_method(tiny):
     assert "without scores: `optimize_w_plus.more`" in text
     assert r"\begin{tabular}" in files[1].read_text()
     assert material.labels("tiny_set") == ["optimize_w_plus", "copy_input", "latent_avg"], "not in Table 1"
+
+
+def test_ablations_do_not_make_the_common_set_smaller(tiny):
+    """The variant has 4 of the 5 images all methods have; one of it alone has no method and counts."""
+    material = build(tiny)
+    assert material.shared_ids("tiny_set") == tiny.ids[:5]
+    common = material.summary[material.summary["protocol"].str.contains("@")]
+    assert set(common["protocol"]) == {"strict32@common5"} and set(common["variant"]) == {""}
+    assert set(material.summary.loc[material.summary["variant"] == "few", "n"]) == {4}, "its own lines are there"
+    assert len(common_ids(material.scores, "tiny_set")) == 4
+    assert ablation_rows(["hfgi.few", "e4e", "e4e.few"], {"few": None}) == ["e4e.few"]
+
+
+def test_set_metrics_of_ablations_are_not_asked_for_images_they_lack(tiny):
+    build(tiny)
+    for method in ("copy_input", "latent_avg", "optimize_w_plus"):
+        tiny.add_sets(method, "kd_efflite0", {"": 0.5})
+    tiny.add_sets("optimize_w_plus", "kd_efflite0", {"": 0.5}, variant="few")
+    tables.aggregate(tiny.store, "toy", tiny.config)
+    lines = gather(tiny.root, "toy").summary.query("metric == 'kd_efflite0'")
+    assert sorted(zip(lines["variant"], lines["n"], strict=True)) == [("", 5)] * 4 + [("", 12)] * 2 + [("few", 4)]
 
 
 def test_without_ablations_there_is_no_table(tiny):

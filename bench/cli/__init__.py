@@ -36,6 +36,7 @@ from bench.cli import (
     score_video,
     time,
     train,
+    video,
     video_targets,
 )
 from bench.errors import BenchError, suggest
@@ -67,6 +68,7 @@ for module in (
     directions,
     edit,
     edit_targets,
+    video,
     score_video,
     video_targets,
     gate,

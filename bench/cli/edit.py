@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "bench edit --method latent_avg --direction smile --degree 1.5 --images 000000,000007",
             "bench edit --method hfgi --direction age --degree -2 --images photos --out aged",
-            "bench edit --method hfgi --direction ffhq_pca.pt:54:7:8 --degree 20 --images photos --domain ffhq",
+            "bench edit --method hfgi --direction ffhq_pca.pt:54:7:8 --degree 20 --images photos --domain faces",
         ),
     )(command)
 
@@ -50,7 +50,7 @@ def command(
     root: common.Root = None,
 ) -> None:
     common.check_options(device=device, batch_size=batch_size, limit=limit)
-    amount, span = _number(degree), _rows(rows)
+    amount, span = number(degree), _rows(rows)
     config, _ = open_project(root, profile)
     from bench.edits import RECORD
     from bench.plan import Overrides
@@ -117,7 +117,7 @@ def _is_folder(images: str) -> bool:
     return Path(images).is_dir() or "/" in images or images.startswith(".")
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
     try:
         value = float(text)
     except ValueError:

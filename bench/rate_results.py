@@ -104,26 +104,21 @@ def points(rows: pd.DataFrame, pixels: Mapping[str, int]) -> pd.DataFrame:
     Args:
         pixels: dataset -> pixels of a picture.
     Returns:
-        POINT, n, n_edit, bpp (bits per pixel), side (share of side information), and the columns of
+        POINT, n, bpp (bits per pixel), side (share of side information), and the columns of
         :func:`per_picture` for the edits that all reach.
     """
-    pictures = per_picture(rows, reached(rows))
-    grouped = pictures.groupby(level=POINT, sort=False)
-    table = grouped.mean()
-    table["n"] = grouped.size()
-    over = [c for c in pictures if c.startswith(EDIT)]
-    table["n_edit"] = grouped[over[0]].count() if over else 0
-    table = table.reset_index()
+    grouped = per_picture(rows, reached(rows)).groupby(level=POINT, sort=False)
+    table = grouped.mean().join(grouped.size().rename("n"))
+    table = rows[POINT].drop_duplicates().merge(table.reset_index(), on=POINT)
     table["bpp"] = table["bits"] / table["dataset"].map(pixels)
     table["side"] = table["side_bits"] / table["bits"] if "side_bits" in table else np.nan
     return table
 
 
-def pareto(costs: Sequence[float], losses: Sequence[float]) -> np.ndarray:
-    """(N,) bool: no other point is as good in both and better in one. NaN is on no front."""
-    pairs = np.stack([np.asarray(costs, float), np.asarray(losses, float)], 1)
-    front = np.isfinite(pairs).all(1)
-    for n, pair in enumerate(pairs):
-        other = pairs[(pairs <= pair).all(1) & (pairs < pair).any(1)]
-        front[n] &= not len(other)
+def pareto(*criteria: Sequence[float]) -> np.ndarray:
+    """(N,) bool: no other point is as good in all criteria and better in one; less is better. NaN is on no front."""
+    points = np.stack([np.asarray(one, float) for one in criteria], 1)
+    front = np.isfinite(points).all(1)
+    for n, point in enumerate(points):
+        front[n] &= not ((points <= point).all(1) & (points < point).any(1)).any()
     return front

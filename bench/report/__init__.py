@@ -35,6 +35,8 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     from bench.report.pictures import sheet
     from bench.report.plots import write_plot_data, write_plots
     from bench.report.protocols import write_protocols
+    from bench.report.rate import write_rate
+    from bench.report.rate_figures import write_rate_figures
     from bench.report.significance import write_significance
     from bench.report.tables import write_tables
     from bench.report.times import write_times
@@ -45,6 +47,7 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     tables = write_tables(material, folder / "tables", reference)
     tables += write_ablations(material, folder / "tables")
     tables += write_editing(material, folder / "tables")
+    tables += write_rate(material, folder / "tables", reference)
     tables.append(write_significance(material, folder / "tables" / "significance.md"))
     tables.append(write_protocols(material, folder / "tables" / "protocols.md"))
     tables.append(write_times(material, folder / "tables" / "timing.md", reference))
@@ -56,9 +59,10 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
         suffix = f"_{dataset}" if n else ""  # the first dataset has the plain names
         grid = write_grid(material, dataset, folder / "figures" / f"grid_inversion{suffix}.png")
         figures += [("grid", grid)] if grid else []
-        if not n:  # figures of edits are of the first dataset
+        if not n:  # figures of edits and rates are of the first dataset
             figures += write_editing_figures(material, dataset, folder / "figures")
             figures += write_edit_figures(material, dataset, folder / "figures", reference)
+            figures += write_rate_figures(material, dataset, folder / "figures")
         plots = write_plots(material, dataset, folder / "figures" / f"metrics{suffix}")
         figures += [("metrics", plots[0])] if plots else []
         extra += plots[1:]

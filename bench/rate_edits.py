@@ -77,6 +77,10 @@ def moves_of(
     settings, asked = config.settings.edits, config.settings.rate
     if settings is None:
         return (), [f"inversions only: profile {config.profile!r} asks for no edits"]
+    if settings.policy == "fixed":
+        return (), [f"inversions only: edits of profile {config.profile!r} have fixed degrees, and no targets"]
+    if settings.calibration is None:
+        return (), [f"inversions only: profile {config.profile!r} edits by fixed degrees, which no target goes with"]
     if not has_targets(load_manifest(config.root, plan.dataset)):
         return (), [f"inversions only: dataset {plan.dataset!r} has no exact targets of edits"]
     named = None if asked is None else asked.directions
@@ -120,6 +124,7 @@ def _matched_here(
 ) -> dict[str, Matched]:
     edits = wanted_edits(config.root, plan.domain, settings)
     check_judge(config.root, plan.domain, settings)
+    assert settings.calibration is not None
     other = settings.calibration.dataset
     ids = pictures_of(config, settings, plan.dataset, None)[other]
     bare = settings.model_copy(update={"metrics": [], "sets": [], "identity": ""})

@@ -16,7 +16,7 @@ from bench.rate import Point, Steps
 from bench.rate_codecs import CODECS, through
 from bench.rate_results import pareto, points
 
-RATE = {"images": 5, "codes": [0.125, 0.5, 2.0], "memory": [0.25, 1.0, 4.0], "qualities": [10, 90]}
+RATE = {"images": 5, "codes": [0.125, 0.5, 2.0], "memory": [0.25, 1.0, 4.0], "pools": [2, 8], "qualities": [10, 90]}
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,7 @@ def test_codes_larger_steps_fewer_bits_more_error(generator):
         errors.append(float(apart.mean()))
         bits.append(sum(c.bits for c in kept.coded))
     assert errors == sorted(errors) and bits == sorted(bits, reverse=True)
+    assert kept.floats == w_plus[0].numel()
     mean = generator.latent_avg[None]
     assert torch.equal(held.codes_at(mean, 1.0, generator, unit).values, mean), "a decoder has the mean code"
 
@@ -86,6 +87,18 @@ def test_memory_of_any_shape(rng, shape):
     assert (fine.values - kept).square().mean() <= (coarse.values - kept).square().mean()
     assert sum(c.bits for c in fine.coded) >= sum(c.bits for c in coarse.coded)
     assert torch.equal(held.memory_at(kept.long(), 2.0).values, kept.long()), "integers are never rounded"
+
+
+def test_pooled_maps_keep_fewer_numbers(rng):
+    kept = torch.from_numpy(rng.normal(size=(2, 3, 32, 64))).float()
+    pooled = held.memory_at(kept, 0.1, pool=2)
+    assert pooled.floats == kept[0].numel() / 4 and pooled.values.shape == kept.shape
+    assert 0.15 < pooled.coded[0].bits / held.memory_at(kept, 0.1).coded[0].bits < 0.35
+    flat = torch.full((1, 3, 32, 64), 0.7)
+    assert torch.allclose(held.memory_at(flat, 0.1, pool=4).values, flat), "means of equal numbers"
+    assert [held.can_pool(kept, pool) for pool in (2, 4, 8)] == [True, True, False], "8 pixels are one block"
+    points = torch.from_numpy(rng.normal(size=(2, 68, 2))).float()
+    assert torch.equal(held.memory_at(points, 0.5, pool=2).values, held.memory_at(points, 0.5).values)
 
 
 def test_the_transform_is_orthonormal(rng):
@@ -116,11 +129,14 @@ def test_sweeps():
     steps = Steps((0.25, 1.0), (2.0, 4.0), 0.5)
     assert steps.points(False) == [Point(0, 0), Point(0.25, 0), Point(1, 0)]
     assert steps.points(True) == [Point(0, 0), Point(0.5, 2), Point(0.5, 4)]
+    pooled = Steps((0.25,), (4.0, 2.0), 0.5, (2,))
+    assert pooled.points(True)[-1] == Point(0.5, 2, 2) and len(pooled.points(False)) == 2
 
 
 def test_pareto():
     cost, loss = [1, 2, 2, 3, 4, np.nan], [9, 5, 6, 5, 1, 0]
     assert pareto(cost, loss).tolist() == [True, True, False, False, True, False]
+    assert pareto(cost, loss, [0, 0, -1, 0, 0, 0]).tolist() == [True, True, True, False, True, False]
 
 
 @pytest.fixture()
@@ -162,17 +178,34 @@ def test_rows_do_not_depend_on_workers_or_on_the_run(rated, cli):
 def test_memory_is_found_and_another_limit_is_local(rated, cli):
     assert cli("rate", "--method", "toy_copy", "--limit", 2).code == 0
     assert not (rated / "results/rate/toy").exists()
-    found = points(table(rated, "toy_copy", "local"), {"toy": 32 * 32}).set_index("memory_step")
+    found = points(table(rated, "toy_copy", "local"), {"toy": 32 * 32})
+    pooled, found = found[found["pool"] > 1], found[found["pool"] == 1].set_index("memory_step")
+    assert pooled["memory_step"].tolist() == [0.25] and pooled["floats"].tolist() == [8 * 16 + 3 * 16 * 16]
+    assert pooled["mae"].iloc[0] > found.loc[0.25, "mae"] and pooled["bpp"].iloc[0] < found.loc[0.25, "bpp"]
     assert set(found["n"]) == {2} and found.loc[0, "mae"] == 0
     assert found["mae"].is_monotonic_increasing and found["bpp"].is_monotonic_decreasing
     assert found.loc[0, "bits"] == 32 * found.loc[0, "floats"] == 32 * (8 * 16 + 3 * 32 * 32)
+
+
+def test_a_profile_without_rates(project, cli, one_line_error):
+    """The pipeline's stages leave empty files; a number of pictures asks for the usual sweep."""
+    from bench.rate_results import rate_dir, read_rows
+    from bench.store import RunStore
+
+    answer = cli("rate", "--method", "toy_codes", "--ablation", "quiet")
+    assert answer.code == 0 and "asks for no rates" in answer.err
+    assert cli("rate", "--codec", "webp").code == 0 and len(table(project, "codec-webp")) == 0
+    assert read_rows(rate_dir(RunStore(project, "toy"), "toy")) is None
+    assert "did you mean 'toy_codes'" in one_line_error("rate", "--method", "toy_cods")
+    assert cli("rate", "--method", "toy_codes", "--limit", 1).code == 0 and len(table(project, "toy_codes", "local"))
 
 
 def test_codecs_and_ablations(rated, cli):
     assert cli("rate", "--codec", "jpeg").code == 0
     found = points(table(rated, "codec-jpeg"), {"toy": 32 * 32}).set_index("codes_step")
     assert found.loc[10, "bpp"] < found.loc[90, "bpp"] and found.loc[10, "mae"] > found.loc[90, "mae"]
-    assert cli("rate", "--method", "toy_codes", "--ablation", "quiet").code == 0
+    answer = cli("rate", "--method", "toy_codes", "--ablation", "quiet")
+    assert answer.code == 0 and "inversions only: profile 'toy' asks for no edits" in answer.err
     assert set(table(rated, "toy_codes.quiet")["variant"]) == {"quiet"}
 
 
@@ -206,7 +239,16 @@ def test_mistakes_are_one_line(rated, one_line_error, words, said):
 
 
 @pytest.mark.parametrize(
-    "change", [{"codes": [0.0]}, {"memory": [-1]}, {"beside": 0}, {"qualities": [0]}, {"metrics": ["rate"]}]
+    "change",
+    [
+        {"codes": [0.0]},
+        {"memory": [-1]},
+        {"beside": 0},
+        {"pools": [1]},
+        {"of_ablations": [0]},
+        {"qualities": [0]},
+        {"metrics": ["rate"]},
+    ],
 )
 def test_bad_settings_are_one_line(rated, one_line_error, change):
     profile = yaml.safe_load((rated / "profiles" / "toy.yaml").read_text())

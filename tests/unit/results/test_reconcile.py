@@ -46,7 +46,8 @@ def test_a_difference_needs_the_same_images_and_definition():
     assert verdict(published(method="LSAP")).startswith("no counterpart")
     assert verdict(published(metric="seconds")).startswith("no counterpart: hardware")
     two = {"dataset": "celebahq_2824", "n": 2824, "table": "styleres_table1"}
-    assert verdict(published(metric="SSIM", n="2824"), **two).startswith("another definition: theirs is MS-SSIM")
+    assert verdict(published(metric="SSIM", n="2824"), **two).endswith("agrees (expected within 0.02)")
+    assert verdict(published(metric="FID", n="2824"), **two).startswith("another definition: theirs by torchvision")
 
 
 def test_the_page(cli, project, one_line_error):

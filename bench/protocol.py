@@ -7,6 +7,7 @@ pictures. Presets lie in ``bench/protocols/``; a project may add its own in ``pr
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,13 +31,19 @@ CERTAINTIES = {
 
 
 class Column(BaseModel):
-    """One column: the name a paper prints, the metric behind it; ``differs``: how the source's own differs from it."""
+    """One column.
+
+    Args:
+        name: what a paper prints. metric: what stands behind it; ``differs``: how the source's own differs from it.
+        role: its place in the main table, which has the first column of each role that was scored.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     metric: str
     note: str = ""
     differs: str = ""
+    role: str = ""
 
 
 class Protocol(BaseModel):
@@ -61,6 +68,17 @@ class Protocol(BaseModel):
     @property
     def metrics(self) -> list[str]:
         return list(dict.fromkeys(column.metric for column in self.columns))
+
+    def main(self, scored: Sequence[str], wanted: Sequence[str] = ()) -> list[str]:
+        """Metrics of the main table: of each role the first that is ``scored``, or else the first that is ``wanted``."""
+        found: dict[str, str] = {}
+        for metrics in (scored, wanted):
+            for column in self.columns:
+                here = [m for m in metrics if m.partition(".")[0] == column.metric]
+                if column.role and here:
+                    found.setdefault(column.role, here[0])
+        roles = dict.fromkeys(column.role for column in self.columns)
+        return [found[role] for role in roles if role in found]
 
     def spread(self, sd: float, n: int) -> float:
         """The protocol's ``+-`` from a standard deviation over ``n`` images."""

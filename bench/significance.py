@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -67,13 +67,17 @@ def compare_all(
     resamples: int,
     seed: int,
     permutations: int = PERMUTATIONS,
+    ids: Collection[str] | None = None,
 ) -> list[Comparison]:
     """All pairs of ``labels`` that share an image; Holm's correction is over these pairs.
 
+    Args:
+        ids: compare on these images alone; None for all that a pair has.
     Raises:
         BenchError: a label has no such scores.
     """
     table = wide(scores, dataset, metric)
+    table = table if ids is None else table[table.index.isin(list(ids))]
     if absent := [name for name in labels if name not in table]:
         raise BenchError(f"no {metric} scores of {absent[0]!r} on {dataset}", expected=f"one of: {', '.join(table)}")
     pairs = [(a, b, (table[a] - table[b]).dropna().to_numpy()) for a, b in combinations(labels, 2)]

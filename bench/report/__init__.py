@@ -40,6 +40,7 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     from bench.report.significance import write_significance
     from bench.report.tables import write_tables
     from bench.report.times import write_times
+    from bench.report.video import write_video
 
     material = gather(root, scope, config)
     folder = material.store.reports_dir(scope)
@@ -48,7 +49,7 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     tables += write_ablations(material, folder / "tables")
     tables += write_editing(material, folder / "tables")
     tables += write_rate(material, folder / "tables", reference)
-    tables.append(write_significance(material, folder / "tables" / "significance.md"))
+    tables += write_significance(material, folder / "tables" / "significance.md")
     tables.append(write_protocols(material, folder / "tables" / "protocols.md"))
     tables.append(write_times(material, folder / "tables" / "timing.md", reference))
     tables.append(write_reconciliation(material.config, material.store, scope))
@@ -69,6 +70,8 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
         contact = folder / "figures" / f"{dataset if n else material.manifest(dataset).domain}_sheet.png"
         write_png(contact, sheet(material, dataset))
         figures.append(("sheet", contact))
+    films, stills = write_video(material, folder)
+    tables, figures = [*tables, *films], [*figures, *stills]
     data = write_plot_data(material, folder / "plots")
     if (reference / CLAIMS_FILE).is_file():  # a project of one's own may have no paper to compare with
         tables.append(write_claims(material, folder / "claims.md", reference))

@@ -27,6 +27,15 @@ _LATEX = {
     "–": "--",
     "×": r"$\times$",
     "−": "$-$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "≈": r"$\approx$",
+    "→": r"$\rightarrow$",
+    "°": r"\textdegree{}",
+    "·": r"$\cdot$",
+    "α": r"$\alpha$",
+    "σ": r"$\sigma$",
+    "Δ": r"$\Delta$",
     "…": r"\ldots{}",
     "∞": r"$\infty$",
 }
@@ -34,11 +43,12 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: the text, what stands smaller behind it (an interval, a dispersion), and whether it is the best."""
+    """One cell: the text, what stands smaller behind it (an interval, a dispersion), whether it is the best, a mark."""
 
     text: str
     small: str = ""
     bold: bool = False
+    mark: str = ""
 
 
 @dataclass
@@ -75,12 +85,12 @@ def to_markdown(table: Table, level: int = 2) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A ``table*`` environment; needs the packages booktabs and graphicx."""
+    """A ``table*`` environment, no wider than the page; needs the packages booktabs and graphicx."""
     columns = len(table.headers)
     lines = [r"\begin{table*}[t]", r"\centering", rf"\caption{{{latex(table.title + '. ' + table.caption)}}}"]
     lines += [
         rf"\label{{{table.label}}}",
-        r"\resizebox{\textwidth}{!}{%",
+        r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",  # made smaller, never larger
         rf"\begin{{tabular}}{{l{'r' * (columns - 1)}}}",
     ]
     lines += [r"\toprule", " & ".join(latex(h) for h in table.headers) + r" \\", r"\midrule"]
@@ -90,7 +100,7 @@ def to_latex(table: Table) -> str:
             lines.append(r"\midrule")
         if heading:
             lines.append(rf"\multicolumn{{{columns}}}{{l}}{{\emph{{{latex(heading)}}}}} \\")
-        lines += [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in rows]
+        lines += [line for row in rows for line in _latex_rows(row)]
     lines += [r"\bottomrule", r"\end{tabular}}"]
     if table.notes:
         notes = r"\\ ".join(latex(note) for note in table.notes)
@@ -134,10 +144,21 @@ def _md(text: str) -> str:
 
 
 def _md_cell(cell: Cell) -> str:
+    """The mark stands outside the bold text and escaped: CommonMark ends no emphasis before a blank and an asterisk."""
     text = f"**{_md(cell.text)}**" if cell.bold else _md(cell.text)
+    text += f" {cell.mark}".replace("*", "\\*") if cell.mark else ""
     return f"{text} <sub>{_md(cell.small)}</sub>" if cell.small else text
+
+
+def _latex_rows(row: Sequence[Cell]) -> list[str]:
+    """A row, and where cells have something smaller behind them another for that: side by side they are too wide."""
+    rows = [" & ".join(_latex_cell(cell) for cell in row) + r" \\"]
+    if any(cell.small for cell in row):
+        small = (rf"{{\scriptsize {latex(cell.small)}}}" if cell.small else "" for cell in row)
+        rows.append(" & ".join(small) + r" \\[2pt]")
+    return rows
 
 
 def _latex_cell(cell: Cell) -> str:
     text = rf"\textbf{{{latex(cell.text)}}}" if cell.bold else latex(cell.text)
-    return rf"{text} {{\scriptsize {latex(cell.small)}}}" if cell.small else text
+    return text + (rf"\textsuperscript{{{latex(cell.mark)}}}" if cell.mark else "")

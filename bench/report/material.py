@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Material:
     scores: Scores
     timings: Mapping[str, Mapping[str, Any]]  # run_id -> record, all from one machine
     machine: str  # that machine's folder name, "" without timings
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)  # tests that several pages print
 
     @property
     def root(self) -> Path:
@@ -143,6 +144,10 @@ class Material:
         """run.json of one row."""
         method, variant = parse_label(label)
         return self.store.run(self.scope, method, dataset, variant).read()
+
+    def run_size(self, dataset: str, label: str) -> int:
+        """Images the method was asked to invert, failures included."""
+        return len(self.run_record(dataset, label)["ids"])
 
     def reconstruction(self, dataset: str, label: str, image_id: str) -> Path:
         method, variant = parse_label(label)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from bench import registry
 from bench.controls import EXPECTATIONS, Landing, landings, set_landing
@@ -17,16 +19,19 @@ from bench.sets import features_of
 from bench.significance import PERMUTATIONS, Comparison, Ranking, clear_winner, compare_all, ranking
 
 SHOWN = 8  # ids named per line of the ledger
+LEDGER = "ledger.csv"  # names them all
 
 
-def write_significance(material: Material, path: Path) -> Path:
-    """All pages of a scope in one file."""
+def write_significance(material: Material, path: Path) -> list[Path]:
+    """All pages of a scope in one file, and every image without a value in ``ledger.csv`` beside it."""
     parts = ["# Significance, counts and controls\n"]
     for dataset in material.datasets:
         parts += [f"## Dataset `{dataset}`, protocol `{material.protocol}`\n", controls_text(material, dataset)]
         parts += [*pair_texts(material, dataset), to_markdown(ledger_table(material, dataset), 3)]
     atomic_write(path, "\n".join(parts))
-    return path
+    everything = path.with_name(LEDGER)
+    atomic_write(everything, ledger_rows(material).to_csv(index=False, lineterminator="\n"))
+    return [path, everything]
 
 
 def per_image_metrics(material: Material, dataset: str) -> list[str]:
@@ -45,37 +50,56 @@ def scored(material: Material, dataset: str, metric: str, control: bool) -> list
     ]
 
 
-def comparisons(material: Material, dataset: str, metric: str) -> list[Comparison]:
-    """Every pair of methods that are no control."""
-    labels = scored(material, dataset, metric, control=False)
-    config = material.config
-    higher = material.metric(metric).higher_is_better
-    return compare_all(material.scores, dataset, metric, labels, higher, config.bootstrap, config.seed)
+def comparisons(
+    material: Material, dataset: str, metric: str, ids: Collection[str] | None = None
+) -> list[Comparison]:
+    """Every pair of methods that are no control, on the images a pair has or on ``ids`` alone."""
+    key = ("comparisons", dataset, metric, None if ids is None else tuple(ids))
+    if key not in material.memo:
+        labels, config = scored(material, dataset, metric, control=False), material.config
+        higher = material.metric(metric).higher_is_better
+        material.memo[key] = compare_all(
+            material.scores, dataset, metric, labels, higher, config.bootstrap, config.seed, ids=ids
+        )
+    return material.memo[key]
 
 
-def winner(material: Material, dataset: str, metric: str) -> str | None:
-    """The method that is significantly better than every other one; Table 1 marks it. None for metrics of sets."""
-    per_picture = metric in material.picture_metrics(dataset)
-    return clear_winner(comparisons(material, dataset, metric)) if per_picture else None
+def winner(
+    material: Material, dataset: str, metric: str, among: Collection[str], ids: Collection[str] | None = None
+) -> str | None:
+    """The method that is significantly better than every other of ``among``; Table 1 marks it.
+
+    Holm's correction is over all pairs of methods, as on the page of pairs. None for metrics of sets and for the rate.
+    """
+    if metric not in per_image_metrics(material, dataset):
+        return None
+    found = comparisons(material, dataset, metric, ids)
+    return clear_winner([c for c in found if c.a in among and c.b in among])
 
 
 def pair_texts(material: Material, dataset: str) -> list[str]:
-    """A table of pairs and the ranking, per metric."""
+    """A table of pairs and the rankings, per metric."""
     texts = []
     for metric in per_image_metrics(material, dataset):
-        found = comparisons(material, dataset, metric)
-        if not found:
-            continue
-        higher = material.metric(metric).higher_is_better
-        order = ranking(
-            material.scores, dataset, metric, scored(material, dataset, metric, False), higher, material.config.seed
-        )
-        texts.append(to_markdown(pair_table(material, metric, found, order), 3))
+        if found := comparisons(material, dataset, metric):
+            notes = ranking_notes(material, material.metric(metric).unit, rankings(material, dataset, metric))
+            texts.append(to_markdown(pair_table(material, metric, found, notes), 3))
     return texts or ["Fewer than two methods share an image: there is no pair to compare.\n"]
 
 
-def pair_table(material: Material, metric: str, found: Sequence[Comparison], order: Ranking | None) -> Table:
-    """Pairs of one metric; the ranking and what the number of images resolves stand in the notes."""
+def rankings(material: Material, dataset: str, metric: str) -> list[Ranking]:
+    """Of the methods that were run on the most images, and of all methods where some were run on fewer."""
+    labels = scored(material, dataset, metric, control=False)
+    sizes = {name: material.run_size(dataset, name) for name in labels}
+    most = [name for name in labels if sizes[name] == max(sizes.values())]
+    higher, seed = material.metric(metric).higher_is_better, material.config.seed
+    groups = [most] if most == labels else [most, labels]
+    found = [ranking(material.scores, dataset, metric, group, higher, seed) for group in groups]
+    return [order for order in found if order is not None]
+
+
+def pair_table(material: Material, metric: str, found: Sequence[Comparison], notes: list[str]) -> Table:
+    """Pairs of one metric."""
     info = material.metric(metric)
     places = decimals(v for c in found for v in (c.mean, c.high - c.low))
     rows = [
@@ -96,22 +120,23 @@ def pair_table(material: Material, metric: str, found: Sequence[Comparison], ord
         f"{'higher' if info.higher_is_better else 'lower'} is better. p: paired permutation test ({PERMUTATIONS:,} "
         f"sign patterns), corrected by Holm over these {len(found)} pairs; bold: p (Holm) ≤ 0.05."
     )
-    return Table(info.title, caption, heads, [("", rows)], ranking_notes(material, info.unit, order))
+    return Table(info.title, caption, heads, [("", rows)], notes)
 
 
-def ranking_notes(material: Material, unit: str, order: Ranking | None) -> list[str]:
-    if order is None:
-        return []
-    names = " > ".join(material.method(name).title for name in order.order)
-    notes = [f"Order on the {order.n:,} images all have, best first: {names}."]
-    if order.stability:
-        shares = "; ".join(f"{n:,} images: {best:.0%} / {same:.0%}" for n, best, same in order.stability)
-        notes.append(f"Random subsets that give the same best method / the same order: {shares}.")
-    resolved = f"{order.resolves:.2g}{f' {unit}' if unit else ''}"
-    notes.append(
-        f"Power: n = {order.n:,} resolves differences of {resolved} (80 % power at 5 %, corrected over all pairs, for "
-        "the median spread of a pair)."
-    )
+def ranking_notes(material: Material, unit: str, orders: Sequence[Ranking]) -> list[str]:
+    """Per ranking: the order, how few images would have given it, and which differences its images resolve."""
+    notes = []
+    for order in orders:
+        names = " > ".join(material.method(name).title for name in order.order)
+        notes.append(f"Order on the {order.n:,} images that these {len(order.order)} methods have, best first: {names}.")
+        if order.stability:
+            shares = "; ".join(f"{n:,} images: {best:.0%} / {same:.0%}" for n, best, same in order.stability)
+            notes.append(f"Random subsets of these {order.n:,} with the same best method / the same order: {shares}.")
+        resolved = f"{order.resolves:.2g}{f' {unit}' if unit else ''}"
+        notes.append(
+            f"Power: n = {order.n:,} resolves differences of {resolved} (80 % power at 5 %, corrected over the pairs of "
+            f"these {len(order.order)}, for the median spread of a pair)."
+        )
     return notes
 
 
@@ -136,9 +161,21 @@ def ledger_table(material: Material, dataset: str) -> Table:
             more = f"; and {len(line.reasons) - SHOWN} more" if len(line.reasons) > SHOWN else ""
             cells = [f"{line.n:,}", str(len(line.reasons)), named + more]
             rows.append([Cell(material.method(label).title), Cell(line.metric), *[Cell(c) for c in cells]])
-    caption = "Images behind every mean, and the ones that are not: which and why. Nothing is left out unnamed."
+    caption = f"Images behind every mean, and the ones that are not: the first {SHOWN} by name, all of them in {LEDGER}."
     notes = ["Means over different images are compared on those both have, never silently."]
     return Table("Ledger", caption, ["Method", "Metrics", "n", "Without value", "Which, why"], [("", rows)], notes)
+
+
+def ledger_rows(material: Material) -> pd.DataFrame:
+    """A line for each image that is missing from a mean; none where every mean has all its images."""
+    columns = ["dataset", "row", "metric", "image_id", "reason"]
+    found = [
+        (dataset, line.label, line.metric, image_id, why)
+        for dataset in material.datasets
+        for line in ledger(material.scores, dataset)
+        for image_id, why in sorted(line.reasons.items())
+    ]
+    return pd.DataFrame(found, columns=columns)
 
 
 def expected(material: Material, label: str) -> str:

@@ -1,19 +1,25 @@
-"""Table 1: measured numbers with their intervals, and the paper's beside them."""
+"""Table 1: measured numbers with their intervals, and the paper's beside them.
+
+The main table has the few columns that the protocol gives a role; further tables have the rest, in parts that fit a page.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.images import atomic_write
+from bench.protocol import find_protocol
 from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
 from bench.report.material import Material
 from bench.report.reference import PAPER_TABLE, published_table, read_reference, references
 from bench.report.significance import winner
 
 SHOWN_FAILURES = 5
+MAIN = 5  # metrics in the main table where no preset gives them roles
+FURTHER = 6  # and in each further one
 
 
 def write_tables(material: Material, folder: Path, reference: Path) -> list[Path]:
@@ -37,75 +43,119 @@ def write_tables(material: Material, folder: Path, reference: Path) -> list[Path
 
 
 def dataset_tables(material: Material, dataset: str) -> list[Table]:
-    """The table over each method's own images and, where these differ, the one over the images all have."""
-    own = material.lines(dataset)
-    tables = [main_table(material, dataset)]
-    common = material.lines(dataset, common=True)
+    """Main columns over each method's own images and, where these differ, over those all have; then the rest likewise."""
+    own, common = material.lines(dataset), material.lines(dataset, common=True)
+    main, *further = split_columns(material, dataset)
+    tables = [main_table(material, dataset, main, last=not further)]
     if common:
-        tables.append(common_table(material, dataset, common))
+        tables.append(common_table(material, dataset, main, common))
     elif len({line.n for line in own.values()}) > 1:
         tables[0].notes.append("The methods have no image in common: no two rows of different n can be compared.")
+    of = f" of {len(further)}" * (len(further) > 1)
+    for n, metrics in enumerate(further, start=1):
+        part = f"Further metrics, {n}{of}" if of else "Further metrics"
+        tables.append(further_table(material, dataset, metrics, part, last=n == len(further)))
+        here = [m for m in metrics if m in material.metrics(dataset)]
+        if common and here:
+            tables.append(common_table(material, dataset, here, common, f"{part}: "))
+    for n, table in enumerate(tables):
+        table.label = f"tab:{dataset}" + (f"-{n}" if n else "")
     return tables
 
 
-def main_table(material: Material, dataset: str) -> Table:
-    """Every method on all images it was run on; those that have fewer than others stand apart."""
-    manifest, lines = material.manifest(dataset), material.lines(dataset)
-    metrics = [*material.metrics(dataset), *material.absent_metrics(dataset)]
-    full = max((run_size(material, dataset, name) for name in material.labels(dataset)), default=0)
-    methods = [m for m in material.labels(dataset) if not material.method(m).control]
-    controls = [m for m in material.labels(dataset) if material.method(m).control]
-    subset = [m for m in methods if run_size(material, dataset, m) < full]
+def split_columns(material: Material, dataset: str) -> list[list[str]]:
+    """Metrics of the main table, then those of each further one; all of the profile's, scored or not."""
+    scored, absent = material.metrics(dataset), list(material.absent_metrics(dataset))
+    preset = find_protocol(material.root, material.protocol)
+    main = preset.main(scored, absent) if preset else []
+    main = main or [*scored, *absent][:MAIN]
+    rest = [m for m in (*scored, *absent) if m not in main]
+    count = math.ceil(len(rest) / FURTHER)
+    size = math.ceil(len(rest) / count) if count else 1
+    return [main, *(rest[start : start + size] for start in range(0, len(rest), size))]
+
+
+def main_table(material: Material, dataset: str, metrics: Sequence[str], last: bool) -> Table:
+    """The columns that matter most, and the time of one picture; ``last``: no table of further metrics follows."""
+    table = own_table(material, dataset, metrics, [time_one, time_best] if last else [time_one])
+    manifest, full = material.manifest(dataset), full_size(material, dataset)
+    table.title = f"Inversion on {manifest.title or dataset}"
+    table.caption = (
+        f"Domain {manifest.domain}, dataset `{dataset}` ({full:,} images, {manifest.resolution} px), "
+        f"protocol `{material.protocol}`. Mean over images with its 95 % bootstrap interval (BCa) "
+        f"({material.config.bootstrap:,} resamples of images); n counts the images in the mean. "
+        f"Bold: best mean among the methods that have all {full:,} images; asterisk: better than each of the others "
+        "among them (paired permutation tests, Holm over all pairs of methods, 5 %; significance.md). "
+        f"{time_caption(material)}"
+    )
+    if any(heading.endswith("†") and rows for heading, rows in table.groups):
+        table.notes.insert(0, "† Another set of images: compare these rows in the next table, not here.")
+    if absent := material.unscored(dataset):
+        table.notes.append(f"Without scores, so without a row: {', '.join(f'`{m}`' for m in absent)}.")
+    table.notes += failure_notes(material, dataset)
+    return table
+
+
+def further_table(material: Material, dataset: str, metrics: Sequence[str], part: str, last: bool) -> Table:
+    """Metrics beside those of the main table."""
+    table = own_table(material, dataset, metrics, [time_best] if last else [])
+    table.title = f"{part}: {material.manifest(dataset).title or dataset}"
+    table.caption = f"Rows, images and marks as in the first table of `{dataset}`."
+    return table
+
+
+def own_table(material: Material, dataset: str, metrics: Sequence[str], times: Sequence[TimeCell]) -> Table:
+    """Every method on all images it was run on; those that have fewer than others stand apart and get no marks."""
+    lines, full = material.lines(dataset), full_size(material, dataset)
+    methods, controls = methods_and_controls(material, dataset)
+    subset = [m for m in methods if material.run_size(dataset, m) < full]
     whole = [m for m in methods if m not in subset]
-    comparable = not material.lines(dataset, common=True)
-    rows = metric_rows(material, dataset, metrics, lines, whole + subset + controls, bold=methods if comparable else [])
+    ranked = {m: [n for n in whole if (n, m) in lines and lines[n, m].n == full] for m in metrics}
+    firsts = {m: winner(material, dataset, m, ranked[m]) for m in metrics if len(ranked[m]) > 1}
+    rows = metric_rows(material, dataset, metrics, lines, methods + controls, ranked, firsts)
     for name in rows:
-        rows[name] += time_cells(material, dataset, name)
-    sizes = sorted({run_size(material, dataset, m) for m in subset})
-    first = " and ".join(f"the first {n:,}" for n in sizes)
+        rows[name] += [time(material, dataset, name) for time in times]
+    first = " and ".join(f"the first {n:,}" for n in sorted({material.run_size(dataset, m) for m in subset}))
     groups = [
         ("", [rows[m] for m in whole]),
         (f"On {first} of {full:,} images only †", [rows[m] for m in subset]),
         ("Controls", [rows[m] for m in controls]),
     ]
-    caption = (
-        f"Domain {manifest.domain}, dataset `{dataset}` ({full:,} images, {manifest.resolution} px), "
-        f"protocol `{material.protocol}`. Mean over images with its 95 % bootstrap interval (BCa) "
-        f"({material.config.bootstrap:,} resamples of images); n counts the images in the mean. "
-        "Bold: best mean; *: better than every other method (paired permutation tests, Holm, 5 %; significance.md). "
-        f"{time_caption(material)}"
-    )
-    heads = ["Method", "n", *[metric_head(material, m) for m in metrics], "Time, batch 1 (s)", "Time, best batch (s)"]
-    table = Table(f"Inversion on {manifest.title or dataset}", caption, heads, groups, label=f"tab:{dataset}")
-    if subset:
-        table.notes.append("† Another set of images: compare these rows in the next table, not here.")
-    if absent := material.unscored(dataset):
-        table.notes.append(f"Without scores, so without a row: {', '.join(f'`{m}`' for m in absent)}.")
-    table.notes += [
-        *cap_notes(material, dataset),
-        *set_notes(material, dataset),
-        *failure_notes(material, dataset),
-        *signature_notes(material, dataset),
-    ]
-    return table
+    heads = ["Method", "n", *[metric_head(material, m) for m in metrics], *[TIME_HEADS[time] for time in times]]
+    return Table("", "", heads, groups, column_notes(material, dataset, metrics))
 
 
-def common_table(material: Material, dataset: str, lines: dict[tuple[str, str], Any]) -> Table:
+def common_table(
+    material: Material, dataset: str, metrics: Sequence[str], lines: dict[tuple[str, str], Any], part: str = ""
+) -> Table:
     """All methods on the images that every one of them has."""
-    names = [n for n in material.labels(dataset) if any(key[0] == n for key in lines)]
-    methods = [n for n in names if not material.method(n).control]
-    controls = [n for n in names if material.method(n).control]
-    n = next(iter(lines.values())).n
-    rows = metric_rows(material, dataset, material.metrics(dataset), lines, names, bold=methods)
-    caption = f"The {n:,} images of `{dataset}` that every method has a result for; otherwise as above."
-    heads = ["Method", "n", *[metric_head(material, m) for m in material.metrics(dataset)]]
+    methods, controls = methods_and_controls(material, dataset)
+    methods, controls = ([n for n in names if any(key[0] == n for key in lines)] for names in (methods, controls))
+    n, ids = next(iter(lines.values())).n, material.shared_ids(dataset)
+    metrics = [m for m in metrics if m in material.metrics(dataset)]
+    ranked = {m: [name for name in methods if (name, m) in lines] for m in metrics}
+    firsts = {m: winner(material, dataset, m, ranked[m], ids) for m in metrics if len(ranked[m]) > 1}
+    rows = metric_rows(material, dataset, metrics, lines, methods + controls, ranked, firsts)
+    caption = (
+        f"The {n:,} images of `{dataset}` that every method has a result for. Bold: best mean of all methods; asterisk: "
+        f"better than each of the others, tested on these {n:,} images alone; otherwise as above."
+    )
+    heads = ["Method", "n", *[metric_head(material, m) for m in metrics]]
     groups = [("", [rows[m] for m in methods]), ("Controls", [rows[m] for m in controls])]
-    return Table(f"The same {n:,} images for every method", caption, heads, groups, label=f"tab:{dataset}-common")
+    title = f"{part}the same {n:,} images for every method" if part else f"The same {n:,} images for every method"
+    return Table(title, caption, heads, groups)
 
 
-def run_size(material: Material, dataset: str, label: str) -> int:
-    """Images the method was asked to invert, failures included."""
-    return len(material.run_record(dataset, label)["ids"])
+def full_size(material: Material, dataset: str) -> int:
+    """Images of the methods that were run on the most."""
+    return max((material.run_size(dataset, name) for name in material.labels(dataset)), default=0)
+
+
+def methods_and_controls(material: Material, dataset: str) -> tuple[list[str], list[str]]:
+    """Rows of Table 1 in its order."""
+    labels = material.labels(dataset)
+    controls = [m for m in labels if material.method(m).control]
+    return [m for m in labels if m not in controls], controls
 
 
 def metric_rows(
@@ -114,35 +164,36 @@ def metric_rows(
     metrics: Sequence[str],
     lines: dict[tuple[str, str], Any],
     names: Sequence[str],
-    bold: Sequence[str],
+    ranked: Mapping[str, Sequence[str]],
+    firsts: Mapping[str, str | None],
 ) -> dict[str, list[Cell]]:
-    """label -> cells (title, n, one per metric). Among ``bold``, if two or more, the best mean is bold."""
+    """label -> cells (title, n, one per metric).
+
+    Args:
+        ranked: metric -> methods whose means are over the same images; the best is bold, if there are two or more.
+        firsts: metric -> the one that is significantly better than these.
+    """
     absent = material.absent_metrics(dataset)
-    rows = {name: [Cell(material.method(name).title), _n_cell(lines, name)] for name in names}
+    rows = {name: [Cell(material.method(name).title), _n_cell(lines, name, metrics)] for name in names}
     for metric in metrics:
         known = {name: lines[name, metric] for name in names if (name, metric) in lines}
         places = 0 if metric.endswith("rate") else decimals(line.mean for line in known.values())
-        best = _best(material, metric, {k: line.mean for k, line in known.items() if k in bold}, places)
-        first = winner(material, dataset, metric) if best else None
+        best = _best(material, metric, {k: line.mean for k, line in known.items() if k in ranked[metric]}, places)
         for name in names:
             line = known.get(name)
             if line is None:
                 rows[name].append(Cell(absent.get(metric, "not scored")))
-            else:
-                text = number(line.mean, places)
-                rows[name].append(
-                    Cell(
-                        text + " *" * (name == first),
-                        interval(line.ci_low, line.ci_high, places),
-                        text in best and name in bold,
-                    )
-                )
+                continue
+            text = number(line.mean, places)
+            bold = text in best and name in ranked[metric]
+            mark = "*" * (name == firsts.get(metric))
+            rows[name].append(Cell(text, interval(line.ci_low, line.ci_high, places), bold, mark))
     return rows
 
 
-def _n_cell(lines: dict[tuple[str, str], Any], name: str) -> Cell:
+def _n_cell(lines: dict[tuple[str, str], Any], name: str, metrics: Sequence[str]) -> Cell:
     """n, with failures; a range where metrics differ."""
-    mine = [line for (label, _), line in lines.items() if label == name]
+    mine = [line for (label, metric), line in lines.items() if label == name and metric in metrics]
     sizes, failed = sorted({line.n for line in mine}), max((line.n_failed for line in mine), default=0)
     text = "–".join(f"{n:,}" for n in dict.fromkeys([sizes[0], sizes[-1]])) if sizes else "0"
     return Cell(text, f"{failed} failed" if failed else "")
@@ -162,17 +213,26 @@ def metric_head(material: Material, metric: str) -> str:
     return f"{info.title}{f' ({info.unit})' if info.unit else ''} {'↑' if info.higher_is_better else '↓'}"
 
 
-def time_cells(material: Material, dataset: str, label: str) -> list[Cell]:
-    """Seconds per image at batch 1 and at the best batch, with what each rests on."""
+def time_one(material: Material, dataset: str, label: str) -> Cell:
+    """Seconds per image at batch 1, with the number of repetitions."""
     record = material.timings.get(f"{label}-{dataset}")
     if record is None:
-        return [Cell("not timed"), Cell("not timed")]
-    batches = {b["size"]: b for b in record["batches"]}
-    one, best = batches[1], batches[record["best_batch"]]
-    return [
-        Cell(seconds(one["total_s"]), f"{one['repetitions']}×"),
-        Cell(seconds(best["total_s"]), f"batch {best['size']}, {best['repetitions']}×"),
-    ]
+        return Cell("not timed")
+    one = next(batch for batch in record["batches"] if batch["size"] == 1)
+    return Cell(seconds(one["total_s"]), f"{one['repetitions']}×")
+
+
+def time_best(material: Material, dataset: str, label: str) -> Cell:
+    """Seconds per image at the best batch, which is named."""
+    record = material.timings.get(f"{label}-{dataset}")
+    if record is None:
+        return Cell("not timed")
+    best = next(batch for batch in record["batches"] if batch["size"] == record["best_batch"])
+    return Cell(seconds(best["total_s"]), f"batch {best['size']}, {best['repetitions']}×")
+
+
+TimeCell = Callable[[Material, str, str], Cell]
+TIME_HEADS: dict[TimeCell, str] = {time_one: "Time, batch 1 (s)", time_best: "Time, best batch (s)"}
 
 
 def seconds(value: float) -> str:
@@ -192,11 +252,21 @@ def time_caption(material: Material) -> str:
     )
 
 
-def cap_notes(material: Material, dataset: str) -> list[str]:
+def column_notes(material: Material, dataset: str, metrics: Sequence[str]) -> list[str]:
+    """What each of these columns is, to the letter."""
+    signatures = {m: s for m, s in material.signatures(dataset).items() if m in metrics}
+    return [
+        *cap_notes(material, dataset, signatures),
+        *set_notes(material, dataset, metrics),
+        *(f"{material.metric(m).title}: `{signature}`." for m, signature in signatures.items()),
+    ]
+
+
+def cap_notes(material: Material, dataset: str, signatures: Mapping[str, str]) -> list[str]:
     """How many pictures of each method sit on a metric's cap."""
     notes = []
     rows = material.scores.rows
-    for metric, signature in material.signatures(dataset).items():
+    for metric, signature in signatures.items():
         if "cap=" not in signature:
             continue
         ideal = material.metric(metric).ideal
@@ -210,9 +280,10 @@ def cap_notes(material: Material, dataset: str) -> list[str]:
     return notes
 
 
-def set_notes(material: Material, dataset: str) -> list[str]:
+def set_notes(material: Material, dataset: str, metrics: Sequence[str]) -> list[str]:
     """What the intervals of set metrics are: not those of means."""
-    of_sets = [m for m in material.metrics(dataset) if m not in material.picture_metrics(dataset)]
+    known, of_pictures = material.metrics(dataset), material.picture_metrics(dataset)
+    of_sets = [m for m in metrics if m in known and m not in of_pictures]
     names = ", ".join(material.metric(m).title for m in of_sets)
     return [f"{names}: of all n pictures as a set; 95 % jackknife interval over ten groups of pictures."] * bool(names)
 
@@ -223,11 +294,6 @@ def failure_notes(material: Material, dataset: str) -> list[str]:
     for run_id, reasons in material.scores.failed().items():
         if run_id.endswith(f"-{dataset}"):
             named = "; ".join(f"{i}: {reason}" for i, reason in list(reasons.items())[:SHOWN_FAILURES])
-            more = f"; and {len(reasons) - SHOWN_FAILURES} more" if len(reasons) > SHOWN_FAILURES else ""
+            more = f"; and {len(reasons) - SHOWN_FAILURES} more (ledger.csv)" if len(reasons) > SHOWN_FAILURES else ""
             notes.append(f"{len(reasons)} failed in `{run_id}`: {named}{more}.")
     return notes
-
-
-def signature_notes(material: Material, dataset: str) -> list[str]:
-    """What each column is, to the letter."""
-    return [f"{material.metric(m).title}: `{signature}`." for m, signature in material.signatures(dataset).items()]

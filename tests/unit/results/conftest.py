@@ -169,3 +169,15 @@ def tiny(tmp_path: Path) -> Project:
             blend=blend,
         )
     return made
+
+
+@pytest.fixture
+def ranked(tiny: Project) -> Project:
+    """Two methods more, on all 12 images: hfgi is better than e4e on each of them, both worse than optimize_w_plus."""
+    params = yaml.safe_load((tiny.root / "params.yaml").read_text())
+    (tiny.root / "params.yaml").write_text(yaml.safe_dump({**params, "methods": [*METHODS, "e4e", "hfgi"]}))
+    for method, centre in (("e4e", 0.25), ("hfgi", 0.2)):
+        mae = {i: centre + 0.002 * n + (0.001 * (n % 3)) * (method == "hfgi") for n, i in enumerate(tiny.ids)}
+        psnr = {i: -20 * float(np.log10(v)) for i, v in mae.items()}
+        tiny.add_run(method, {"mae": mae, "psnr": psnr, "ssim_gauss": {i: 1 - v for i, v in mae.items()}})
+    return tiny

@@ -8,16 +8,21 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from bench import report, tables
 from bench.errors import DataError
+from bench.protocol import find_protocol
 from bench.report import layout, pictures
 from bench.report.grid import scale_of
+from bench.report.layout import to_markdown
 from bench.report.material import gather
 from bench.report.plots import write_plot_data
-from bench.report.tables import write_tables
+from bench.report.significance import comparisons, pair_texts, rankings, write_significance
+from bench.report.tables import dataset_tables, main_table, write_tables
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
 PARTS = {"embed_s": 0.004, "render_s": 0.008, "warmup_stable": True, "memory": {"bytes": 2**28}}
@@ -110,25 +115,115 @@ def test_caption_names_domain_dataset_protocol_and_signatures(finished):
         assert words in text
 
 
-def test_best_is_bold_only_among_methods_on_the_same_images(finished):
-    (finished.root / "methods").mkdir()
-    for name, control in (("copy_input", True), ("latent_avg", False), ("optimize_w_plus", False)):
-        if gather(finished.root, "toy").method(name).title == name:  # the installed package has no such method
-            source = (
-                f"from bench import api\nclass Method(api.Method):\n    title = '{name}'\n    control = {control}\n"
-            )
-            (finished.root / "methods" / f"{name}.py").write_text(source)
-    from bench import registry
+def test_marks_stand_among_methods_that_share_all_images(ranked):
+    """The method on 5 of 12 images has the best mean and no mark; those on all 12 are ranked beside it."""
+    tables.aggregate(ranked.store, "toy", ranked.config)
+    main, common = table_1(ranked).split("\n## ")[1:3]
+    assert "among the methods that have all 12 images" in main and common.startswith("The same 5 images")
+    best, other, few = (cells(main, title_of(ranked, m))[2] for m in ("hfgi", "e4e", "optimize_w_plus"))
+    assert best.startswith("**0.2120** \\* <sub>[") and "*" not in other + few
+    assert float(few.split()[0]) < float(other.split()[0])
+    on_five = {m: cells(common, title_of(ranked, m))[2] for m in ("hfgi", "e4e", "optimize_w_plus")}
+    assert [m for m, cell in on_five.items() if cell.startswith("**")] == ["optimize_w_plus"]
+    assert not any("\\*" in cell for cell in on_five.values()), "five images prove nothing, however many a pair has"
 
-    registry.methods.cache_clear()
-    finished.add_run(
-        "optimize_w_plus", {m: {i: v / 2 for i, v in c.items()} for m, c in finished.values["latent_avg"].items()}
-    )
-    tables.aggregate(finished.store, "toy", finished.config)
-    text = table_1(finished)
-    methods = [m for m in finished.config.methods if not gather(finished.root, "toy").method(m).control]
-    bold = [cells(text, title_of(finished, m))[2].startswith("**") for m in methods]
-    assert sum(bold) == (1 if len(methods) > 1 else 0) and "The same" not in text
+
+def test_a_star_in_the_common_table_is_tested_on_its_images(ranked):
+    """hfgi is better on all 12 images, and optimize_w_plus has 8 of them: 8 images prove it too, and are what is used."""
+    values = {m: {i: v + 1 for i, v in c.items()} for m, c in ranked.values["latent_avg"].items()}
+    ranked.add_run("optimize_w_plus", {m: dict(list(c.items())[:8]) for m, c in values.items()})
+    tables.aggregate(ranked.store, "toy", ranked.config)
+    material = gather(ranked.root, "toy")
+    text = to_markdown(dataset_tables(material, "tiny_set")[1])
+    assert cells(text, title_of(ranked, "hfgi"))[1] == "8" and "\\*" in cells(text, title_of(ranked, "hfgi"))[2]
+    ids = material.shared_ids("tiny_set")
+    assert len(ids) == 8 and {c.n for c in comparisons(material, "tiny_set", "mae", ids)} == {8}
+
+
+def test_a_method_that_lacks_an_image_is_not_ranked_with_those_that_have_it(ranked):
+    values = {m: {i: v for i, v in c.items() if i != "000004"} for m, c in ranked.values["hfgi"].items()}
+    ranked.add_run("hfgi", values, failures={"000004": "no"})
+    tables.aggregate(ranked.store, "toy", ranked.config)
+    main = to_markdown(main_table(gather(ranked.root, "toy"), "tiny_set", ["mae"], last=True))
+    assert "**" not in main and cells(main, title_of(ranked, "hfgi"))[1] == "11 <sub>1 failed</sub>"
+
+
+def test_marks_are_what_commonmark_makes_of_them(ranked):
+    """Bold text ends where it should; no asterisk opens or closes anything else."""
+    tables.aggregate(ranked.store, "toy", ranked.config)
+    text = table_1(ranked)
+    assert not re.search(r"(?<![\\*])\*(?![*\w])|\*\*[^*|]*\s\*\*", re.sub(r"\*\*[^*]+\*\*|\*[^*|]+\*", "", text))
+    markdown = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("table").render(text)
+    first = markdown.split("<tbody>")[1]
+    assert "<strong>0.2120</strong> * " in first and "**" not in re.sub(r"<code>.*?</code>", "", markdown)
+    assert markdown.count("<em>") == len(re.findall(r"\| \*(?!\*)", text)), "headings of groups, and nothing else"
+
+
+def test_the_main_table_has_the_columns_with_a_role_and_others_follow(ranked):
+    """Roles are data of the preset; what has none stands in further tables, with its own notes."""
+    preset = {
+        "id": "strict32", "title": "T", "certainty": "own", "source": "S",
+        "columns": [
+            {"name": "P", "metric": "psnr", "role": "distortion"},
+            {"name": "M", "metric": "mae", "role": "distortion"},
+            {"name": "S", "metric": "ssim_gauss", "role": "structure"},
+        ],
+    }  # fmt: skip
+    (ranked.root / "protocols").mkdir()
+    (ranked.root / "protocols" / "strict32.yaml").write_text(yaml.safe_dump(preset))
+    tables.aggregate(ranked.store, "toy", ranked.config)
+    main, common, further, again = dataset_tables(gather(ranked.root, "toy"), "tiny_set")
+    assert main.headers == ["Method", "n", "PSNR (dB) ↑", "SSIM ↑", "Time, batch 1 (s)"]
+    assert further.headers == ["Method", "n", "MAE ↓", "Rate (floats) ↓", "Time, best batch (s)"]
+    assert common.headers == main.headers[:-1] and again.headers == further.headers[:-1]
+    assert further.title == "Further metrics: Tiny set" and again.title.startswith("Further metrics: the same 5 images")
+    assert len({t.label for t in (main, common, further, again)}) == 4
+    assert "MAE: `mae|v1`." in further.notes and not any("`mae|" in note for note in main.notes)
+    assert cells(to_markdown(further), title_of(ranked, "hfgi"))[2].startswith("**0.2120** \\* "), "marks there too"
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    [
+        ("annyfaces", ["mae", "ssim_gauss", "perc_efflite0", "id_annyface", "fd_efflite0"]),
+        ("paper", ["mae", "ssim_gauss", "lpips_alex", "id_arcface", "fid"]),
+    ],
+)
+def test_main_columns_of_the_profiles(profile, expected):
+    settings = yaml.safe_load((REFERENCE.parents[1] / "profiles" / f"{profile}.yaml").read_text())
+    preset = find_protocol(None, settings["protocol"])
+    assert preset.main(settings["metrics"]) == expected == preset.main([], settings["metrics"])
+    assert preset.main(["perc_efflite0", "prc"], ["lpips_alex", "mae"]) == ["mae", "perc_efflite0"], "scored goes first"
+
+
+def test_every_image_without_a_value_is_in_the_ledger(ranked):
+    """The page names eight of nine, the file all of them."""
+    values = {m: dict(list(c.items())[9:]) for m, c in ranked.values["hfgi"].items()}
+    ranked.add_run("hfgi", values, failures={i: "bad, \"picture\"" for i in ranked.ids[:9]})
+    tables.aggregate(ranked.store, "toy", ranked.config)
+    page, everything = write_significance(gather(ranked.root, "toy"), ranked.root / "significance.md")
+    assert "and 1 more" in page.read_text() and "all of them in ledger.csv" in page.read_text()
+    rows = pd.read_csv(everything, dtype=str)
+    of_mae = rows[(rows["row"] == "hfgi") & (rows["metric"] == "mae")]
+    assert list(of_mae["image_id"]) == ranked.ids[:9] and set(of_mae["reason"]) == {'bad, "picture"'}
+    assert set(rows["row"]) == {"hfgi"} and set(rows["dataset"]) == {"tiny_set"}
+
+
+def test_orders_and_power_are_those_of_all_images_and_of_the_common_ones(ranked):
+    tables.aggregate(ranked.store, "toy", ranked.config)
+    material = gather(ranked.root, "toy")
+    found = rankings(material, "tiny_set", "mae")
+    assert [(o.n, o.order) for o in found] == [(12, ["hfgi", "e4e"]), (5, ["optimize_w_plus", "hfgi", "e4e"])]
+    text = "\n".join(pair_texts(material, "tiny_set"))
+    for words in (
+        "Order on the 12 images that these 2 methods have, best first: HFGI > e4e.",
+        "Order on the 5 images that these 3 methods have",
+        "Power: n = 12 resolves",
+        "Power: n = 5 resolves",
+    ):
+        assert words in text
+    ranked.add_run("optimize_w_plus", ranked.values["latent_avg"])
+    assert [o.n for o in rankings(gather(ranked.root, "toy"), "tiny_set", "mae")] == [12]
 
 
 def test_failures_are_named_in_the_table(finished):
@@ -171,7 +266,7 @@ def test_figures_are_pictures_of_something(finished):
 def test_same_results_same_bytes(finished):
     first = {p: p.read_bytes() for p in report.build(finished.root, "toy")}
     assert {p: p.read_bytes() for p in report.build(finished.root, "toy")} == first
-    assert len(first) == 15 and all(first.values())
+    assert len(first) == 16 and all(first.values())
 
 
 def test_index_links_to_files_that_exist_and_says_where_numbers_come_from(finished):
@@ -229,7 +324,7 @@ def test_latex_is_balanced_and_escaped():
         ["note #1"],
     )
     text = layout.to_latex(table)
-    assert r"\textbf{0.1} {\scriptsize [0.0, 0.2]}" in text and r"x\_y" in text and r"Group \& co" in text
+    assert r"x\_y & \textbf{0.1} \\" in text and r" & {\scriptsize [0.0, 0.2]} \\[2pt]" in text and r"x\_y" in text and r"Group \& co" in text
     assert r"50 \% of \texttt{a\_b}, k$\times$" in text and "empty" not in text and r"note \#1" in text
     assert text.count("{") == text.count("}")
     for name in ("table*", "tabular"):

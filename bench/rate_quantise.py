@@ -34,7 +34,11 @@ COLOURS = 3
 
 @dataclass(frozen=True)
 class Kept:
-    """One tensor of a batch as a decoder gets it. Args: values: (B, ...). coded: each picture's. floats: numbers kept."""
+    """One tensor of a batch as a decoder gets it.
+
+    Args:
+        values: (B, ...). coded: bits of each picture. floats: numbers of one picture that they stand for.
+    """
 
     values: Tensor
     coded: list[Coded]

@@ -1,4 +1,4 @@
-"""The paper's argument about rate, distortion and edits as data (results/reference/rate_claims.yaml), tested on points."""
+"""The paper's argument on rate, distortion and edits, tested on points: results/reference/rate_claims.yaml."""
 
 from __future__ import annotations
 
@@ -123,9 +123,10 @@ def argument(material: Material, dataset: str, rates: Rates, path: Path) -> Tabl
         "undecided otherwise; few pictures are measured, so small differences stay undecided."
     )
     notes = [
-        "Left minus right, picture by picture, or the ratio of means; intervals resample pictures. Edits are those that "
-        "both sides reach. What an edit adds: its distance from the exact target less the inversion's distance from "
-        "the source, on the same picture.",
+        "Left minus right, picture by picture, or the ratio of means; intervals resample pictures. Edits are those "
+        "that both sides reach. What an edit adds: its distance from the exact target less the inversion's distance "
+        "from the source, on the same picture; where an inversion is wrong already an edit can add little, so this "
+        "favours low rates.",
         "A codec stands at the bits that the other side takes for the same picture, between the nearest qualities "
         "(linear in log bits); pictures beyond its range of qualities are left out.",
     ]
@@ -224,9 +225,9 @@ def _measure(material: Material, measure: str) -> str:
     if measure == "bits":
         return "Bits"
     title = material.metric(measure.removeprefix(EDIT).removeprefix(OVER)).title
-    return f"{title}, edits" if measure.startswith(EDIT) else f"{title}, added by edits" * (
-        measure.startswith(OVER)
-    ) or title
+    if measure.startswith(EDIT):
+        return f"{title}, edits"
+    return f"{title}, added by edits" if measure.startswith(OVER) else title
 
 
 def _remedy(spot: Spot) -> str:

@@ -145,15 +145,15 @@ def _with_finest(swept: pd.DataFrame, pooled: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ring(ax, points: pd.DataFrame, x: str, y: str) -> None:
-    ax.plot(points[x], points[y], "o", markersize=9.5, markerfacecolor="none", markeredgecolor="0.1", markeredgewidth=0.9)
+    look = {"markersize": 9.5, "markerfacecolor": "none", "markeredgecolor": "0.1", "markeredgewidth": 0.9}
+    ax.plot(points[x], points[y], "o", **look)
 
 
 def _codecs(material: Material, rates: Rates, ax, metric: str) -> None:
     for n, (key, part) in enumerate(rates.codecs.groupby(SERIES, sort=False)):
         part = part.sort_values("bpp")
-        style = ("-", "--", ":")[n % 3]
-        title = title_of(material, *key[1:])
-        ax.plot(part["bpp"], part[metric], color="0.55", marker=".", linewidth=1, linestyle=style, label=title, zorder=1)
+        look = {"color": "0.55", "marker": ".", "linewidth": 1, "linestyle": ("-", "--", ":")[n % 3]}
+        ax.plot(part["bpp"], part[metric], label=title_of(material, *key[1:]), zorder=1, **look)
 
 
 def _name_axes(material: Material, ax, metric: str, of: str, first: bool, last: bool) -> None:

@@ -168,7 +168,8 @@ def test_only_edits_that_all_reach_are_compared():
         task = "edit" if edit else "inversion"
         return {**head, "method": method, "image_id": "a", "task": task, "edit": edit, "metric": "mae", "value": value}
 
-    rows = pd.DataFrame([row("one", "", 1), row("one", "x", 2), row("one", "y", 9), row("two", "", 3), row("two", "x", 5)])
+    values = {"one": {"": 1, "x": 2, "y": 9}, "two": {"": 3, "x": 5}}
+    rows = pd.DataFrame([row(method, edit, v) for method, of in values.items() for edit, v in of.items()])
     assert reached(rows) == ["x"]
     found = per_picture(rows, reached(rows)).reset_index().set_index("method")
     assert found["edit:mae"].tolist() == [2, 5] and found["over:mae"].tolist() == [1, 2]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -45,8 +46,34 @@ class LatentDiscriminator(nn.Module):
         return self.mlp(w)
 
 
+class Peers(Protocol):
+    """The processes of a training, as a pool sees them."""
+
+    @property
+    def rank(self) -> int:
+        """This one's number."""
+        ...
+
+    def gather(self, item: Any) -> list[Any]:
+        """What each process gives, by rank, for all of them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One process."""
+
+    rank: int = 0
+
+    def gather(self, item: Any) -> list[Any]:
+        return [item]
+
+
 class CodePool(nn.Module):
     """The last codes a discriminator has seen, mixed into the next: half of a batch is swapped for older codes.
+
+    Several processes (``peers``, set by the training loop) exchange their codes and keep equal pools: what a pool does
+    depends on the passes of a step in their order, not on how many processes make them.
 
     Args:
         size: codes remembered; 0 remembers none. style_dim: length of a code.
@@ -61,14 +88,22 @@ class CodePool(nn.Module):
         super().__init__()
         self.register_buffer("codes", torch.zeros(size, style_dim))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+        self.peers: Peers = Alone()
 
     @torch.no_grad()
     def mixed(self, w: Tensor, rng: torch.Generator) -> Tensor:
         """(N, D) new codes -> (N, D): each itself, or, once the pool is full, with p = 0.5 one that it replaces."""
-        result, size = w.clone(), len(self.codes)
         swap = torch.rand(len(w), generator=rng) < 0.5
-        place = torch.randint(max(size, 1), (len(w),), generator=rng)
-        for n in range(len(w) if size else 0):
+        place = torch.randint(max(len(self.codes), 1), (len(w),), generator=rng)
+        if not len(self.codes):
+            return w.clone()
+        passes = self.peers.gather((w.cpu(), swap, place))
+        return [self._pass(codes.to(w.device), *chosen) for codes, *chosen in passes][self.peers.rank]
+
+    def _pass(self, w: Tensor, swap: Tensor, place: Tensor) -> Tensor:
+        """Codes (N, D) of one pass, with those swapped (N,) for the ones at their places (N,)."""
+        result, size = w.clone(), len(self.codes)
+        for n in range(len(w)):
             if self.filled < size:
                 self.codes[self.filled] = w[n]
                 self.filled += 1

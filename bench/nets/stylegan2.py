@@ -161,7 +161,7 @@ class Generator(nn.Module):
         assert skip is not None  # layer 0 has colours
         return skip if return_features is None else (skip, {k: kept[i] for k, i in wanted.items()})
 
-    forward = synthesize  # wrappers such as DistributedDataParallel call forward
+    forward = synthesize  # the network may be called; no wrapper is meant: training sums gradients itself
 
     def layer_index(self, layer: int | str) -> int:
         """Style index of a layer given by index or name."""

@@ -82,6 +82,9 @@ class Loop:
         self.net = method.trainable().to(device)
         self.opponents = {name: net.to(device) for name, net in method.opponents().items()}
         self.average = deepcopy(self.net).requires_grad_(False) if preset.ema_images else None
+        for module in (part for net in self.opponents.values() for part in net.modules()):
+            if hasattr(module, "peers"):  # it remembers something of all passes
+                module.peers = self.world
         self.optimizer = make_optimizer(self.net, preset.optimizer)
         self.optimizers = {name: make_optimizer(net, self._settings(name)) for name, net in self.opponents.items()}
         self.sampler = Sampler(len(data.ids), preset.seed, preset.method)
@@ -106,6 +109,11 @@ class Loop:
         while self.position < self.preset.images:
             yield self.step()
 
+    @property
+    def micro(self) -> int:
+        """Pictures of a pass."""
+        return self.preset.micro_batch or self.preset.batch // self.world.size
+
     # -- one step -----------------------------------------------------------------------------------------------------
 
     def step(self) -> dict[str, float]:
@@ -128,7 +136,7 @@ class Loop:
         statistics = [b for b in self.net.buffers() if b.is_floating_point()]
         before = [b.clone() for b in statistics]
         after = [torch.zeros_like(b) for b in statistics]
-        micro = preset.micro_batch or preset.batch // self.world.size
+        micro = self.micro
         for start in range(self.world.rank * micro, preset.batch, self.world.size * micro):
             for now, was in zip(statistics, before, strict=True):
                 now.copy_(was)
@@ -232,7 +240,7 @@ class Loop:
     # -- resume -------------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on."""
+        """All that the next step depends on; the same in every process."""
         return {
             "position": self.position,
             "net": self.net.state_dict(),
@@ -240,12 +248,7 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "opponents": {name: net.state_dict() for name, net in self.opponents.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "memories": self.world.gather(self._memories()),
         }
-
-    def _memories(self) -> dict[str, dict[str, Tensor]]:
-        """Buffers of opponents (codes they remember), which differ from process to process."""
-        return {name: {key: value.cpu() for key, value in net.named_buffers()} for name, net in self.opponents.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on exactly after :meth:`state`, at the preset's learning rates."""
@@ -257,4 +260,3 @@ class Loop:
         for name, net in self.opponents.items():
             net.load_state_dict(state["opponents"][name])
             restore_optimizer(self.optimizers[name], state["optimizers"][name])
-            net.load_state_dict(state["memories"][self.world.rank][name], strict=False)

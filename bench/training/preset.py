@@ -99,6 +99,7 @@ class Preset(_Strict):
 
 
 MAY_CHANGE = {"images", "decay_images", "warm_up_images", "clip", "recompute"}
+MAY_CHANGE |= {"micro_batch"}  # what counts is the pictures of a pass, which the number of processes may fix too
 MAY_CHANGE |= {"log_every", "checkpoint_every", "validate_every"}
 
 

@@ -43,22 +43,18 @@ class Record:
 
     def add(self, report: dict[str, float], last: bool) -> None:
         """Record a step; save, look and write when it is time, and after the last."""
-        if self.log is not None:
-            self.log.add(report)
+        if self.log is None:
+            return
+        self.log.add(report)
         if last or self._due(self.loop.preset.checkpoint_every):
-            self._save()
-        if self.log is not None:
-            self._look(last)
-
-    def _save(self) -> None:
-        loop = self.loop
-        state = {"preset": loop.preset.identity(), "processes": loop.world.size, "loop": loop.state()}
-        if self.log is not None:
+            loop = self.loop
+            state = {"preset": loop.preset.identity(), "pass": loop.micro, "loop": loop.state()}
             checkpoint.save(self.folder / "checkpoint.pt", {**state, "log": self.log.state(), "unseen": True})
+        self._look(last)
 
     def _look(self, last: bool) -> None:
-        assert self.log is not None
         preset, log = self.loop.preset, self.log
+        assert log is not None  # of the leading process
         if last or self._due(preset.validate_every):
             log.add(validate(self.loop, self.held, self._show))
         if last or self._due(preset.log_every):

@@ -185,7 +185,7 @@ def load_checkpoint(path: Path, loop: Loop, config_path: Path) -> Mapping[str, A
     """The last checkpoint, if it belongs to the training.
 
     Raises:
-        BenchError: made under another preset (the keys that differ are named) or by another number of processes.
+        BenchError: made under another preset (the keys that differ are named) or with passes of another size.
     """
     state = checkpoint.load(path)
     was, now = identity_of(state["preset"]), loop.preset.identity()
@@ -201,11 +201,13 @@ def load_checkpoint(path: Path, loop: Loop, config_path: Path) -> Mapping[str, A
             expected=f"the one in {config_path}",
             fix="restore that file, or move the folder away and start anew",
         )
-    if state.get("processes", 1) != loop.world.size:
+    made = state["preset"]
+    pictures = state.get("pass") or made["micro_batch"] or made["batch"] // state.get("processes", 1)
+    if pictures != loop.micro:
         raise BenchError(
-            f"{path} was made by another number of processes",
-            got=loop.world.size,
-            expected=state.get("processes", 1),
-            fix="start as many (torchrun --nproc-per-node)",
+            f"{path} was made with passes of another size",
+            got=f"{loop.micro} pictures a pass",
+            expected=pictures,
+            fix=f"set `micro_batch: {pictures}` in the preset, or start as many processes as before",
         )
     return state

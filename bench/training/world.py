@@ -3,6 +3,9 @@
 Gradients are added up across processes once per step and network, by the loop itself and not by hooks of a wrapper
 around one module's forward pass: a step here has several backward passes (inner steps, micro-batches, opponents,
 gradient penalties), and a wrapper would either send all of them or have to be switched off for all but one.
+
+The price: gradients travel after the last backward pass, in one message, and not while it still computes; and for that
+message they are copied into one flat tensor, so each process needs their size in memory once more.
 """
 
 from __future__ import annotations

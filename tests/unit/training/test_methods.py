@@ -120,21 +120,49 @@ main(Path({str(path)!r}), Path({str(project)!r}))
         assert process.returncode == 0, error
 
 
-def test_two_processes_do_what_one_does(project, tmp_path, training, assert_same):
-    """Each takes one of two passes: weights, averages, statistics and logged losses of one process that makes both."""
-    path = training.preset("psp", micro_batch=2, images=16)
+@pytest.mark.parametrize("method", ["psp", "e4e", "hfgi"])
+def test_two_processes_do_what_one_does(project, method, tmp_path, training, assert_same):
+    """Each takes one of two passes: weights, averages, statistics, losses of one process that makes both.
+
+    Discriminators too: e4e's remembers codes of all passes, in their order, whoever made them.
+    """
+    training.add_hfgis()
+    path = training.preset(method, micro_batch=2, images=16)
     training.run(path)
-    alone, losses = training.saved("psp"), training.curve("psp", "l2")
+    alone, losses = training.saved(method), training.curve(method, "l2")
     os.rename(training.folder, tmp_path / "alone")
     torchrun(2, path, project)
-    both = training.saved("psp")
-    assert both.pop("processes") == 2 and alone.pop("processes") == 1
+    both = training.saved(method)
+    if method == "e4e":
+        pool = both["loop"]["opponents"]["latent_discriminator"]["encoded.codes"]
+        assert len(pool) < 16 and pool.abs().sum(1).all(), "full, so that codes were swapped"
     for state in (alone, both):
-        state["loop"].pop("memories"), state.pop("log")
+        state.pop("log")
         for part in ("net", "average"):  # counts passes of the process; nothing reads it
             state["loop"][part] = {k: v for k, v in state["loop"][part].items() if "num_batches" not in k}
     assert_same(both, alone, rtol=1e-3, atol=2e-5)
-    assert training.curve("psp", "l2") == pytest.approx(losses, rel=1e-4)
+    assert training.curve(method, "l2") == pytest.approx(losses, rel=1e-4)
+
+
+def test_another_number_of_processes_may_go_on(project, tmp_path, training, assert_same, one_line_error):
+    """What two processes began one ends, with the same passes; passes of another size are refused."""
+    path = training.preset("e4e", images=16, micro_batch=2)
+    training.run(path)
+    whole = training.saved("e4e")
+    os.rename(training.folder, tmp_path / "whole")
+    training.preset("e4e", images=8)  # of two processes: 2 pictures a pass
+    torchrun(2, path, project)
+    training.preset("e4e", images=16)
+    line = one_line_error("train", "e4e", "--config", path, "--resume")
+    assert "4 pictures a pass; expected 2" in line and "`micro_batch: 2`" in line
+    training.preset("e4e", images=16, micro_batch=2)
+    training.run(path, resume=True)
+    ended = training.saved("e4e")
+    for state in (whole, ended):
+        state.pop("log")
+        for part in ("net", "average"):
+            state["loop"][part] = {k: v for k, v in state["loop"][part].items() if "num_batches" not in k}
+    assert_same(ended, whole, rtol=1e-3, atol=2e-5)
 
 
 def test_recomputed_layers_change_nothing(training, assert_same):

@@ -22,10 +22,9 @@ def test_refusals(one_line_error, training):
     training.preset("e4e", images=8, seed=5)
     assert "seed: 0 in the checkpoint, 5 now" in one_line_error(*call, "--resume")
     training.preset("e4e", images=8)
-    file = training.folder / "toy" / "e4e" / "checkpoint.pt"
-    checkpoint.save(file, {**checkpoint.load(file), "processes": 2})
+    training.preset("e4e", images=8, micro_batch=2)
     line = one_line_error(*call, "--resume")
-    assert "number of processes; got 1; expected 2" in line and "torchrun" in line
+    assert "passes of another size; got 2 pictures a pass; expected 4" in line and "micro_batch: 4" in line
     training.preset("e4e", held_out=8)
     assert "too small to train on" in one_line_error(*call, "--resume")
     assert "unknown dataset 'nothing'" in one_line_error(*call, "--resume", "--dataset", "nothing")

@@ -187,7 +187,7 @@ class VideoEdit:
     def _measured(
         self, failures: Mapping[str, str], identity: tuple[str, PairMetric] | None
     ) -> list[tuple[str, str, str, float]]:
-        """(frame, task, metric, value): fidelity, flicker after estimated motion, identity drift. Two frames at a time."""
+        """(frame, task, metric, value): fidelity, flicker by estimated motion, drift; holds two frames at a time."""
         rows: list[tuple[str, str, str, float]] = []
         first: dict[str, np.ndarray] = {}
         before, errors_before = np.zeros(0), {}

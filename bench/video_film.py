@@ -25,7 +25,8 @@ def board(
     """One frame of a film.
 
     Args:
-        cells: rows of (H, W, 3) uint8 pictures, None where there is none. columns, rows: their names; no names, no place.
+        cells: rows of (H, W, 3) uint8 pictures, None where there is none.
+        columns, rows: their names; without any they take no place.
         side: height of a cell; pictures are enlarged by Lanczos, for looking at.
     Returns:
         (H', W', 3) uint8, both even, the same for the same shape of cells.

@@ -163,7 +163,8 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
     """
     av = _av()
     count, stream, size = 0, None, None
-    with _whole(path) as temporary, av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as to:
+    how: dict[str, Any] = {"format": "mp4", "options": {"movflags": "+faststart"}}
+    with _whole(path) as temporary, av.open(str(temporary), "w", **how) as to:
         for frame in frames:
             size = one_size(path.name, {"0": size or frame.shape[:2], str(count): frame.shape[:2]})
             even = np.pad(frame, ((0, size[0] % 2), (0, size[1] % 2), (0, 0)), mode="edge")

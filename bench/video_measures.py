@@ -12,14 +12,6 @@ import numpy as np
 
 from bench.video_motion import warped
 
-TITLES: dict[str, tuple[str, bool | None]] = {  # measure -> (title, higher is better, None for neither); or a metric's
-    "identity": ("Identity kept (source)", True),
-    "flicker": ("Flicker, true motion", False),
-    "flicker_estimated": ("Flicker, estimated motion", False),
-    "flicker_target": ("Flicker of the edit's error", False),
-    "drift": ("Identity drift", None),  # the mark is the source's own
-}
-
 
 def difference(pictures: np.ndarray, others: np.ndarray) -> np.ndarray:
     """(..., 3) uint8 each -> float64 in [-1, 1], the first minus the second."""

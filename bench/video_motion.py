@@ -1,9 +1,9 @@
 """Where each pixel of a frame was in the frame before: from the renderer's own geometry, or estimated from pictures.
 
 A motion is (R, R, 2) float32, (column, row) in pixels from a pixel of the later frame to its place in the earlier one,
-NaN where that place does not exist or is hidden there. True motion: a point of the head's mesh follows its triangle; hair,
-headwear and spectacles turn with the head; what is behind the head stays. Beards, earrings and things in front of the
-face have no true motion and are left out.
+NaN where that place does not exist or is hidden there. True motion: a point of the head's mesh follows its triangle;
+hair, headwear and spectacles turn with the head; what is behind the head stays. Beards, earrings and things in front of
+the face have no true motion and are left out.
 """
 
 from __future__ import annotations

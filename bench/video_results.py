@@ -33,6 +33,13 @@ COLUMNS = ["dataset", "method", "variant", "clip", "image_id", "task", "metric",
 TASKS = ("inversion", "edit", "source", "target")
 KINDS = ("source", "inversion", "edit", "target")
 ROWS, RECORD, STRIPS = "rows.parquet", "video.json", "strips"
+TITLES: dict[str, tuple[str, bool | None]] = {  # measure -> (title, higher is better); others are metrics
+    "identity": ("Identity kept (source)", True),
+    "flicker": ("Flicker, true motion", False),
+    "flicker_estimated": ("Flicker, estimated motion", False),
+    "flicker_target": ("Flicker of the edit's error", False),
+    "drift": ("Identity drift", None),  # neither: the mark is the source's own
+}
 
 
 @dataclass(frozen=True)

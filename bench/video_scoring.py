@@ -58,7 +58,8 @@ def score_video(
     """Match the strength, invert and edit all frames, measure, write ``results/video/<scope>/<method[.variant]>``.
 
     Args:
-        plan: the method's run on the clips' dataset, whose options are used. engine, workers, engine_asked: as for runs.
+        plan: the method's run on the clips' dataset, whose options are used.
+        engine, workers, engine_asked: as for runs.
         on_tick: called with numbers of frames done.
     Returns:
         Files written; the record (video.json).

@@ -23,12 +23,12 @@ AUTO, NONE = "auto", "none"
 def register(app: typer.Typer) -> None:
     app.command(
         "video",
-        help="Invert and edit a clip frame by frame: a video file, a folder of frames, or a clip of a rendered dataset. "
-        "Faces are aligned the FFHQ way with smoothing over time, edited and pasted back. Films, frames and measures "
-        "go to results/local/video.",
+        help="Invert and edit a clip frame by frame: a video file, a folder of frames, or a clip of a rendered "
+        "dataset. Faces are aligned the FFHQ way with smoothing over time, edited and pasted back. Films, frames and "
+        "measures go to results/local/video.",
         epilog=examples(
             "bench video --method hfgi --direction smile --clip annyfaces_video/03",
-            "bench video --method hfgi --direction age --degree -2 --clip talk.mp4 --domain ffhq",
+            "bench video --method hfgi --direction age --degree -2 --clip talk.mp4 --domain faces",
             "bench video --method e4e --direction smile --clip frames --align none --fps 12",
         ),
     )(command)

@@ -16,8 +16,7 @@ from bench.report.style import drawing, save
 from bench.statistics import CONFIDENCE, bootstrap_means, statistics
 from bench.video_film import board
 from bench.video_frames import write_gif, write_mp4
-from bench.video_measures import TITLES
-from bench.video_results import Films, read_films
+from bench.video_results import TITLES, Films, read_films
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,22 +136,22 @@ def _caption(material: Material, films: Films, task: str) -> str:
     settings, ids = films.record["settings"], films.record["ids"]
     frames = sorted({len(one) for one in ids.values()})
     clips = (
-        f"{len(ids)} clips of `{films.record['dataset']}`, {' or '.join(str(n) for n in frames)} frames each. Means over "
-        f"clips of their means over frames, with 95 % intervals (BCa, {material.config.bootstrap:,} resamples of whole "
-        "clips: frames of one are not independent). "
+        f"{len(ids)} clips of `{films.record['dataset']}`, {' or '.join(str(n) for n in frames)} frames each. Means "
+        "over clips of their means over frames, with 95 % intervals (BCa, "
+        f"{material.config.bootstrap:,} resamples of whole clips: frames of one are not independent). "
     )
     if task == "inversion":
         return clips + (
-            "Flicker: mean absolute change of the error (inversion minus source, range 0 to 1) from a frame to the next "
-            "after motion; true motion is the renderer's, estimated is optical flow of the sources. Identity drift: "
-            "1 − cosine of each frame to the clip's first. Last row: the same of the sources themselves; their drift is the "
-            "mark, their flicker is what a picture of one colour would have."
+            "Flicker: mean absolute change of the error (inversion minus source, range 0 to 1) from a frame to the "
+            "next after motion; true motion is the renderer's, estimated is optical flow of the sources. Identity "
+            "drift: 1 − cosine of each frame to the clip's first. Last row: the same of the sources themselves; their "
+            "drift is the mark, their flicker is what a picture of one colour would have."
         )
     return clips + (
         f"{settings['direction']} {settings['change']:+g} at matched strength (as in editing.md), the same degree for "
         "all frames. Fidelity is to the exact edit of each frame, identity kept to the source. Flicker is that of edit "
-        "minus inversion: what the edit itself adds; flicker of the edit's error is that of edit minus exact edit. Last "
-        "row: exact edit minus source, which changes with pose and light and is the mark rather than 0."
+        "minus inversion: what the edit itself adds; flicker of the edit's error is that of edit minus exact edit. "
+        "Last row: exact edit minus source, which changes with pose and light and is the mark rather than 0."
     )
 
 

@@ -7,7 +7,6 @@ from how many pictures were drawn before. A checkpoint therefore holds tensors a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import Any, Protocol
 
@@ -22,11 +21,10 @@ from bench.seeds import seed_for
 from bench.training.data import Sampler
 from bench.training.finite import NORM, gradient_norm, refuse
 from bench.training.optimizers import make_optimizer, restore_optimizer
+from bench.training.precision import LossScale, autocast
 from bench.training.preset import OptimizerSettings, Preset
 from bench.training.recompute import recompute_layers
 from bench.training.world import World
-
-DTYPES = {"bf16": torch.bfloat16}
 
 
 class Pictures(Protocol):
@@ -62,7 +60,8 @@ class Loop:
         world: the processes that train together, all with an equal loop.
 
     Raises:
-        BenchError: the preset has no optimiser for an opponent, or the batch cannot be shared out.
+        BenchError: the preset has no optimiser for an opponent, the batch cannot be shared out, or the device does not
+            compute in the preset's precision.
     """
 
     def __init__(
@@ -77,6 +76,7 @@ class Loop:
         self.preset, self.method, self.data, self.device, self.teacher = preset, method, data, device, teacher
         self.world = world or World()
         check_shares(preset, self.world.size)
+        self.scale = LossScale(preset.precision, device)
         if preset.recompute:
             recompute_layers(method.generator.net)
         self.net = method.trainable().to(device)
@@ -124,7 +124,8 @@ class Loop:
         become the mean of what every pass alone would have made of them.
 
         Returns:
-            losses, unweighted, and the norm of the gradient of each network; the same in every process.
+            losses, unweighted, and the norm of the gradient of each network; the same in every process. In float16
+            ``skipped`` too, 1 where gradients overflowed and nothing was updated.
         Raises:
             Diverged: a loss or a gradient is not finite; parameters are those of the step before.
         """
@@ -143,18 +144,25 @@ class Loop:
             self._accumulate(self._draw(start, micro), start, micro / preset.batch, report)
             for total, now in zip(after, statistics, strict=True):
                 total.add_(now, alpha=micro / preset.batch)
-        self.world.sum_([*after, *self._gradients()])
-        report = self.world.sums(report)
-        report |= self._norms()
-        refuse(preset.method, self.step_count, report, "lower the learning rate or add `clip: 1`")
-        for now, total in zip(statistics, after, strict=True):
-            now.copy_(total)
-        self.optimizer.step()
-        for optimizer in self.optimizers.values():
-            optimizer.step()
-        self._update_average()
+        self.world.sum_([*after, *self._gradients()])  # still scaled: what overflows in one process does so in all
+        report, skipped = self._update(self.world.sums(report))
+        for now, total, was in zip(statistics, after, before, strict=True):
+            now.copy_(was if skipped else total)
+        if not skipped:
+            self._update_average()
         self.position += preset.batch
         return report
+
+    def _update(self, report: dict[str, float]) -> tuple[dict[str, float], bool]:
+        """Step every network by its gradients; the report with their norms, and whether nothing was updated."""
+        optimizers = [o for o in (self.optimizer, *self.optimizers.values()) if _has_gradients(o)]
+        self.scale.undo(optimizers)
+        norms = self._norms()
+        skipped = self.scale.overflown(norms)
+        checked = report if skipped else report | norms
+        refuse(self.preset.method, self.step_count, checked, "lower the learning rate or add `clip: 1`")
+        self.scale.step(optimizers, skipped)
+        return checked | ({"skipped": float(skipped)} if self.scale.used else {}), skipped
 
     def _gradients(self) -> list[Tensor]:
         """All gradients of this step; the same ones exist in every process."""
@@ -184,7 +192,7 @@ class Loop:
             self._add(terms, share, report)
         for name, net in () if guided else self.opponents.items():
             net.train().requires_grad_(True)
-            with self._autocast():
+            with autocast(self.preset.precision, self.device):
                 terms = method.opponent_loss(name, x, rng, self.step_count)
             self._add(terms, share, report)
 
@@ -198,7 +206,7 @@ class Loop:
 
     def computed(self, losses: Iterator[dict[str, Tensor]]) -> dict[str, Tensor] | None:
         """The next inner step's losses, None after the last. Forward passes run inside the iterator."""
-        with self._autocast():
+        with autocast(self.preset.precision, self.device):
             return next(losses, None)
 
     def _add(self, terms: Mapping[str, Tensor], share: float, report: dict[str, float]) -> None:
@@ -213,7 +221,7 @@ class Loop:
         for name, value in terms.items():
             report[name] = report.get(name, 0.0) + share * float(value.detach())
         total = torch.stack([self.preset.weights[name] * value.float() for name, value in terms.items()]).sum()
-        (total * share).backward()
+        self.scale(total * share).backward()
 
     def _norms(self) -> dict[str, float]:
         """Norms of the gradients: the method's, before it is clipped, and those of opponents that have one."""
@@ -233,10 +241,6 @@ class Loop:
             for kept, measured in zip(self.average.buffers(), self.net.buffers(), strict=True):
                 kept.copy_(measured)
 
-    def _autocast(self) -> AbstractContextManager[Any]:
-        dtype = DTYPES.get(self.preset.precision)
-        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype)
-
     # -- resume -------------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
@@ -248,6 +252,7 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "opponents": {name: net.state_dict() for name, net in self.opponents.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "scale": self.scale.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -257,6 +262,11 @@ class Loop:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         restore_optimizer(self.optimizer, state["optimizer"])
+        self.scale.restore(state.get("scale", {}))
         for name, net in self.opponents.items():
             net.load_state_dict(state["opponents"][name])
             restore_optimizer(self.optimizers[name], state["optimizers"][name])
+
+
+def _has_gradients(optimizer: torch.optim.Optimizer) -> bool:
+    return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])

@@ -68,7 +68,7 @@ class Preset(_Strict):
     clip: float = Field(0, ge=0, description="norm that gradients are scaled down to; 0: never")
     ema_images: int = Field(0, ge=0, description="half-life of averaged weights in pictures; 0: none are kept")
     recompute: bool = Field(False, description="save memory: compute the generator's layers again for the gradient")
-    precision: str = Field("fp32", pattern="^(fp32|bf16)$")
+    precision: str = Field("fp32", pattern="^(fp32|bf16|fp16)$")
     weights: dict[str, float] = Field(min_length=1, description="loss -> its weight in the sum")
     options: dict[str, Any] = Field(default_factory=dict, description="overrides of the method's `training`")
     log_every: int = Field(400, gt=0)

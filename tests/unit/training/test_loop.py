@@ -10,6 +10,7 @@ from torch import nn
 from bench import api
 from bench.errors import BenchError, UnknownName
 from bench.generator import SharedGenerator
+from bench.training import precision
 from bench.training.data import PackedImages
 from bench.training.finite import Diverged
 from bench.training.loop import Loop
@@ -207,6 +208,52 @@ def test_an_opponents_gradient_is_checked_and_reported(pictures):
     with pytest.raises(Diverged, match="step 1: judge_gradient_norm not finite"):
         loop.step()
     assert_same(before, tensors(loop))
+
+
+@pytest.fixture
+def half(monkeypatch):
+    """Let the CPU stand in for a GPU: the arithmetic is the same."""
+    monkeypatch.setattr(precision, "FP16_ON", ("cuda", "cpu"))
+
+
+def test_half_precision_trains_as_single_does(pictures, half):
+    """Scaled, unscaled before they are clipped and reported: the same steps up to rounding."""
+    options = {"clip": 0.01, "micro_batch": 4}
+    single, other = loop_of(pictures, **options), loop_of(pictures, precision="fp16", **options)
+    for one, two in zip(run(single, 5), run(other, 5), strict=True):
+        assert two.pop("skipped") == 0
+        assert one == pytest.approx(two, rel=0.02, abs=1e-3)
+    assert_same(tensors(single), tensors(other), rtol=0.02, atol=2e-3)
+
+
+def test_a_step_that_overflows_is_left_out_and_reported(pictures, half):
+    """Nothing moves, the scale is halved, the pictures count as drawn; with the scale at its least it is divergence."""
+    loop = loop_of(pictures, Line(norm=True), precision="fp16", ema_images=16, images=640)
+    run(loop, 1)
+    before = {k: v.clone() for k, v in tensors(loop).items() if "num_batches" not in k}
+    scale, average = loop.state()["scale"]["scale"], loop.average[0].weight.clone()
+    losses = loop.method.training_losses
+    loop.method.training_losses = lambda *given: ({**t, "copy": t["copy"] * 1e6} for t in losses(*given))
+    report = loop.step()
+    assert report["skipped"] == 1 and "gradient_norm" not in report and report["copy"] > 1
+    assert loop.state()["scale"]["scale"] == scale / 2 and loop.position == 16
+    assert_same(before, {k: v for k, v in tensors(loop).items() if "num_batches" not in k})
+    assert torch.equal(loop.average[0].weight, average)
+    saved = torch.load(_stored(loop.state()), weights_only=True)
+    other = loop_of(pictures, Line(norm=True), precision="fp16", ema_images=16, images=640)
+    other.restore(saved)
+    assert other.state()["scale"] == loop.state()["scale"]
+    loop.method.training_losses = losses
+    assert loop.step()["skipped"] == 0
+    loop.restore({**saved, "scale": {**saved["scale"], "scale": 1.0}})
+    loop.method.training_losses = lambda *given: ({**t, "copy": t["copy"] * 1e12} for t in losses(*given))
+    with pytest.raises(Diverged, match="gradient_norm not finite"):
+        loop.step()
+
+
+def test_half_precision_is_refused_where_there_is_no_gpu(pictures):
+    with pytest.raises(BenchError, match="precision fp16 needs a GPU; got cpu. Fix: set `precision: bf16`"):
+        loop_of(pictures, precision="fp16")
 
 
 def test_settings_that_do_not_fit(pictures):

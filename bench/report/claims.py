@@ -116,10 +116,11 @@ def claims_table(material: Material, dataset: str, claims: Claims) -> Table:
         "whole interval lies outside, and is undecided otherwise."
     )
     notes = [
-        "Differences are left minus right, image by image, on the images both have; intervals are percentiles of "
-        f"{material.config.bootstrap:,} resamples of these images, for ratios of both means together.",
-        f"Time ratios: median seconds per image at batch 1{_timed_on(material)}; intervals resample the "
-        "repetitions, so they speak for this machine alone.",
+        "Differences are left minus right, image by image, on the images both have; their intervals are bootstrap "
+        f"intervals of the mean (BCa, {material.config.bootstrap:,} resamples of these images). Intervals of ratios are "
+        "percentiles of the ratio of both means, drawn together in as many resamples.",
+        f"Time ratios: median seconds per image at batch 1{_timed_on(material)}; intervals are percentiles over resampled "
+        "repetitions, so they speak for this machine alone; of three repetitions they are about the range.",
     ]
     heads = ["Comparison", "Measure", "Measured", "95 % interval", "Expected", "n", "Verdict"]
     return Table(f"{material.manifest(dataset).title or dataset}", caption, heads, groups, notes)

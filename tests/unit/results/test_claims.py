@@ -14,6 +14,7 @@ from bench.errors import DataError
 from bench.report.claims import FAILS, HOLDS, MISSING, UNDECIDED, Measured, pairs, read_claims, verdict, write_claims
 from bench.report.edited import PREFIX, split_measure
 from bench.report.material import gather
+from bench.statistics import bootstrap_means, statistics
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
 BASE = {"source": "Table 1", "left": "optimize_w_plus", "right": "latent_avg", "kind": "difference", "expect": "better"}
@@ -75,6 +76,24 @@ def test_ratio(page):
     rows = page(*[{"kind": "ratio", "expect": r} for r in ranges], values=values)
     assert [r[2] for r in rows] == ["0.5"] * 3 and [r[4] for r in rows] == ["< 0.75", "> 0.6", "0.4 to 0.5"]
     assert rows[0][0].count("/") == 1 and "**holds**" in rows[0][-1] and "**does not hold**" in rows[1][-1]
+
+
+def test_intervals_are_what_the_note_says(page, tiny):
+    """Differences: the BCa interval of the statistics; ratios: percentiles of resampled means, drawn together."""
+    rng = np.random.default_rng(2)
+    left, right = rng.gamma(1.0, 0.1, 12), rng.gamma(1.0, 0.3, 12)
+    values = [("optimize_w_plus", list(left)), ("latent_avg", list(right))]
+    rows = page({}, {"kind": "ratio", "expect": [None, 1]}, values=values)
+    resamples = tiny.config.bootstrap
+    bca = statistics([left - right], resamples, 0)[0]
+    drawn = bootstrap_means(np.stack([left, right]), resamples, 0)
+    plain = np.quantile(drawn[:, 0] - drawn[:, 1], [0.025, 0.975])
+    limits = [[float(v.replace("−", "-")) for v in row[3].strip("[]").split(", ")] for row in rows]
+    assert limits[0] == pytest.approx([bca.ci_low, bca.ci_high], rel=5e-3)
+    assert limits[0] != pytest.approx(list(plain), rel=5e-3), "skewed values tell the two apart"
+    assert limits[1] == pytest.approx(list(np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])), rel=5e-3)
+    text = (tiny.root / "reports" / "claims.md").read_text()
+    assert f"intervals of the mean (BCa, {resamples} resamples" in text and "ratios are percentiles" in text
 
 
 def test_time_ratio(page, tiny):

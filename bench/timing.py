@@ -1,9 +1,9 @@
 """Seconds per image on this machine: embed and render apart, warmed up, synchronised, every sample kept.
 
 The clock covers ``embed`` and ``render`` of pictures that are already in memory on the device: no disk, no rounding to
-8 bit, no scoring, no set-up. Within a budget of seconds each batch size gets as many repetitions as fit, one at least
-for batch 1 however slow the method is; how many there were stands beside every number. Wall-clock never enters a run's
-own files.
+8 bit, no scoring, no set-up. Within a budget of seconds each batch size gets as many repetitions as fit. For batch 1 these
+are LEAST at least, for which a slow method may take STRETCH times the budget, and one however slow it is; how many there
+were stands beside every number. Wall-clock never enters a run's own files.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ STABLE = 1.10  # warm when the last three calls lie within 10 % of each other
 MAX_WARMUP, MAX_SAMPLES = 12, 50
 SINGLE_SHARE = 0.6  # of the budget goes to batch 1, the rest in equal parts to the larger ones
 WARMUP_SHARE = 0.4  # of a batch size's seconds, at most, is warm-up
+LEAST = 3  # repetitions at batch 1: one has no spread, so no ratio of it has an interval
+STRETCH = 2.0  # times the budget, at most, for these
 FLOPS_UP_TO = 60.0  # seconds a picture: slower methods are not run once more only to be counted
 CLOCK_SCOPE = "embed and render of pictures in device memory; no set-up, disk, 8-bit rounding or scoring"
 
@@ -195,7 +197,8 @@ def sweep(
                 continue
         share = SINGLE_SHARE * budget_s if not done else left / (len(sizes) - n)
         try:
-            done.append(time_batch(method, x, seeds, precision, size, share, watch))
+            must = (1, share) if done else (LEAST, STRETCH * budget_s)
+            done.append(time_batch(method, x, seeds, precision, size, share, watch, *must))
         except torch.OutOfMemoryError:  # larger batches would fail too
             if not done:
                 raise BenchError("the device has too little memory for one picture", fix="pass --device cpu") from None
@@ -220,8 +223,14 @@ def time_batch(
     size: int,
     seconds: float,
     watch: Stopwatch,
+    least: int = 1,
+    stretch: float = 0.0,
 ) -> BatchTiming:
-    """Warm up until stable, then sample, within ``seconds``: at least one call of each, at most MAX_SAMPLES."""
+    """Warm up until stable, then sample, within ``seconds``: at least one call of each, at most MAX_SAMPLES.
+
+    Args:
+        least: samples that are taken even beyond ``seconds``, as long as the next is expected to end by ``stretch``.
+    """
     timing = BatchTiming(size)
     calls = 0
 
@@ -245,7 +254,8 @@ def time_batch(
     try:
         while len(timing.samples) < MAX_SAMPLES:
             timing.samples.append(call())
-            if watch.read() - begin + sum(timing.samples[-1]) > seconds:
+            limit = seconds if len(timing.samples) >= least else max(seconds, stretch)
+            if watch.read() - begin + sum(timing.samples[-1]) > limit:
                 break
     finally:
         gc.enable()

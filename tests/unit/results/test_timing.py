@@ -79,8 +79,17 @@ def test_a_slow_method_is_timed_once_and_larger_batches_are_named_as_skipped():
     assert found["best_batch"] == 1 and len(method.batches) == 2
 
 
+@pytest.mark.parametrize(("seconds", "repetitions"), [(5.3, 3), (12.0, 3), (12.6, 2), (26.0, 1)])
+def test_slow_methods_are_timed_three_times_within_twice_the_budget(seconds, repetitions):
+    """A warm-up and three samples while they fit 50 s; larger batches are then skipped."""
+    found, method = run_sweep(seconds / 1.6, 25)
+    assert found["batches"][0]["repetitions"] == repetitions == len(method.batches) - 1
+    assert found["spent_s"] <= timing.STRETCH * 25 + (repetitions == 1) * seconds
+    assert [b["size"] for b in found["batches"]] == [1] and len(found["skipped"]) == 2
+
+
 def test_the_budget_is_kept():
-    for scale in (0.05, 0.3, 1.0):
+    for scale in (0.05, 0.3, 1.0, 1.7):
         found, _ = run_sweep(scale, 25)
         assert found["spent_s"] <= 25 * 1.1, scale
 

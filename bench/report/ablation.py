@@ -152,7 +152,7 @@ def _seed_tables(
         seeds = [n for n in measured if material.config.ablations[parse_label(n)[1]].group == SEEDS]
         for base in dict.fromkeys(parse_label(name)[0] for name in seeds):
             labels = [base, *(name for name in seeds if parse_label(name)[0] == base)]
-            rows = [row for m, head in heads.items() if (row := _spread(head, pairs(m, labels), labels))]
+            rows = [row for m, head in heads.items() if (row := _spread(head, pairs, m, labels))]
             groups.append((f"{material.method(base).title}, {what}", rows))
     if not groups:
         return []
@@ -164,8 +164,11 @@ def _seed_tables(
     return [Table(f"Seeds on {where}", caption, head, groups)]
 
 
-def _spread(head: str, table: pd.DataFrame, labels: Sequence[str]) -> list[Cell] | None:
-    if not len(table):
+def _spread(head: str, pairs: Pairs, measure: str, labels: Sequence[str]) -> list[Cell] | None:
+    """A row over the trainings that have the measure, the method's own first; None with fewer than two."""
+    labels = [label for label in labels if len(pairs(measure, [label]))]
+    table = pairs(measure, labels)
+    if len(labels) < 2 or not len(table):
         return None
     means = np.array([float(table[label].mean()) for label in labels])
     places = decimals(means) + 1

@@ -1,5 +1,7 @@
 """The table of ablations: paired, named, and what is listed but absent is said."""
 
+import numpy as np
+import pytest
 import yaml
 
 from bench import tables
@@ -67,3 +69,35 @@ def test_results_of_an_unlisted_variant_are_not_in_the_tables(tiny):
     (tiny.root / "params.yaml").write_text(yaml.safe_dump({**params, "ablations": {}}))
     tables.aggregate(tiny.store, "toy", tiny.config)
     assert gather(tiny.root, "toy").rows("tiny_set") == ["optimize_w_plus", "copy_input", "latent_avg"]
+
+
+@pytest.mark.parametrize(("apart", "lacking"), [((0.002,), 0), ((0.002, -0.004), 0), ((0.002, -0.004), 2)])
+def test_the_spread_over_trainings_is_said_with_its_values(tiny, apart, lacking):
+    """Two and three seeds: means listed, the method's own first, sample deviation and range. A seed without a metric is
+    left out of that metric's row alone."""
+    entries = {
+        f"seed_{n}": {"method": "optimize_w_plus", "group": "seeds", "title": f"seed {n}", "options": {}}
+        for n, _ in enumerate(apart, start=1)
+    }
+    (tiny.root / "ablations.yaml").write_text(yaml.safe_dump({"ablations": entries}))
+    params = yaml.safe_load((tiny.root / "params.yaml").read_text())
+    params["ablations"] = {name: "optimize_w_plus" for name in entries}
+    (tiny.root / "params.yaml").write_text(yaml.safe_dump(params))
+    base = tiny.values["optimize_w_plus"]
+    for n, shift in enumerate(apart, start=1):
+        metrics = ["mae"] if n == lacking else ["mae", "ssim_gauss"]
+        tiny.add_run(
+            "optimize_w_plus", {m: {i: v + shift for i, v in base[m].items()} for m in metrics}, variant=f"seed_{n}"
+        )
+    tables.aggregate(tiny.store, "toy", tiny.config)
+    text = write_ablations(gather(tiny.root, "toy"), tiny.root / "reports")[0].read_text().split("## Seeds on")[1]
+    for metric, head in (("mae", "MAE ↓"), ("ssim_gauss", "SSIM ↑")):
+        shifts = apart[: lacking - 1] if lacking and metric == "ssim_gauss" else apart
+        means = np.mean(list(base[metric].values())) + np.array([0.0, *shifts])
+        row = next(line for line in text.splitlines() if line.startswith(f"| {head}"))
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[1:3] == [str(len(means)), "5"]
+        np.testing.assert_allclose([float(v) for v in cells[3].split(", ")], means, atol=1e-4)
+        np.testing.assert_allclose(
+            [float(cell) for cell in cells[4:]], [means.mean(), means.std(ddof=1), np.ptp(means)], atol=1e-4
+        )

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ import torch
 from bench import attributes, weights
 from bench.editing.files import KIND, write_set
 from bench.editing.learning import Learned, Recipe, Request, read_recipe, way
+from bench.editing.pictures import CAPTIONS
 from bench.editing.samples import Samples, effects, labelled
 from bench.errors import BenchError
 from bench.generator import SharedGenerator
@@ -24,16 +24,17 @@ from bench.seeds import seed_for
 from bench.training.export_method import enter
 
 FOLDER = "directions"
-MEASURED_ON = 24  # codes from another seed than those learned from
+MEASURED_ON = 128  # codes from another seed than those learned from
+Table = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
 class Made:
-    """Args: files: written. learned: directions. table: direction -> attribute -> change; empty without a judge."""
+    """Args: files: written. learned: directions. table: direction -> attribute -> change; empty without labels."""
 
     files: list[Path]
     learned: Learned
-    table: dict[str, dict[str, float]]
+    table: Table
 
 
 def recipe_path(root: Path, domain: str) -> Path:
@@ -75,12 +76,13 @@ def make(
     learned = module.learn(Request(generator, drawn, recipe))
     for one in learned.directions:
         one.check(generator.n_latent, generator.style_dim)
-    table = {} if read is None or not module.NEEDS_LABELS else _table(generator, read, learned, drawn, recipe)
-    return Made(_write(root, method, domain, recipe, learned, table, used, module.TITLE), learned, table)
+    measured = read is not None and module.NEEDS_LABELS
+    table, errors = _table(generator, read, learned, drawn, recipe) if measured else ({}, {})
+    return Made(_write(root, method, domain, recipe, learned, table, errors, used, module.TITLE), learned, table)
 
 
-def _table(generator, read, learned: Learned, drawn: Samples, recipe: Recipe) -> dict[str, dict[str, float]]:
-    """Change of each direction's attribute, and of those of the others, on codes of another seed."""
+def _table(generator, read, learned: Learned, drawn: Samples, recipe: Recipe) -> tuple[Table, Table]:
+    """Change of each direction's attribute, and of those of the others, on codes of another seed; standard errors."""
     wanted = [asked.attribute for asked in recipe.labelled.values()]
     spread = {name: float(np.std(drawn.labels[name])) for name in dict.fromkeys(wanted)}
     codes = generator.sample_w(MEASURED_ON, seed_for(recipe.seed, "effects"))
@@ -92,7 +94,7 @@ def _fingerprint(used: dict[str, str], recipe: Recipe) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _write(root, method, domain, recipe, learned: Learned, table, used, title) -> list[Path]:
+def _write(root, method, domain, recipe, learned: Learned, table, errors, used, title) -> list[Path]:
     base = root / weights.FOLDER
     file = base / FOLDER / f"{domain}_{method}.safetensors"
     name = f"{domain}_{method}"
@@ -104,9 +106,10 @@ def _write(root, method, domain, recipe, learned: Learned, table, used, title) -
     about = {"method": method, "domain": domain, "made_with": used, "unit": learned.unit}
     digest = write_set(file, learned.directions, about)
     numbers = {"measured": learned.measured, "effects": table, "unit": learned.unit, "made_with": used}
+    numbers |= {"effects_standard_error": errors, "effects_codes": MEASURED_ON} if table else {}
     card = file.with_suffix(".md")
     atomic_write(file.with_suffix(".json"), json.dumps(numbers, indent=1) + "\n")
-    atomic_write(card, card_text(name, title, domain, recipe, learned, table))
+    atomic_write(card, card_text(name, title, domain, recipe, learned, table, errors))
     enter(
         root,
         {
@@ -123,7 +126,7 @@ def _write(root, method, domain, recipe, learned: Learned, table, used, title) -
     return [file, file.with_suffix(".json"), card, weights.manifest_path(root)]
 
 
-def card_text(name: str, title: str, domain: str, recipe: Recipe, learned: Learned, table: dict[str, Any]) -> str:
+def card_text(name: str, title: str, domain: str, recipe: Recipe, learned: Learned, table: Table, errors: Table) -> str:
     """The card of a set, from what was measured."""
     method = name.removeprefix(f"{domain}_")
     quantities = list(dict.fromkeys(q for row in learned.measured.values() for q in row))
@@ -140,7 +143,7 @@ Degree 1 is {learned.unit}. {recipe.samples:,} codes of seed {recipe.seed} were 
 | direction | {" | ".join(quantities)} |
 |---|{"---|" * len(quantities)}
 {chr(10).join(lines)}
-{_quality(recipe) if table else ""}{_effects(table) if table else ""}
+{_quality(recipe) if table else ""}{_effects(name, table, errors) if table else ""}
 Use: `bench edit --method METHOD --direction {learned.directions[0].name} --degree 1.5 --images DIR`. File: float32
 safetensors, SHA-256 in `weights/manifest.yaml`; licence MIT.
 """
@@ -156,16 +159,21 @@ Labels are those of {recipe.judge}; its own errors (see its card) bound all of t
 """
 
 
-def _effects(table: dict[str, dict[str, float]]) -> str:
+def _effects(name: str, table: Table, errors: Table) -> str:
     columns = list(next(iter(table.values())))
-    lines = [f"| {name} | " + " | ".join(f"{row[c]:+.2f}" for c in columns) + " |" for name, row in table.items()]
+    lines = [f"| {one} | " + " | ".join(f"{row[c]:+.2f}" for c in columns) + " |" for one, row in table.items()]
+    pictures = "\n\n".join(f"![{caption}]({file.format(name)})" for file, caption in CAPTIONS.items())
+    largest = max(value for row in errors.values() for value in row.values())
     return f"""
 ## What they do
 
 Mean change of each attribute for one degree, in its standard deviations among samples, on {MEASURED_ON} codes of
-another seed, rendered and judged. The diagonal is meant, the rest is entanglement.
+another seed, rendered and judged; standard errors are {largest:.3f} at most. The diagonal is meant, the rest is
+entanglement.
 
 | direction | {" | ".join(columns)} |
 |---|{"---|" * len(columns)}
 {chr(10).join(lines)}
+
+{pictures}
 """

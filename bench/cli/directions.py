@@ -59,12 +59,13 @@ def _figures(root: Path, method: str, domain: str, made, where) -> list[Path]:
         return []
     import torch
 
+    from bench.editing.pictures import ENTANGLEMENT, FOLDER, STRIPS
     from bench.generator import SharedGenerator
     from bench.images import to_uint8
     from bench.report import directions as figures
     from bench.seeds import seed_for
 
-    folder = root / "weights" / "directions"
+    folder = root / FOLDER
     generator = SharedGenerator.load(domain, where, root)
     code = generator.sample_w(1, seed_for(0, "strip"), psi=0.7)
     with torch.no_grad():
@@ -72,8 +73,8 @@ def _figures(root: Path, method: str, domain: str, made, where) -> list[Path]:
             one.name: to_uint8(generator.synthesize(torch.cat([one.apply(code, d) for d in DEGREES])))
             for one in made.learned.directions
         }
-    title = f"{domain}, {method}"
+    title, name = f"{domain}, {method}", f"{domain}_{method}"
     return [
-        figures.draw_entanglement(made.table, folder / figures.ENTANGLEMENT, title),
-        figures.draw_strips(rows, DEGREES, folder / figures.STRIPS, f"{title}: one sample, degrees"),
+        figures.draw_entanglement(made.table, folder / ENTANGLEMENT.format(name), title),
+        figures.draw_strips(rows, DEGREES, folder / STRIPS.format(name), f"{title}: one sample, degrees"),
     ]

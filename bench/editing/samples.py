@@ -73,21 +73,26 @@ def effects(
     w_plus: Tensor,
     spread: Mapping[str, float],
     degree: float = 1.5,
-) -> dict[str, dict[str, float]]:
-    """Direction -> attribute -> mean change for one degree, in standard deviations of the attribute among samples.
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    """What directions do: direction -> attribute -> mean change for one degree, and its standard error over codes.
+
+    Both in standard deviations of the attribute among samples.
 
     Args:
-        w_plus: (N, L, D) codes that no direction was learned from. spread: attribute -> its standard deviation.
+        w_plus: (N, L, D) codes, two or more, that no direction was learned from. spread: attribute -> its standard deviation.
         degree: each code is moved so far both ways; half of the difference, divided by it, is the change.
     """
-    table = {}
+    table: dict[str, dict[str, float]] = {}
+    errors: dict[str, dict[str, float]] = {}
     for direction in directions:
         up = judged(generator, read, direction.apply(w_plus, degree))
         down = judged(generator, read, direction.apply(w_plus, -degree))
-        table[direction.name] = {
-            name: round(float((up[name] - down[name]).mean() / 2 / degree / spread[name]), 4) for name in spread
+        change = {name: (up[name] - down[name]) / (2 * degree * spread[name]) for name in spread}
+        table[direction.name] = {name: round(float(values.mean()), 4) for name, values in change.items()}
+        errors[direction.name] = {
+            name: round(float(values.std(ddof=1)) / len(values) ** 0.5, 4) for name, values in change.items()
         }
-    return table
+    return table, errors
 
 
 def step_along(codes: Tensor, unit: Tensor) -> float:

@@ -9,8 +9,6 @@ import numpy as np
 
 from bench.report.style import drawing, save
 
-ENTANGLEMENT, STRIPS = "directions_entanglement.png", "directions_strips.png"
-
 
 def draw_entanglement(table: Mapping[str, Mapping[str, float]], path: Path, title: str) -> Path:
     """Heat map of direction (row) -> attribute (column) -> change in standard deviations for one degree."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import provenance
+from bench.editing.pictures import pictures_of
 from bench.images import atomic_write
 from bench.report.material import Material
 from bench.store import read_json
@@ -33,9 +34,21 @@ def write_index(material: Material, path: Path, figures: Sequence[tuple[str, Pat
         if kind == "metrics":
             svg = _relative(file.with_suffix(".svg"), folder)
             lines += ["", f"The same as a vector graphic: [{svg}]({svg})"]
+    lines += directions(material, folder)
     lines += ["", "## Runs", "", *runs_table(material), "", "## Provenance", "", *provenance_lines(material), ""]
     atomic_write(path, "\n".join(lines))
     return path
+
+
+def directions(material: Material, folder: Path) -> list[str]:
+    """Pictures of the directions of each domain, which lie beside the weights, and their cards."""
+    lines: list[str] = []
+    for domain in dict.fromkeys(material.manifest(dataset).domain for dataset in material.datasets):
+        for caption, file in pictures_of(material.root, domain):
+            name = file.stem.rpartition("_")[0]
+            card = f"[{name}]({_relative(file.with_name(f'{name}.md'), folder)})"
+            lines += ["", f"## {caption}: {card}", "", f"![{file.stem}]({_relative(file, folder)})"]
+    return lines
 
 
 def runs_table(material: Material) -> list[str]:

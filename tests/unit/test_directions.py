@@ -247,9 +247,13 @@ def test_samples_are_judged_once_and_kept(toy, tmp_path):
 def test_effects_are_zero_for_no_direction_and_odd_in_the_direction(toy):
     w = toy.sample_w(4, 1)
     there, back, none = Direction("x", unit(0)), Direction("y", -unit(0)), Direction("z", 0 * unit(0))
-    table = effects(toy, brightness, [there, back, none], w, {"bright": 1.0, "red": 2.0})
+    table, errors = effects(toy, brightness, [there, back, none], w, {"bright": 1.0, "red": 2.0})
     assert table["x"]["bright"] == pytest.approx(-table["y"]["bright"], abs=2e-4)
-    assert table["z"] == {"bright": 0.0, "red": 0.0}
+    assert table["z"] == errors["z"] == {"bright": 0.0, "red": 0.0}
+    assert errors["x"] == pytest.approx(errors["y"], abs=2e-4) and 0 < errors["x"]["bright"]
+    twice, smaller = effects(toy, brightness, [there], torch.cat([w] * 4), {"bright": 1.0})
+    assert twice["x"]["bright"] == pytest.approx(table["x"]["bright"], abs=2e-4)
+    assert smaller["x"]["bright"] == pytest.approx(errors["x"]["bright"] * (3 / 15) ** 0.5, rel=0.05, abs=2e-4)
 
 
 # --- sets

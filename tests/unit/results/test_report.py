@@ -290,6 +290,18 @@ def test_index_links_to_files_that_exist_and_says_where_numbers_come_from(finish
         assert words in text
 
 
+def test_index_shows_the_directions_of_the_domain(finished):
+    folder = finished.root / "weights" / "directions"
+    folder.mkdir(parents=True)
+    for name in ("blobs_way_entanglement.png", "blobs_way_strips.png", "blobs_way.md", "other_way_strips.png"):
+        (folder / name).touch()
+    index = report.build(finished.root, "toy")[-1]
+    text = index.read_text()
+    links = re.findall(r"\]\(([^)]*directions[^)]+)\)", text)
+    assert len(links) == 4 and all((index.parent / link).is_file() for link in links)  # a picture and a card, twice
+    assert "![blobs_way_entanglement]" in text and "other_way" not in text
+
+
 def test_plot_data_is_small_and_right(finished):
     folder = finished.root / "plots"
     write_plot_data(gather(finished.root, "toy"), folder)

@@ -13,6 +13,7 @@ from bench.report.material import Material
 from bench.report.rate_claims import CLAIMS_FILE, argument
 from bench.report.rate_points import Rates, rates_of, title_of, told, values_at
 from bench.report.tables import metric_head
+from bench.runid import label
 from bench.statistics import statistics
 
 MARKS = (("front_rate", "D"), ("front_edit", "E"), ("front_all", "A"))
@@ -25,9 +26,11 @@ def write_rate(material: Material, folder: Path, reference: Path) -> list[Path]:
         return []
     tables = [rate_table(material, dataset, rates) for dataset, rates in found.items()]
     claims = reference / CLAIMS_FILE
-    lines = [argument(material, d, r, claims) for d, r in found.items()] if claims.is_file() else []
-    text = "\n".join(to_markdown(table) for table in [*lines, *tables])
-    atomic_write(folder / "rate.md", "# Rate, distortion and edit error\n\n" + text)
+    said = [argument(material, d, r, claims) for d, r in found.items()] if claims.is_file() else []
+    lines = [table for _, table in said]
+    parts = ["\n".join(["## Where the argument holds", "", *short, ""]) for short, _ in said]
+    parts += [to_markdown(table) for table in [*lines, *tables]]
+    atomic_write(folder / "rate.md", "# Rate, distortion and edit error\n\n" + "\n".join(parts))
     latex = "\n".join(to_latex(table) for table in [*tables, *lines])
     atomic_write(folder / "rate.tex", "% needs: booktabs, graphicx\n" + latex)
     return [folder / "rate.md", folder / "rate.tex"]
@@ -58,7 +61,7 @@ def rate_table(material: Material, dataset: str, rates: Rates) -> Table:
         ["Point", "n", "Floats", "Bits per pixel", "Side", *(_head(material, m) for m in measures), "Pareto"],
         groups,
         _notes(rates),
-        label=f"tab:{dataset}-rate",
+        f"tab:{dataset}-rate",
     )
 
 
@@ -113,6 +116,20 @@ def _notes(rates: Rates) -> list[str]:
         if rates.edited(first) and part[EDIT + first].isna().all()
     ]
     if lacking:
-        names = ", ".join(f"`{'.'.join(filter(None, key))}`" for key in lacking)
+        names = ", ".join(f"`{label(*key)}`" for key in lacking)
         notes.append(f"Without edits: {names}.")
+    if some := partly_reached(rates):
+        told_of = "; ".join(f"`{edit}`, not {who}" for edit, who in some)
+        notes.append(f"Edits left out, as not all reach them: {told_of}.")
     return notes
+
+
+def partly_reached(rates: Rates) -> list[tuple[str, str]]:
+    """Edits that some reach and some do not, with the rows that do not."""
+    edited = rates.rows[rates.rows["task"] == "edit"]
+    have = {key: set(part["edit"]) for key, part in edited.groupby(["method", "variant"], sort=False)}
+    found = []
+    for name in dict.fromkeys(edited["edit"]):
+        lacking = [label(*key) for key, names in have.items() if name not in names]
+        found += [(name, ", ".join(f"`{row}`" for row in lacking))] if lacking else []
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -101,26 +102,27 @@ def read_rate_claims(path: Path) -> RateClaims:
         raise DataError(f"{path} cannot be read", got=got, fix="restore the file from the repository") from None
 
 
-def argument(material: Material, dataset: str, rates: Rates, path: Path) -> Table:
-    """Where the argument holds: a line for each comparison, in the file's order."""
-    claims, counts, groups = read_rate_claims(path), dict.fromkeys((HOLDS, FAILS, UNDECIDED, MISSING), 0), []
+def argument(material: Material, dataset: str, rates: Rates, path: Path) -> tuple[list[str], Table]:
+    """Where the argument holds: a line of text for each statement; a table with a line for each comparison."""
+    claims, words, groups = read_rate_claims(path), [], []
     for claim in claims.claims:
-        rows = []
+        rows, verdicts = [], []
         for measure in claim.measures:
             for right in claim.right:
                 expected = _expected(material, claim, measure)
                 found = measured(material, rates, claim, right, measure)
                 word = verdict(found, *expected)
-                counts[word] += 1
+                verdicts.append(word)
                 sign = " − " if claim.kind == "difference" else " / "
                 head = [sign.join(_title(material, spot) for spot in (claim.left, right)), _measure(material, measure)]
                 rows.append([Cell(text) for text in [*head, *line_of(found, expected, word)]])
         groups.append((f"{claim.text}. {claim.source}.", rows))
-    total = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
+        words.append(verdicts)
+    short = [f"- {in_short(found)}: {one.text}." for one, found in zip(claims.claims, words, strict=True)]
     caption = (
-        f"{claims.paper}. Dataset `{dataset}`: {total}. A line holds when the whole {CONFIDENCE:.0%} interval of the "
-        "measured value lies inside what is expected, does not hold when the whole interval lies outside, and is "
-        "undecided otherwise; few pictures are measured, so small differences stay undecided."
+        f"{claims.paper}. Dataset `{dataset}`: {_counted(sum(words, []))}. A line holds when the whole {CONFIDENCE:.0%} "
+        "interval of the measured value lies inside what is expected, does not hold when the whole interval lies "
+        "outside, and is undecided otherwise; few pictures are measured, so small differences stay undecided."
     )
     notes = [
         "Left minus right, picture by picture, or the ratio of means; intervals resample pictures. Edits are those "
@@ -132,7 +134,17 @@ def argument(material: Material, dataset: str, rates: Rates, path: Path) -> Tabl
     ]
     heads = ["Comparison", "Measure", "Measured", "95 % interval", "Expected", "n", "Verdict"]
     label = f"tab:{dataset}-rate-argument"
-    return Table("Where the argument holds", caption, heads, groups, notes, label=label)
+    return short, Table("Where the argument holds, line by line", caption, heads, groups, notes, label=label)
+
+
+def in_short(verdicts: Sequence[str]) -> str:
+    """Of all lines of a statement: one word where they agree, as far as they are measured; else how many say what."""
+    found = [word for word in verdicts if word != MISSING] or [MISSING]
+    return f"**{found[0]}**" if len(set(found)) == 1 else f"mixed ({_counted(found)})"
+
+
+def _counted(verdicts: Sequence[str]) -> str:
+    return ", ".join(f"{n} {word}" for word in (HOLDS, FAILS, UNDECIDED, MISSING) if (n := verdicts.count(word)))
 
 
 def measured(material: Material, rates: Rates, claim: RateClaim, right: Spot, measure: str) -> Measured:

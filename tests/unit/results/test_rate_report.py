@@ -11,7 +11,7 @@ from bench.errors import DataError
 from bench.rate_results import COLUMNS, FILE, KEPT, MAPS, rate_path, write_rows
 from bench.report.material import gather
 from bench.report.rate import write_rate
-from bench.report.rate_claims import read_rate_claims
+from bench.report.rate_claims import HOLDS, MISSING, UNDECIDED, in_short, read_rate_claims
 from bench.report.rate_figures import panels, write_rate_figures
 from bench.report.rate_points import rates_of
 
@@ -75,6 +75,7 @@ def test_the_table_has_every_point_with_its_marks(tiny, material):
     assert cells[6].startswith("0.121 "), "the mean over the edit all reach"
     assert cells[7] == "D E A" and "| – |" in line(text.split("latent maps kept")[1], "codes 0.5")
     assert "Edits (`smile+0.5`)" in text and "Without edits: `latent_avg`." in text
+    assert "not all reach them: `yaw+0.2`, not `optimize_w_plus.few`." in text
     assert "| quality 10 | 4 | – | 1 | – | 0.1615 " in text
     assert r"\begin{table*}" in (tiny.root / "tables" / "rate.tex").read_text()
 
@@ -88,9 +89,15 @@ def test_marks_are_those_of_inversions_alone(tiny, material):
     assert order[:3] == [[0, 1], [1, 1], [1, 2]], "points stand in the order of the sweep"
 
 
+def test_a_statement_in_short_is_what_all_of_its_lines_say():
+    assert in_short([HOLDS, HOLDS, MISSING]) == "**holds**" and in_short([MISSING]) == "**not measured yet**"
+    assert in_short([HOLDS, UNDECIDED, HOLDS]) == "mixed (2 holds, 1 undecided)"
+
+
 def test_differences_are_of_the_edits_both_reach(tiny, material):
     text = page(tiny, material, right="optimize_w_plus.few", measures=["edit:mae", "over:mae"])
     row = line(text, "Optimization (W+) − few steps")
+    assert "- **holds**: T." in text
     assert "MAE, edits | −0.13 | [−0.13, −0.13] | < 0 | 4 images | **holds** |" in row
     assert "MAE, added by edits | −0.03 | [−0.03, −0.03]" in text
     spot = {"row": "optimize_w_plus", "form": MAPS, "memory": 1}

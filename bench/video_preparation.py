@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.config import Config
 from bench.edit_preparation import check_judge, settings_of, wanted_edits
-from bench.edit_settings import EditSettings
+from bench.edit_settings import CalibrationSettings, EditSettings
 from bench.edit_targets import Wanted, degree_of, render_targets
 from bench.engine import Shard, Work, map_shards
 from bench.errors import BenchError, UnknownName
@@ -42,6 +42,11 @@ class Asked:
     held: list[str]
 
     @property
+    def calibration(self) -> CalibrationSettings:
+        assert self.edit.calibration is not None  # asked_of refuses others
+        return self.edit.calibration
+
+    @property
     def ids(self) -> list[str]:
         return [i for ids in self.clips.values() for i in ids]
 
@@ -59,6 +64,13 @@ def asked_of(config: Config) -> Asked:
             f"profile {config.profile!r} asks for no clips", expected="a key `video`", fix="see docs/video.md"
         )
     edits = settings_of(config)
+    if edits.calibration is None:
+        raise BenchError(
+            f"edits of profile {config.profile!r} are not matched in strength, as those of clips are",
+            got=f"policy {edits.policy!r}",
+            expected="pictures under `edits: calibration`",
+            fix="see docs/editing.md",
+        )
     manifest, other = load_manifest(config.root, video.dataset), load_manifest(config.root, edits.calibration.dataset)
     update = {"directions": {video.direction: [video.change]}, "metrics": video.metrics, "identity": video.identity}
     settings = edits.model_copy(update={**update, "sets": []})
@@ -105,13 +117,13 @@ def prepare_video(config: Config, store: RunStore, engine: str, workers: int | N
     """Prepare clips and calibration pictures, render all exact edits, compute true motion, and record what they are.
 
     Returns:
-        targets.json; dataset -> {id: hash of the exact edit, None without room}, ``visible`` -> {id: share of the
-        frame that has a true motion}; empty where the profile asks for no clips.
+        targets.json; dataset -> {id: hash of the exact edit, see :func:`bench.edit_targets.render_targets`},
+        ``visible`` -> {id: share of the frame that has a true motion}; empty where the profile asks for no clips.
     """
     path, found = targets_path(store, config.profile), {}
     if config.settings.video is not None:
         asked = asked_of(config)
-        dataset, calibration = asked.video.dataset, asked.edit.calibration.dataset
+        dataset, calibration = asked.video.dataset, asked.calibration.dataset
         for name in (dataset, calibration):
             if not PreparedPaths.of(config.root, name).done.is_file():
                 prepare(config, name, engine=engine, workers=workers)

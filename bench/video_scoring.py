@@ -69,7 +69,8 @@ def score_video(
     asked = asked_of(config)
     asked, missing = _usable(config, asked)
     where = resolve_device(plan.device)
-    job = EditJob(plan, asked.edit.calibration.dataset, (asked.wanted,), asked.edit)
+    calibration = asked.calibration
+    job = EditJob(plan, calibration.dataset, (asked.wanted,), asked.edit)
     try:
         matched, calibration_failures = _calibrated(job, asked, config.root)
         forget()
@@ -94,7 +95,7 @@ def score_video(
         "settings": asked.video.model_dump(mode="json"),
         "ids": asked.clips,
         "ids_sha256": ids_sha256(asked.ids),
-        "calibration": asked.edit.calibration.model_dump(mode="json"),
+        "calibration": calibration.model_dump(mode="json"),
         "calibration_ids_sha256": ids_sha256(asked.held),
         "matched": matched.to_json(),
         "no_room": [i for i in asked.ids if i not in targets] if matched.degree is not None else [],
@@ -169,7 +170,8 @@ class _Clip:
         self.of["source"] = dict(zip(ids, editor.dataset.stack(ids), strict=True))
         for (kind, i), picture in made.pictures.items():
             self.of[kind][i] = picture
-        self.of["target"] = dict(editor.targets(ids, job.asked.wanted).images)
+        targets = editor.targets(ids, job.asked.wanted)
+        self.of["target"] = dict(targets.images) if targets else {}
         self.name = self.ids[0].partition("_")[0]
         self.rows: list[dict[str, Any]] = []
         sources = np.stack(list(self.of["source"].values()))

@@ -30,5 +30,5 @@ def command(
     path, found = prepare_video(config, store, engine or config.settings.engine, workers or config.settings.workers)
     for dataset, targets in found.items():
         if dataset != "visible":
-            say(f"{dataset}: {sum(v is not None for v in targets.values())} of {len(targets)} have room for the edit")
+            say(f"{dataset}: {sum(map(bool, targets.values()))} of {len(targets)} have an exact edit")
     show([path], config.root)

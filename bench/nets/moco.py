@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.nets.ops import check_shape
+from bench.nets.statedict import filled
 
 DEPTHS = (3, 4, 6, 3)
 WIDTH = 64
@@ -44,7 +46,7 @@ class MocoFeatures(nn.Module):
 
     Source: He et al. 2016 (ResNet; here with the stride in the 3x3 convolution); weights of Chen et al. 2020 (MoCo v2);
     used as a loss by Tov et al. 2021 (e4e), Sec. 4. Parameter names are torchvision's, as in the published file below
-    ``module.encoder_q.`` (:func:`from_published`).
+    ``module.encoder_q.``, the query encoder; momentum encoder and queue served the pre-training alone.
     """
 
     def __init__(self, depths: tuple[int, ...] = DEPTHS, width: int = WIDTH):
@@ -74,11 +76,16 @@ class MocoFeatures(nn.Module):
         return F.normalize(x.mean((2, 3)), dim=1)
 
 
-def from_published(state: dict[str, Tensor], prefix: str = "module.encoder_q.") -> dict[str, Tensor]:
-    """State dict for :class:`MocoFeatures` out of a MoCo checkpoint's ``state_dict``.
+def moco_from(state: Mapping[str, Tensor], what: str) -> MocoFeatures:
+    """The frozen features of a MoCo query encoder; its depths and width are read off the tensors.
 
-    Only the query encoder is taken, without its projection head ``fc``: momentum encoder, queue and head served
-    the pre-training alone.
+    Args:
+        state: names of torchvision's ResNet; a head ``fc`` served the pre-training alone and is left out.
+    Raises:
+        WeightsError: not such a network.
     """
-    query = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    return {key: torch.as_tensor(value) for key, value in query.items() if not key.startswith("fc.")}
+    kept = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    stages = sum(f"layer{n}.0.conv1.weight" in kept for n in range(1, 9))
+    depths = tuple(sum(f"layer{n}.{b}.conv1.weight" in kept for b in range(99)) for n in range(1, stages + 1))
+    width = len(kept["conv1.weight"]) if "conv1.weight" in kept else WIDTH
+    return filled(lambda: MocoFeatures(depths, width), kept, what)

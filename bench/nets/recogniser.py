@@ -14,6 +14,7 @@ from bench.errors import UnknownName, WeightsError
 from bench.images import resize
 from bench.nets.encoder_start import groups_of
 from bench.nets.identity import CROP_FROM, arcface_ir_se50, face_crop
+from bench.nets.moco import moco_from
 from bench.nets.ops import check_shape
 from bench.nets.resnet_ir import Groups, IRTrunk
 from bench.nets.statedict import filled, part
@@ -144,12 +145,14 @@ def build(architecture: Mapping[str, Any]) -> Recogniser:
 def identity_features(state: Mapping[str, Tensor], what: str, device: torch.device) -> Callable[[Tensor], Tensor]:
     """How the identity loss sees aligned pictures (B, 3, R, R) in [-1, 1]: (B, D) features of unit length.
 
-    The weights choose: those of ``model_ir_se50.pth``, with the crop of the pSp family, or of a recogniser of this
-    suite.
+    The weights choose: those of ``model_ir_se50.pth``, with the crop of the pSp family; those of MoCo v2, for pictures
+    of any kind, whole; or of a recogniser of this suite.
 
     Raises:
-        WeightsError: neither.
+        WeightsError: none of them.
     """
+    if "layer1.0.conv1.weight" in state:
+        return moco_from(state, what).to(device)
     if "input_layer.0.weight" not in state:
         return recogniser_from(state, what).to(device).of_pictures
     net = filled(arcface_ir_se50, state, what).to(device)

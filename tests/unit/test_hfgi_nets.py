@@ -12,7 +12,7 @@ from bench.nets.alignment import DistortionAligner, widths_in
 from bench.nets.consultation import ConsultationEncoder
 from bench.nets.identity import face_crop, similarity
 from bench.nets.latent_discriminator import LatentDiscriminator
-from bench.nets.moco import MocoFeatures, from_published
+from bench.nets.moco import moco_from
 from bench.nets.perspective import corners, draw_endpoints, random_perspective, warp
 from bench.nets.statedict import filled, part
 
@@ -163,18 +163,12 @@ def test_similarity():
 
 def test_moco_is_resnet_50():
     """torchvision's ResNet-50 with the same weights; its key names are those of the published file."""
-    ours, theirs = seeded(MocoFeatures), seeded(lambda: resnet50(weights=None), seed=7)
+    theirs = seeded(lambda: resnet50(weights=None), seed=7)
     for module in theirs.modules():
         if isinstance(module, torch.nn.BatchNorm2d):  # statistics that a wrong order or a missing norm would show
             module.running_mean.normal_(std=0.1, generator=rng(2))
             module.running_var.uniform_(0.5, 1.5, generator=rng(3))
-    published = {f"module.encoder_q.{k}": v for k, v in theirs.state_dict().items()}
-    published |= {
-        "module.encoder_q.fc.2.weight": noise(1),
-        "module.queue": noise(1),
-        "module.encoder_k.conv1.weight": noise(1),
-    }
-    ours.load_state_dict(from_published(published), strict=True)
+    ours = moco_from({**theirs.state_dict(), "fc.2.weight": noise(1)}, "weights 'moco_v2'")
     theirs.fc = torch.nn.Identity()
     x = noise(1, 3, 256, 256)
     expected = F.normalize(theirs(F.interpolate(x, size=224)), dim=1)

@@ -12,7 +12,10 @@ import yaml
 
 from bench.errors import BenchError, DataError, UnknownName, WeightsError
 from bench.measures.faces import ARCFACE_POINTS, FFHQ_POINTS
+from bench.nets.moco import MocoFeatures
 from bench.nets.recogniser import aligned_crop, build, identity_features, recogniser_from
+from bench.nets.reconstruction import OPTIONS as RECONSTRUCTION
+from bench.nets.reconstruction import Reconstruction
 from bench.training.arcface import ArcFaceMargin
 from bench.training.data import PackedImages
 from bench.training.recogniser import RecogniserConfig, RecogniserTraining, identity_rows, read_config, verification
@@ -189,3 +192,22 @@ def test_onnx_as_insightface_reads_it(tmp_path):
         expected = net(torch.from_numpy(faces).permute(0, 3, 1, 2) / 127.5 - 1).numpy()
     np.testing.assert_allclose(found, expected, atol=2e-5)
     assert np.abs(model.get_feat(list(faces)) - expected).max() > 1e-3
+
+
+def test_identity_outside_faces_is_moco_s():
+    """Weights of `moco_v2` reach the loss as those of a recogniser do; what is neither is refused."""
+    torch.manual_seed(0)
+    net = MocoFeatures(depths=(1, 2), width=4).eval()
+    state = {**net.state_dict(), "fc.0.weight": torch.ones(2, 32)}  # with the head of the pre-training
+    features = identity_features(state, "weights 'moco_v2'", torch.device("cpu"))
+    losses = Reconstruction(RECONSTRUCTION, {"identity": 0.5}, torch.device("cpu"), features)
+    x = torch.rand(2, 3, 48, 48) * 2 - 1
+    x_hat = (x + 0.3 * torch.randn_like(x)).requires_grad_(True)
+    loss = losses(x_hat, x)["identity"]
+    torch.testing.assert_close(loss, (1 - (net(x_hat) * net(x)).sum(1)).mean())
+    loss.backward()
+    assert x_hat.grad.abs().max() > 0 and loss > 0
+    assert float(losses(x, x)["identity"]) == pytest.approx(0, abs=1e-6)
+    del state["layer2.1.bn3.weight"]
+    with pytest.raises(WeightsError, match=r"'moco_v2'.*layer2\.1\.bn3\.weight"):
+        identity_features(state, "weights 'moco_v2'", torch.device("cpu"))

@@ -10,13 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from bench import api
-from bench.nets.encoder_start import OPTIONS, fresh_encoder, losses_of, trained_encoder
+from bench.nets.encoder_start import OPTIONS, fresh_encoder, losses_of, one_of, trained_encoder
 from bench.nets.encoder_state import prepared, view
 from bench.nets.encoders import ProgressiveBackboneEncoder, ProgressiveResNetEncoder
 from bench.nets.latent_discriminator import LatentJudge
 from bench.nets.progressive import OPTIONS as PROGRESSIVE
 from bench.nets.progressive import difference_norm, stage_at
+from bench.nets.restyle import OPTIONS as STEPS
 from bench.nets.restyle import corrections, refine
+
+KINDS = {"ir": ProgressiveBackboneEncoder, "resnet": ProgressiveResNetEncoder}
 
 
 class Method(api.TrainableMethod):
@@ -39,12 +42,12 @@ class Method(api.TrainableMethod):
     lowest = {"steps": 1}
     domain_options = {"annyfaces": {"steps": 3}}  # as many as it was trained with, like the published
     quick = {"untrained": True, "steps": 2}
-    training = {**OPTIONS, **PROGRESSIVE, "inner_steps": 5}
+    training = {**OPTIONS, **PROGRESSIVE, **STEPS}
     stage: int | None = None  # differences in use, all but while a training has not come to them
 
     def setup(self) -> None:
         """Build the encoder that the weights describe; render its mean code, which every picture starts from."""
-        kinds = (ProgressiveBackboneEncoder, ProgressiveResNetEncoder)
+        kinds = tuple(KINDS.values())
         self.encoder, self.latent_avg = prepared(self.context, self.weights, kinds, self.opt["untrained"])
         self.average = self.view_of(self.latent_avg[None])
 
@@ -76,7 +79,7 @@ class Method(api.TrainableMethod):
     def start_training(self, options: Mapping[str, Any], weights: Mapping[str, float]) -> None:
         """A fresh encoder around the generator's mean code and its render, and a discriminator of its codes."""
         self.latent_avg, self.plan = self.generator.latent_avg, options
-        self.encoder = fresh_encoder(ProgressiveBackboneEncoder, self.context, options)
+        self.encoder = fresh_encoder(one_of(KINDS, options), self.context, options)
         self.reconstruction = losses_of(self.context, options, weights)
         self.judge = LatentJudge(self.generator.style_dim, options["pool"], options["r1_every"])
         with torch.no_grad():

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from bench import api
-from bench.nets.encoder_start import OPTIONS, fresh_encoder, losses_of, trained_encoder
+from bench.nets.encoder_start import OPTIONS, fresh_encoder, losses_of, one_of, trained_encoder
 from bench.nets.encoder_state import prepared, view
 from bench.nets.encoders import BackboneEncoder, ResNetEncoder
+from bench.nets.restyle import OPTIONS as STEPS
 from bench.nets.restyle import corrections, refine
+
+KINDS = {"ir": BackboneEncoder, "resnet": ResNetEncoder}
 
 
 class Method(api.TrainableMethod):
@@ -35,11 +38,11 @@ class Method(api.TrainableMethod):
     lowest = {"steps": 1}
     domain_options = {"annyfaces": {"steps": 3}}  # as many as it was trained with, like the published
     quick = {"untrained": True, "steps": 2}
-    training = {**OPTIONS, "inner_steps": 5}
+    training = {**OPTIONS, **STEPS}
 
     def setup(self) -> None:
         """Build the encoder that the weights describe; render its mean code, which every picture starts from."""
-        kinds = (BackboneEncoder, ResNetEncoder)
+        kinds = tuple(KINDS.values())
         self.encoder, self.latent_avg = prepared(self.context, self.weights, kinds, self.opt["untrained"])
         self.average = self.view_of(self.latent_avg[None])
 
@@ -67,7 +70,7 @@ class Method(api.TrainableMethod):
     def start_training(self, options: Mapping[str, Any], weights: Mapping[str, float]) -> None:
         """A fresh encoder around the generator's mean code and its render."""
         self.latent_avg, self.plan = self.generator.latent_avg, options
-        self.encoder = fresh_encoder(BackboneEncoder, self.context, options)
+        self.encoder = fresh_encoder(one_of(KINDS, options), self.context, options)
         self.reconstruction = losses_of(self.context, options, weights)
         with torch.no_grad():
             self.average = self.view_of(self.latent_avg[None])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -10,47 +10,52 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Context
-from bench.errors import BenchError, WeightsError
-from bench.nets.encoder_state import Encoder
+from bench.errors import BenchError, UnknownName, WeightsError
+from bench.nets.encoder_state import ASPECTS, Encoder
 from bench.nets.encoders import SLOPE
 from bench.nets.reconstruction import OPTIONS as RECONSTRUCTION
 from bench.nets.reconstruction import Reconstruction
+from bench.nets.resnet34 import RESNET34, ResNetTrunk, from_torchvision
 from bench.nets.resnet_ir import IR50, Groups
 
 Made = TypeVar("Made", bound=Encoder)
-ENTRY = "input_layer.0.weight"
+ENTRY, RESNET_ENTRY = "input_layer.0.weight", "conv1.weight"
 OPTIONS: Mapping[str, Any] = {
     "trunk": "",  # id of weights that hold a trunk to start from, which then fixes `groups`; "": start values
-    "groups": IR50,  # (channels, units) of each group of the trunk
+    "groups": None,  # (channels, units) of each group of the trunk; None: as published
     "head_width": None,  # of the heads' convolutions but the last; None: that of the codes
-    "input_size": 256,  # side of what the encoder sees
+    "input_size": 256,  # side of what the encoder sees; its width, where a domain's pictures are not square
     "noise": "random",  # of renders in training: "random", fresh each time, or "stored", as in every inversion
     "recogniser": "",  # id of weights of a recogniser; needed where `identity` has a weight
     **RECONSTRUCTION,
 }
 PARTS = ("input_layer.", "body.")  # of a trunk, in an encoder as in a recogniser
+RENDER_STARTS: Mapping[str, Callable[[Tensor], Tensor]] = {"zero": torch.zeros_like, "normal": torch.randn_like}
 
 
 def fresh_encoder(kind: type[Made], context: Context, options: Mapping[str, Any]) -> Made:
     """An encoder to train, for the context's generator.
 
     Of a six-channel encoder's entry only the part that sees the picture comes from the trunk; the part that sees the
-    render starts from 0, so that the render's meaning is learnt without drowning the picture's.
+    render starts from 0, so that the render's meaning is learnt without drowning the picture's, or as ``render_start``
+    says.
 
     Raises:
-        WeightsError: the weights hold no trunk.
+        WeightsError: the weights hold no trunk, or another kind of trunk. UnknownName: no such start.
     """
-    state = context.load_weights(options["trunk"]) if options["trunk"] else {}
-    trunk = {key: value for key, value in state.items() if key.startswith(PARTS)}
-    groups = (
-        groups_of(trunk, options["trunk"]) if options["trunk"] else [(int(w), int(n)) for w, n in options["groups"]]
-    )
-    generator = context.generator
+    resnet = issubclass(kind, ResNetTrunk)
+    trunk = _trunk(context, options["trunk"], resnet) if options["trunk"] else {}
+    groups = options["groups"] or (RESNET34 if resnet else IR50)
+    groups = groups_of(trunk, options["trunk"]) if trunk else [(int(width), int(units)) for width, units in groups]
+    start = options.get("render_start", "zero")
+    if start not in RENDER_STARTS:
+        raise UnknownName.of("start of the render's half", start, RENDER_STARTS)
+    generator, side, (rows, columns) = context.generator, options["input_size"], ASPECTS.get(context.domain, (1, 1))
     net = kind(
         generator.n_latent,
         generator.style_dim,
         groups=groups,
-        input_size=options["input_size"],
+        input_size=side if rows == columns else (side * rows // columns, side),
         head_width=options["head_width"],
     )
     for layer in net.styles.modules():
@@ -58,18 +63,41 @@ def fresh_encoder(kind: type[Made], context: Context, options: Mapping[str, Any]
             nn.init.kaiming_normal_(layer.weight, a=SLOPE)
             layer.bias = nn.Parameter(torch.zeros(layer.out_channels))
     if trunk:
-        entry = torch.zeros_like(net.state_dict()[ENTRY])
-        entry[:, :3] = trunk[ENTRY]
-        net.load_state_dict({**trunk, ENTRY: entry}, strict=False)
+        name = RESNET_ENTRY if resnet else ENTRY
+        entry = RENDER_STARTS[start](net.state_dict()[name])
+        entry[:, :3] = trunk[name]
+        net.load_state_dict({**trunk, name: entry}, strict=False)
     net.to(memory_format=torch.channels_last)
     net.to(context.device)
     return net
 
 
+def one_of(kinds: Mapping[str, type[Made]], options: Mapping[str, Any]) -> type[Made]:
+    """The encoder whose kind of trunk the options choose; UnknownName where there is none."""
+    if options["kind"] not in kinds:
+        raise UnknownName.of("kind of trunk", options["kind"], kinds)
+    return kinds[options["kind"]]
+
+
+def _trunk(context: Context, weights_id: str, resnet: bool) -> dict[str, Tensor]:
+    state = context.load_weights(weights_id)
+    trunk = from_torchvision(state) if resnet else {k: v for k, v in state.items() if k.startswith(PARTS)}
+    if not trunk or (RESNET_ENTRY if resnet else ENTRY) not in trunk:
+        raise WeightsError(
+            f"weights {weights_id!r} hold no {'ResNet' if resnet else 'IR'} trunk",
+            got=", ".join(list(state)[:3]),
+            expected=f"{RESNET_ENTRY}, layer1 ... (torchvision's ResNet-34)" if resnet else f"{ENTRY}, body ...",
+            fix="name others as `trunk`, or change `kind`",
+        )
+    return trunk
+
+
 def groups_of(trunk: Mapping[str, Tensor], what: str) -> Groups:
-    """(channels, units) of the groups of a trunk of IR units, read off its tensors."""
-    units = [len(trunk[key]) for n in range(len(trunk)) if (key := f"body.{n}.res_layer.3.weight") in trunk]
-    if ENTRY not in trunk or not units:
+    """(channels, units) of the groups of a trunk, of IR units or residual blocks, read off its tensors."""
+    resnet = RESNET_ENTRY in trunk
+    last = "conv2" if resnet else "res_layer.3"
+    units = [len(trunk[key]) for n in range(len(trunk)) if (key := f"body.{n}.{last}.weight") in trunk]
+    if not (resnet or ENTRY in trunk) or not units:
         raise WeightsError(f"weights {what!r} hold no trunk", got=", ".join(list(trunk)[:3]), expected=ENTRY)
     return [(width, len(list(same))) for width, same in groupby(units)]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -80,3 +81,16 @@ class ResNetTrunk(nn.Module):
             if n in self.ends:
                 maps.append(x)
         return maps
+
+
+def from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A trunk's tensors out of torchvision's ResNet-34, whose blocks are counted by layer; the classifier is left out.
+
+    What is no such network gives nothing, or too little to fill a trunk.
+    """
+    blocks = sorted({(int(m[1]), int(m[2])) for key in state if (m := re.match(r"layer(\d+)\.(\d+)\.", key))})
+    names = {f"layer{layer}.{block}.": f"body.{n}." for n, (layer, block) in enumerate(blocks)}
+    trunk = {key: value for key, value in state.items() if key.startswith(("conv1.", "bn1."))}
+    for theirs, ours in names.items():
+        trunk |= {ours + key.removeprefix(theirs): value for key, value in state.items() if key.startswith(theirs)}
+    return trunk

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench.errors import BenchError
+
+OPTIONS: Mapping[str, Any] = {  # of a training
+    "inner_steps": 5,
+    "kind": "ir",  # of trunk: "ir" as published for faces, "resnet" (ResNet-34) as published for all else
+    "render_start": "zero",  # what the entry makes of the render at first: nothing, or "normal": N(0, 1), as published
+}
 
 
 def refine(

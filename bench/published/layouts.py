@@ -170,6 +170,21 @@ def resnet_encoder(size: int, channels: int = 6) -> Layout:
     return out
 
 
+def resnet34() -> Layout:
+    """torchvision's ResNet-34 without its classifier: where the trunks of :func:`resnet_encoder` began."""
+    out = {**_conv("conv1", 64, 3, 7), **_norm("bn1", 64)}
+    into = 64
+    for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), start=1):
+        for block in range(blocks):
+            at = f"layer{stage}.{block}"
+            out.update({**_conv(f"{at}.conv1", width, into, 3), **_norm(f"{at}.bn1", width)})
+            out.update({**_conv(f"{at}.conv2", width, width, 3), **_norm(f"{at}.bn2", width)})
+            if into != width:
+                out.update({**_conv(f"{at}.downsample.0", width, into, 1), **_norm(f"{at}.downsample.1", width)})
+            into = width
+    return out
+
+
 def _ir_stage(at: str, widths: tuple[int, ...]) -> Iterator[tuple[str, Shape]]:
     for i, (into, out) in enumerate(pairwise(widths)):
         yield from _ir_unit(f"{at}.{i}", into, out, squeeze=False).items()
@@ -286,7 +301,7 @@ RULES: dict[str, Callable[..., Layout]] = {
     for rule in (
         generator, discriminator, latent_avg, fpn_encoder, backbone_encoder, resnet_encoder, consultation_encoder,
         aligner, arcface_ir_se50, curricularface_ir101, mtcnn, alexnet, vgg16, squeezenet, moco_resnet50,
-        inception_fid,
+        resnet34, inception_fid,
     )
 }  # fmt: skip
 _SIZED = ("generator", "discriminator", "latent_avg", "fpn_encoder", "backbone_encoder", "resnet_encoder")

@@ -62,6 +62,7 @@ def test_layouts_of_torchvision_networks():
         assert layouts.RULES[name]() == {k: v for k, v in shapes[name].items() if k.startswith("features.")}
     trunk = {k: v for k, v in layouts.moco_resnet50().items() if not k.startswith("fc.")}
     assert trunk == {k: v for k, v in shapes["moco"].items() if not k.startswith("fc.")}
+    assert layouts.resnet34() == {k: v for k, v in shapes["34"].items() if not k.startswith("fc.")}
     blocks = iter(f"layer{s}.{b}." for s, n in enumerate((3, 4, 6, 3), 1) for b in range(n))
     names = {f"body.{i}.": block for i, block in enumerate(blocks)}
     rule = {k: v for k, v in layouts.resnet_encoder(256).items() if k.startswith("body.")}

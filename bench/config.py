@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bench import registry
+from bench import listed, registry
 from bench.edit_settings import EditSettings
 from bench.errors import BenchError, UnknownName, suggest
 from bench.manifest import one_line
@@ -165,6 +165,8 @@ class Config:
         listed: the methods params.yaml lists, which are those the pipeline has stages for.
         listed_ablations: the ablations it lists, likewise, of those that the profile has.
         ablations_left_out: those that it has not.
+        lists: of params.yaml's other lists (``edits``, ``rate_ablations``, ...), what the profile has of each.
+        asked_lists: what params.yaml says there.
     """
 
     root: Path
@@ -177,6 +179,8 @@ class Config:
     listed: list[str] = field(default_factory=list)
     listed_ablations: list[str] = field(default_factory=list)
     ablations_left_out: list[str] = field(default_factory=list)
+    lists: dict[str, list[str]] = field(default_factory=dict)
+    asked_lists: dict[str, list[str]] = field(default_factory=dict)
     gate: GateSettings = GateSettings()
 
     def __getattr__(self, name: str) -> Any:
@@ -188,7 +192,8 @@ class Config:
         """``key=value`` that params.yaml must be given for the pipeline to run this profile; [] if it has them."""
         switch = [f"profile={self.profile}"] * (self.profile != self.main_profile)
         switch += [f"methods=[{','.join(self.methods)}]"] * (self.methods != self.listed)
-        return switch + [f"~ablations.{name}" for name in self.ablations_left_out]
+        switch += [f"~ablations.{name}" for name in self.ablations_left_out]
+        return switch + listed.settings(self.lists, self.asked_lists)
 
     @property
     def labels(self) -> list[str]:
@@ -297,12 +302,17 @@ def load_config(root: Path | None = None, profile: str | None = None) -> Config:
         listed=params.methods,
         listed_ablations=[variant for variant in params.ablations if names is None or variant in names],
         ablations_left_out=[variant for variant in params.ablations if names is not None and variant not in names],
+        asked_lists={key: list(getattr(params, key)) for key in listed.KEYS},
         gate=params.gate,
     )
     for variant, method in params.ablations.items():
         config.ablation(variant, method)
     for variant in names or ():
         config.ablation(variant)
+    for key in listed.OF_VARIANTS:
+        for variant, method in getattr(params, key).items():
+            config.ablation(variant, method)
+    config.lists.update(listed.checked(config, params.methods, list(params.ablations)))
     return config
 
 

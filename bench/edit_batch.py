@@ -40,7 +40,7 @@ class Batch:
 
     Args:
         sources, start: (B, R, R, 3) uint8 pictures and their inversions. seen_source, seen_start: what the judge reads.
-        regions: where the face and the background are. kept: identity of source and inversion.
+        regions: where the face and the background are, None where nobody says. kept: identity of source and inversion.
         meant, seen_meant: exact targets and what the judge reads off them; None and [] where there are none.
     """
 
@@ -50,7 +50,7 @@ class Batch:
     start: np.ndarray
     seen_source: list[dict[str, float]]
     seen_start: list[dict[str, float]]
-    regions: list[Regions]
+    regions: list[Regions | None]
     kept: list[float]
     meant: np.ndarray | None = None
     seen_meant: list[dict[str, float]] | None = None
@@ -85,9 +85,11 @@ class Scoring:
         regions = [self._regions(i, sources.shape[1]) for i in ids]
         self.batch = Batch(tuple(ids), sources, inversion, start, *seen, regions, self._identity(start, sources))
 
-    def _regions(self, image_id: str, side: int) -> Regions:
+    def _regions(self, image_id: str, side: int) -> Regions | None:
         if self.job.masks is not None:
             return of_mask(self.job.masks, image_id, side)
+        if self.editor.dataset.manifest.render is None:
+            return None
         return of_labels(read_labels(self.editor.dataset.paths.label(image_id)))
 
     def add(self, task: str, wanted: Wanted | None, degree: float, metric: str, ids, values) -> None:
@@ -100,7 +102,8 @@ class Scoring:
             batch = self._of(wanted)
             if not batch.ids:
                 continue
-            self._curve(wanted, batch)
+            if wanted.attribute and not self.job.brief:
+                self._curve(wanted, batch)
             if wanted.name in self.job.degrees:
                 self._edit(wanted, self.job.degrees[wanted.name], batch)
         again = [i for i in self.batch.ids if i in self.job.again]
@@ -137,13 +140,16 @@ class Scoring:
 
     def _common(self, task: str, wanted: Wanted, degree: float, edited: np.ndarray, seen, batch: Batch, kept) -> None:
         """What needs no exact target: attribute change, identity, background."""
-        name, rest = wanted.attribute, [one.rest for one in batch.regions]
-        change = [after[name] - before[name] for before, after in zip(batch.seen_start, seen, strict=True)]
-        self.add(task, wanted, degree, "change", batch.ids, change)
+        if name := wanted.attribute:
+            change = [after[name] - before[name] for before, after in zip(batch.seen_start, seen, strict=True)]
+            self.add(task, wanted, degree, "change", batch.ids, change)
         if self.job.settings.identity:
             self.add(task, wanted, degree, "identity", batch.ids, kept)
+        if None in batch.regions:
+            return
         for metric, others in (("background", batch.sources), ("background_drift", batch.start)):
-            far = [mean_over(distance(a, b), where) for a, b, where in zip(edited, others, rest, strict=True)]
+            pairs = zip(edited, others, batch.regions, strict=True)
+            far = [mean_over(distance(a, b), where.rest) for a, b, where in pairs]
             self.add(task, wanted, degree, metric, batch.ids, far)
 
     def _edit(self, wanted: Wanted, degree: float, batch: Batch) -> None:
@@ -151,7 +157,8 @@ class Scoring:
         edited = self.editor.edit(batch.inversion, wanted, degree)
         seen = self.editor.look(edited)
         self._common("edit", wanted, degree, edited, seen, batch, self._identity(edited, batch.sources))
-        self._leakage(wanted, degree, seen, batch)
+        if wanted.attribute:
+            self._leakage(wanted, degree, seen, batch)
         if batch.meant is not None:
             self._attribute(wanted, degree, seen, batch)
             self._against_targets(wanted, degree, edited, batch)
@@ -207,13 +214,14 @@ class Scoring:
         if not rows:
             return
         ids = [batch.ids[n] for n in rows]
-        second = self.editor.embed(ids, edited[rows])
-        back = self.editor.directions[wanted.name].apply(second.w_plus, -degree)
+        second, codes = self.editor.embed(ids, edited[rows]), batch.inversion.w_plus[rows]
+        step = self.editor.directions[wanted.name].apply(codes, degree) - codes
+        back = second.w_plus - step  # the way it went: one that set a coordinate would not know where it had been
         pictures = self.editor.render(back, second)
-        first = batch.inversion.w_plus[rows].float().cpu().numpy()
-        codes = [code_distance(a, b) for a, b in zip(first, back.float().cpu().numpy(), strict=True)]
+        pairs = zip(codes.float().cpu().numpy(), back.float().cpu().numpy(), strict=True)
+        apart = [code_distance(a, b) for a, b in pairs]
         far = [float(distance(a, b).mean()) for a, b in zip(batch.start[rows], pictures, strict=True)]
-        self.add("round_trip", wanted, degree, "code", ids, codes)
+        self.add("round_trip", wanted, degree, "code", ids, apart)
         self.add("round_trip", wanted, degree, "image", ids, far)
 
     def _cycle(self, batch: Batch) -> None:
@@ -231,15 +239,17 @@ class Scoring:
 
     def _keep(self, wanted: Wanted, edited: np.ndarray, batch: Batch) -> None:
         """Pictures for the figures, and sweeps from one end of the direction to the other."""
-        limit, frames = self.job.settings.degrees[-1], self.job.settings.frames
+        limit = self.job.settings.degrees[-1] if wanted.attribute else abs(wanted.change)
         for n, i in enumerate(batch.ids):
             if self.job.shown.get(i) != wanted.name:
                 continue
             kept = {"source": batch.sources[n], "inversion": batch.start[n], "edit": edited[n]}
             kept |= {"target": batch.meant[n]} if batch.meant is not None else {}
-            degrees = np.linspace(-limit, limit, frames).tolist()
-            strip = [self.editor.edit(batch.inversion[n : n + 1], wanted, degree)[0] for degree in degrees]
-            kept["sweep"] = np.concatenate(strip, 1)
             self.done.pictures |= {(kind, i): picture for kind, picture in kept.items()}
+            if self.job.brief:
+                continue
+            degrees = np.linspace(-limit, limit, self.job.settings.frames).tolist()
+            strip = [self.editor.edit(batch.inversion[n : n + 1], wanted, degree)[0] for degree in degrees]
+            self.done.pictures["sweep", i] = np.concatenate(strip, 1)
             for degree, a, b in zip(degrees[1:], strip, strip[1:], strict=False):
                 self.add("sweep", wanted, degree, "step", [i], [float(distance(a, b).mean())])

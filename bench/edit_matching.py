@@ -20,13 +20,14 @@ class Matched:
     """One edit of one method.
 
     Args:
-        change: asked for, in the attribute's unit. judged: what the judge sees of it in exact targets: the mark.
+        change: asked for, in the attribute's unit. judged: what the judge sees of it in exact targets: the mark; None
+            where the degree itself was asked for.
         degree: where it is reached; None if it is not. reached: (degree, mean change) as measured, from 0 on.
         n: calibration pictures.
     """
 
     change: float
-    judged: float
+    judged: float | None
     degree: float | None
     reached: tuple[tuple[float, float], ...]
     n: int
@@ -34,7 +35,7 @@ class Matched:
     @property
     def most(self) -> tuple[float, float]:
         """(degree, mean change) of the largest change towards the mark."""
-        sign = 1 if self.judged >= 0 else -1
+        sign = 1 if (self.judged or 0) >= 0 else -1
         return max(self.reached, key=lambda point: sign * point[1])
 
     def told(self) -> str:
@@ -42,6 +43,7 @@ class Matched:
         if self.degree is not None:
             return f"{self.degree:+.2f}"
         degree, change = self.most
+        assert self.judged is not None
         return f"not reached: {change:+.3g} of {self.judged:+.3g} at {degree:+g}"
 
     def to_json(self) -> dict[str, Any]:
@@ -50,6 +52,11 @@ class Matched:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Matched:
         return cls(**{**raw, "reached": tuple((float(d), float(c)) for d, c in raw["reached"])})
+
+
+def given(degree: float) -> Matched:
+    """A degree that was asked for, the same for every method."""
+    return Matched(degree, None, degree, (), 0)
 
 
 def match(change: float, judged: float, curve: Mapping[float, np.ndarray]) -> Matched:

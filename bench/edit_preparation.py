@@ -33,7 +33,7 @@ def settings_of(config: Config) -> EditSettings:
 
 
 def wanted_edits(root: Path, domain: str, settings: EditSettings) -> list[Wanted]:
-    """All edits to score, in the profile's order.
+    """All edits to score, in the profile's order; under fixed degrees, of no attribute.
 
     Raises:
         UnknownName: a direction. BenchError: one that does not say which attribute it moves.
@@ -41,10 +41,12 @@ def wanted_edits(root: Path, domain: str, settings: EditSettings) -> list[Wanted
     found = []
     for name, changes in settings.directions.items():
         about = files.find(root, domain, name).about
+        if settings.policy == "fixed":
+            about = {"attribute": ""}
         if "attribute" not in about:
             raise BenchError(
                 f"direction {name!r} was not made for an attribute, so its strength cannot be matched",
-                fix="take one of `bench directions --method interfacegan`",
+                fix="take one of `bench directions --method interfacegan`, or `policy: fixed` with degrees",
             )
         found += [Wanted(name, str(about["attribute"]), change) for change in changes]
     return found
@@ -58,6 +60,8 @@ def check_judge(root: Path, domain: str, settings: EditSettings) -> None:
     """
     import torch
 
+    if settings.policy == "fixed":
+        return
     used = set(judge(root, domain, torch.device("cpu"), settings.judge)[1])
     for name in settings.directions:
         of_set = files.find(root, domain, name).about.get("weights")
@@ -72,7 +76,7 @@ def check_judge(root: Path, domain: str, settings: EditSettings) -> None:
 
 
 def pictures_of(config: Config, settings: EditSettings, dataset: str, images: int | None) -> dict[str, list[str]]:
-    """Dataset -> ids: those scored, then those calibrated on.
+    """Dataset -> ids: those scored, then those calibrated on, if any are.
 
     Args:
         images: the first so many are scored, for the profile's number.
@@ -80,6 +84,8 @@ def pictures_of(config: Config, settings: EditSettings, dataset: str, images: in
         BenchError: a picture would be in both.
     """
     calibration = settings.calibration
+    if calibration is None:
+        return {dataset: list(load_manifest(config.root, dataset).select(images or settings.images))}
     first, other = load_manifest(config.root, dataset), load_manifest(config.root, calibration.dataset)
     scored, held = first.select(images or settings.images), other.select(calibration.images)
     here, there = first.pixel_hashes(), other.pixel_hashes()
@@ -97,11 +103,13 @@ def prepare_edits(config: Config, store: RunStore, engine: str, workers: int | N
     """Prepare the calibration pictures, render all exact targets and record what they are.
 
     Returns:
-        targets.json; what :func:`bench.edit_targets.render_targets` says; empty where the profile asks for no edits.
+        targets.json; what :func:`bench.edit_targets.render_targets` says; empty where the profile asks for no edits, or
+        for fixed degrees.
     """
     path, found = targets_path(store, config.profile), {}
-    if config.settings.edits is not None:
-        settings, dataset = config.settings.edits, config.settings.datasets[0]
+    settings = config.settings.edits
+    if settings is not None and settings.calibration is not None:
+        dataset = config.settings.datasets[0]
         if not PreparedPaths.of(config.root, settings.calibration.dataset).done.is_file():
             prepare(config, settings.calibration.dataset, engine=engine, workers=workers)
         parts = pictures_of(config, settings, dataset, None)

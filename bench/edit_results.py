@@ -1,7 +1,7 @@
 """Results of edits on the disk: results/edits/<scope>/<method[.variant]>/.
 
 ``edits.json`` (written last) says how they were made: matched strengths, failures, pictures without room for a change,
-distances of sets, pictures kept. ``features.npz``: bench/edit_sets.py. ``rows.parquet`` is tidy: COLUMNS, one value a
+distances of sets, pictures kept. ``features.npz``: bench/edit_features.py. ``rows.parquet`` is tidy: COLUMNS, one value a
 row. Tasks:
 
 - ``edit``: at the matched strength, against the exact target where there is one.
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.edit_features import Features
 from bench.edit_matching import Matched
-from bench.edit_sets import Features
 from bench.errors import DataError
 from bench.images import atomic_write, write_error, write_png
 from bench.runid import parse_label

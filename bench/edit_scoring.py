@@ -11,13 +11,14 @@ import numpy as np
 
 from bench import registry
 from bench.attributes import judge
-from bench.config import Config
+from bench.config import LOCAL, Config
 from bench.device import engine_for, resolve_device
 from bench.edit_batch import score_shard
-from bench.edit_matching import Matched, match
+from bench.edit_features import Features
+from bench.edit_matching import Matched, given, match
 from bench.edit_preparation import check_judge, pictures_of, settings_of, wanted_edits
 from bench.edit_results import edits_dir, write_edits, write_nothing
-from bench.edit_sets import Features, set_values
+from bench.edit_sets import set_values
 from bench.edit_settings import EditSettings
 from bench.edit_targets import Wanted, render_targets
 from bench.edit_work import EditJob, Part, calibrate_shard, forget
@@ -34,7 +35,7 @@ from bench.store import RunStore
 if TYPE_CHECKING:
     import torch
 
-SHARD = 8  # pictures worked on together
+SHARD = 4  # pictures worked on together: few, so that two workers share a small profile evenly
 SPREAD = 200  # at most so many pictures say how much attributes vary
 
 
@@ -49,11 +50,14 @@ def score_edits(
     engine_asked: bool = False,
     on_tick: Callable[[float], None] | None = None,
 ) -> tuple[list[Path], dict[str, Any]]:
-    """Match strengths, edit, measure, write ``results/edits/<scope>/<method[.variant]>``; see bench/edit_results.py.
+    """Match strengths or take those given, edit, measure, write ``results/edits/<scope>/<method[.variant]>``.
+
+    What is written: bench/edit_results.py.
 
     Args:
-        plan: the method's run (bench.plan.plan_run), whose dataset, options and scope are used.
-        images: the first so many, for the profile's number. masks: folder of masks, for part labels.
+        plan: the method's run (bench.plan.plan_run), whose dataset, options and scope are used. A variant of the
+            profile's gets what tables of variants show: edits at their strength, no curves, round trips and sweeps.
+        images: the first so many, for the profile's number and its limit for the method. masks: folder of masks, for part labels.
         engine, workers, engine_asked: as for runs. on_tick: called with numbers of pictures done.
     Returns:
         Files written; the record (edits.json).
@@ -64,11 +68,13 @@ def score_edits(
     usable, missing = _usable(config, settings)
     edits = wanted_edits(config.root, plan.domain, settings)
     check_judge(config.root, plan.domain, settings)
-    parts = pictures_of(config, settings, plan.dataset, images)
-    scored, held = parts[plan.dataset], parts[settings.calibration.dataset]
-    _check_masks(config.root, plan.dataset, masks)
+    limit = config.settings.limits.get(plan.method, settings.images)
+    parts = pictures_of(config, settings, plan.dataset, images or min(settings.images, limit))
+    calibration = settings.calibration.dataset if settings.calibration else ""
+    scored, held = parts[plan.dataset], parts.get(calibration, [])
+    _check_masks(config.root, plan.dataset, masks, settings)
     where = resolve_device(plan.device)
-    job = EditJob(plan, settings.calibration.dataset, tuple(edits), usable, masks)
+    job = EditJob(plan, plan.dataset, tuple(edits), usable, masks)
 
     def each(work: Callable[..., Part], ids: Sequence[str], job: EditJob) -> Part:
         shards = make_shards(list(ids), SHARD)
@@ -83,19 +89,26 @@ def score_edits(
             )
         return done
 
-    room, unseen = _room(config.root, plan.dataset, parts, edits, engine, workers)
+    brief = bool(plan.variant) and plan.scope != LOCAL
+    room, unseen = {one.name: scored for one in edits}, {one.name: [] for one in edits}
+    if load_manifest(config.root, plan.dataset).render is not None and calibration:
+        room, unseen = _room(config.root, plan.dataset, parts, edits, engine, workers)
     try:
-        calibrated = each(calibrate_shard, held, job)
-        matched = {one.name: strength_of(one, calibrated, config.root, settings) for one in edits}
+        calibrated, spread = Part(), {}
+        matched = {one.name: given(one.change) for one in edits}
+        if calibration:
+            calibrated = each(calibrate_shard, held, replace(job, dataset=calibration))
+            matched = {one.name: strength_of(one, calibrated, config.root, settings) for one in edits}
+            spread = _spread(config.root, plan.domain, settings, where)
         degrees = {name: one.degree for name, one in matched.items() if one.degree is not None}
         shown = {i: name for i, name in _shown(edits, room, settings.shown).items() if name in degrees}
         job = replace(
             job,
-            dataset=plan.dataset,
             degrees=degrees,
-            spread=_spread(config.root, job, where),
-            again=tuple(scored[: settings.round_trips]),
+            spread=spread,
+            again=() if brief else tuple(scored[: settings.round_trips]),
             shown=shown,
+            brief=brief,
         )
         done = each(score_shard, scored, job)
     finally:
@@ -118,7 +131,7 @@ def score_edits(
         "sets": _sets(config, usable, features, scored),
         "missing": missing,
         "shown": shown,
-        "judge": judge(config.root, plan.domain, where, settings.judge)[1],
+        "judge": judge(config.root, plan.domain, where, settings.judge)[1] if calibration else {},
         "weights": plan.weights,
         "versions": versions(),
     }
@@ -141,9 +154,9 @@ def _usable(config: Config, settings: EditSettings) -> tuple[EditSettings, dict[
     return settings.model_copy(update=left), missing
 
 
-def _check_masks(root: Path, dataset: str, masks: Path | None) -> None:
+def _check_masks(root: Path, dataset: str, masks: Path | None, settings: EditSettings) -> None:
     prepared = PreparedDataset.open(root, dataset)
-    if masks is None and prepared.manifest.render is None:
+    if masks is None and prepared.manifest.render is None and settings.policy == "matched":
         raise DataError(
             f"dataset {dataset!r} has no masks", expected="part labels of a rendered one", fix="pass --masks FOLDER"
         )
@@ -153,6 +166,7 @@ def _check_masks(root: Path, dataset: str, masks: Path | None) -> None:
 
 def strength_of(wanted: Wanted, calibrated: Part, root: Path, settings: EditSettings) -> Matched:
     """The degree of one edit, on the calibration pictures that have room for it."""
+    assert settings.calibration is not None
     exact, source = calibrated.judged[wanted.name], calibrated.judged["source"]
     signed = [d if wanted.change > 0 else -d for d in settings.degrees]
     changes = {d: calibrated.judged[wanted.name, d] for d in signed}
@@ -166,12 +180,13 @@ def strength_of(wanted: Wanted, calibrated: Part, root: Path, settings: EditSett
     return match(wanted.change, judged, {d: np.array([changes[d][i] for i in ids]) for d in signed})
 
 
-def _spread(root: Path, job: EditJob, device: torch.device) -> dict[str, float]:
+def _spread(root: Path, domain: str, settings: EditSettings, device: torch.device) -> dict[str, float]:
     """Attribute -> standard deviation of what the judge sees in all pictures of the calibration dataset."""
     import torch
 
-    read = judge(root, job.plan.domain, device, job.settings.judge)[0]
-    prepared = PreparedDataset.open(root, job.settings.calibration.dataset)
+    assert settings.calibration is not None
+    read = judge(root, domain, device, settings.judge)[0]
+    prepared = PreparedDataset.open(root, settings.calibration.dataset)
     with torch.no_grad():
         seen = [read(x.to(device)) for _, x in prepared.batches(prepared.manifest.ids[:SPREAD], SHARD)]
     return {name: float(torch.cat([one[name] for one in seen]).double().std(correction=0)) for name in seen[0]}
@@ -185,12 +200,9 @@ def _room(
     engine: str,
     workers: int | None,
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Edit -> ids to score that have an exact target (all where none can be); and ids whose target is their source."""
+    """Edit -> ids of a rendered dataset that have an exact target; and those whose target is their source again."""
     rendered = {name: ids for name, ids in parts.items() if load_manifest(root, name).render is not None}
-    found = render_targets(root, rendered, edits, engine, workers)
-    if dataset not in found:
-        return {one.name: list(parts[dataset]) for one in edits}, {one.name: [] for one in edits}
-    targets = found[dataset]
+    targets = render_targets(root, rendered, edits, engine, workers)[dataset]
     room = {name: [i for i, sha in of.items() if sha] for name, of in targets.items()}
     return room, {name: [i for i, sha in of.items() if sha == ""] for name, of in targets.items()}
 

@@ -1,10 +1,12 @@
-"""The key ``edits`` of a profile: which edits are scored, on how many pictures, and how their strength is matched."""
+"""The key ``edits`` of a profile: which edits are scored, on how many pictures, and how strong they are."""
 
 from __future__ import annotations
 
 import math
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class CalibrationSettings(BaseModel):
@@ -20,9 +22,13 @@ class EditSettings(BaseModel):
     """``bench score-edits``.
 
     Args:
+        policy: ``matched``: every method is brought to the same change of an attribute. ``fixed``: every method is
+            moved by the same degree; that needs no judge, no calibration, no degrees and no metrics against targets,
+            and says nothing about attributes.
+        methods: ids whose edits are scored, where they are not those that params.yaml lists.
         images: the first so many of the dataset are edited.
-        directions: name of a direction -> changes of its attribute to reach, each a signed number in the attribute's
-            own unit (years, radians, or the 0..1 of a factor).
+        directions: name of a direction -> matched: changes of its attribute to reach, each a signed number in the
+            attribute's own unit (years, radians, or the 0..1 of a factor); fixed: degrees.
         degrees: along a direction, ascending, above 0; curves are drawn through them, the last is the farthest that a
             strength may be matched at.
         judge: of attributes; it must not be the one that labelled the directions. "" takes the domain's first.
@@ -35,11 +41,13 @@ class EditSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    policy: Literal["matched", "fixed"] = "matched"
+    methods: list[str] = []
     images: int = Field(default=24, ge=1)
     directions: dict[str, list[float]] = Field(min_length=1)
     degrees: list[float] = Field(default=[1.5, 3.0, 4.5], min_length=1)
     judge: str = ""
-    calibration: CalibrationSettings
+    calibration: CalibrationSettings | None = None
     metrics: list[str] = ["mae", "ssim_gauss"]
     identity: str = ""
     sets: list[str] = []
@@ -65,3 +73,12 @@ class EditSettings(BaseModel):
                 if not math.isfinite(change) or not change:
                     raise ValueError(f"change {change} of {name} is not a number other than 0")
         return directions
+
+    @model_validator(mode="after")
+    def _calibrated(self) -> EditSettings:
+        if self.policy == "matched" and self.calibration is None:
+            raise ValueError("strengths are matched on pictures: name some under calibration, or take policy: fixed")
+        idle = {"calibration", "judge", "degrees", "metrics"} & self.model_fields_set
+        if self.policy == "fixed" and idle:
+            raise ValueError(f"under policy fixed there is no use for: {', '.join(sorted(idle))}")
+        return self

@@ -90,8 +90,8 @@ def exact(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> Targe
     chosen = with_room(dataset, ids, wanted)
     if not chosen:
         return Targets({}, {})
-    paths = dict(zip(chosen, counterfactuals(dataset, chosen, wanted.direction, degree_of(dataset, wanted)), strict=True))
-    side = dataset.manifest.resolution
+    made = counterfactuals(dataset, chosen, wanted.direction, degree_of(dataset, wanted))
+    paths, side = dict(zip(chosen, made, strict=True)), dataset.manifest.resolution
     images = {i: read_rgb(path, side) for i, path in paths.items()}
     unseen = {i for i, x in zip(chosen, dataset.stack(chosen), strict=True) if np.array_equal(images[i], x)}
     labels = {i: read_labels(paths[i].with_suffix(".labels.png")) for i in chosen if i not in unseen}

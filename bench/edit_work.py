@@ -40,6 +40,7 @@ class EditJob:
         plan: the method and its settings. dataset: whose pictures. edits: to score. masks: the user's, or None.
         degrees: edit -> matched degree, of those that are reached. spread: attribute -> standard deviation.
         again: ids of pictures that are inverted again. shown: image id -> edit shown of it.
+        brief: edits at their strength alone, without curves and sweeps.
     """
 
     plan: RunPlan
@@ -51,6 +52,7 @@ class EditJob:
     spread: Mapping[str, float] = field(default_factory=dict)
     again: tuple[str, ...] = ()
     shown: Mapping[str, str] = field(default_factory=dict)
+    brief: bool = False
 
 
 @dataclass
@@ -118,18 +120,21 @@ def isolated(ids: Sequence[str], work: Callable[[Sequence[str]], Part]) -> Part:
     return done
 
 
-def direction_of(plan: RunPlan, wanted: Wanted, generator: SharedGenerator) -> Direction:
+def direction_of(plan: RunPlan, wanted: Wanted, generator: SharedGenerator, may_set: bool = False) -> Direction:
     """The direction of an edit, checked against the generator's codes.
+
+    Args:
+        may_set: one that sets a coordinate will do.
 
     Raises:
         UnknownName: there is none. BenchError: it sets a coordinate. ShapeError: it is of another space.
     """
     found = files.find(plan.root, plan.domain, wanted.direction)
-    if found.rule != "add":
+    if found.rule != "add" and not may_set:
         raise BenchError(
             f"direction {wanted.direction!r} sets a coordinate",
             expected="one that adds, so that degree 0 is the inversion",
-            fix="take it out of `directions`",
+            fix="take it out of `directions`, or give degrees under `policy: fixed`",
         )
     found.check(generator.n_latent, generator.style_dim)
     return found
@@ -143,8 +148,10 @@ class Editor:
         self.method = _method(job.plan)
         self.device = self.method.device
         self.dataset = PreparedDataset.open(job.plan.root, job.dataset)
-        self.read = judge(job.plan.root, job.plan.domain, self.device, job.settings.judge)[0]
-        self.directions = {one.name: direction_of(job.plan, one, self.method.generator) for one in job.edits}
+        fixed, generator = job.settings.policy == "fixed", self.method.generator
+        self.read = None if fixed else judge(job.plan.root, job.plan.domain, self.device, job.settings.judge)[0]
+        self.directions = {one.name: direction_of(job.plan, one, generator, fixed) for one in job.edits}
+        self.exact = self.dataset.manifest.render is not None and not fixed
         known = registry.metrics(job.plan.root)
         names = dict.fromkeys([*job.settings.metrics, *filter(None, [job.settings.identity])])
         self.metrics = {name: build(job.plan.root, known.load(name), self.device) for name in names}
@@ -180,17 +187,19 @@ class Editor:
         return self.render(self.directions[wanted.name].apply(inversion.w_plus, degree), inversion)
 
     def look(self, pictures: np.ndarray) -> list[dict[str, float]]:
-        """What the judge reads off each picture."""
+        """What the judge reads off each picture; nothing without a judge."""
         import torch
 
+        if self.read is None:
+            return [{} for _ in pictures]
         with torch.no_grad():
             found = self.read(to_tensor(pictures).to(self.device))
         columns = {name: values.double().cpu().tolist() for name, values in found.items()}
         return [{name: column[n] for name, column in columns.items()} for n in range(len(pictures))]
 
     def targets(self, ids: Sequence[str], wanted: Wanted) -> Targets | None:
-        """Exact targets; None where the dataset is not rendered."""
-        return None if self.dataset.manifest.render is None else exact(self.dataset, ids, wanted)
+        """Exact targets; None where the dataset is not rendered, or degrees say nothing about a change."""
+        return exact(self.dataset, ids, wanted) if self.exact else None
 
     def calibrate(self, ids: Sequence[str]) -> Part:
         """What the judge sees in sources, exact targets, and edits at all degrees."""

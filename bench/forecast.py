@@ -12,6 +12,7 @@ import yaml
 from bench import cost, registry, weights
 from bench.config import Config
 from bench.device import resolve_device
+from bench.editing.files import published
 from bench.errors import BenchError
 from bench.manifest import Manifest, load_manifest
 from bench.needs import profile_needs
@@ -28,7 +29,7 @@ PIPELINE_COPIES = 2  # the result and its copy in DVC's cache
 
 @dataclass(frozen=True)
 class Lack:
-    """Something that is not there. ``kind``: data, weights, method, metric or disk."""
+    """Something that is not there. ``kind``: data, weights, method, metric, direction or disk."""
 
     kind: str
     what: str
@@ -102,7 +103,7 @@ def forecast(config: Config) -> Forecast:
         [_planned(config, m, label, device) for m in manifests for label in config.labels],
     )
     plan.lacks = [*_lacking_data(config, manifests), *_lacking_methods(config, manifests)]
-    plan.lacks += [*_lacking_weights(config), *_lacking_metrics(config)]
+    plan.lacks += [*_lacking_weights(config), *_lacking_metrics(config), *_lacking_directions(config)]
     plan.disk = {k: v for k, v in _disk(config, manifests, plan.runs).items() if v}
     plan.free_bytes = shutil.disk_usage(config.root).free
     if sum(plan.disk.values()) > plan.free_bytes:
@@ -121,8 +122,12 @@ def _stages(config: Config) -> dict[str, int]:
         return {}
     try:
         stages = yaml.safe_load(path.read_text(encoding="utf-8")).get("stages", {})
-        count = {"matrix": len(config.methods), "foreach": len(config.listed_ablations)}
-        return {name: next((n for key, n in count.items() if key in stage), 1) for name, stage in stages.items()}
+        each = {"ablations": config.listed_ablations, **config.lists}  # foreach: ${ablations}
+        found = {}
+        for name, stage in stages.items():
+            key = str(stage.get("foreach", "")).strip("${}")
+            found[name] = len(config.methods) if "matrix" in stage else len(each[key]) if key in each else 1
+        return found
     except (yaml.YAMLError, AttributeError, TypeError) as error:
         raise BenchError(f"{path} cannot be read", got=" ".join(str(error).split()), fix="correct it") from None
 
@@ -167,6 +172,14 @@ def _lacking_methods(config: Config, manifests: list[Manifest]) -> list[Lack]:
                 why = f"{method} has no weights for {manifest.domain}, the domain of {manifest.id}"
                 lacks.append(Lack("method", why, f"take it out of the methods of profile {config.profile}"))
     return lacks
+
+
+def _lacking_directions(config: Config) -> list[Lack]:
+    """Published files of directions that scored edits go along."""
+    asked = config.settings.edits.directions if config.settings.edits else {}
+    files = dict.fromkeys(found[0] for name in asked if (found := published(config.root, name)))
+    fix = "copy it to weights/directions/ from the release that has it (docs/editing.md)"
+    return [Lack("direction", path.name, fix) for path in files if not path.is_file()]
 
 
 def _lacking_weights(config: Config) -> list[Lack]:

@@ -104,10 +104,11 @@ def _total(root: Path, name: str) -> int | None:
 def _check_pipeline(config: Config) -> None:
     """The first stage of a pipeline refuses params.yaml with one profile's name and another one's methods."""
     if config.profile == config.main_profile and (settings := config.pipeline_settings()):
+        switch = " ".join(f"-S '{one}'" for one in settings)
         raise BenchError(
             f"params.yaml has profile {config.profile!r} and the methods of another",
             got=", ".join(config.listed),
             expected=", ".join(config.methods),
-            fix=f"`dvc exp run -S profile={config.profile} -S '{settings[0]}'`, which is what `bench repro --profile "
-            f"{config.profile}` does, or edit params.yaml",
+            fix=f"`dvc exp run -S profile={config.profile} {switch}`, which is what "
+            f"`bench repro --profile {config.profile}` does, or edit params.yaml",
         )

@@ -53,7 +53,7 @@ def command(
     asked = settings_of(config)
     options = Overrides(parse_settings(settings or []), ablation, variant, images, None, None, device)
     plan = plan_run(config, method, dataset or config.settings.datasets[0], options)
-    total = (images or asked.images) + asked.calibration.images
+    total = (images or asked.images) + (asked.calibration.images if asked.calibration else 0)
     with progress(f"edits {method}", total) as advance:
         written, record = score_edits(
             config,

@@ -58,20 +58,35 @@ def known(root: Path, domain: str) -> dict[str, Direction]:
     return found
 
 
+def published(root: Path, asked: str) -> tuple[Path, str] | None:
+    """File and choice of ``smile.pt``, ``ffhq_pca.pt:54:7:8``; None for another name.
+
+    A file is looked for where one is, then in weights/directions/ of the project.
+    """
+    stem, mark, pick = asked.partition(".pt")
+    if not mark or (pick and not pick.startswith(":")):
+        return None
+    path = Path(stem + mark)
+    kept = Path(root) / "weights" / "directions" / path
+    return (kept if kept.is_file() and not path.is_file() else path), pick.removeprefix(":")
+
+
 def find(root: Path, domain: str, asked: str) -> Direction:
     """The direction a user names: one of the domain's, or a published file ``smile.pt``, ``ffhq_pca.pt:54:7:8``.
 
     Raises:
         UnknownName: no such direction, with the nearest names. DataError: a file that cannot be used.
     """
-    stem, mark, pick = asked.partition(".pt")
-    if mark and (not pick or pick.startswith(":")):
+    if chosen := published(root, asked):
         from bench.editing.published import read_pt
 
-        return read_pt(Path(stem + mark), pick.removeprefix(":"))
+        return read_pt(*chosen)
+    of_set, _, name = asked.rpartition("/")
+    for entry in weights.read_manifest(root).weights:  # most are in the first set: no need to read the others
+        if entry.kind == KIND and entry.domain == domain and of_set in ("", entry.id):
+            if name in (held := read_set(root, entry.id)):
+                return held[name]
     here = known(root, domain)
-    if asked in here:
-        return here[asked]
     if not here:
         raise BenchError(
             f"domain {domain!r} has no directions",

@@ -37,8 +37,14 @@ def write_editing(material: Material, folder: Path) -> list[Path]:
     return [folder / "editing.md", folder / "editing.tex"]
 
 
+def fixed(edits: Mapping[str, Edits]) -> bool:
+    """Degrees were given, so no attribute is known and no target."""
+    return next(iter(edits.values())).record["settings"].get("policy") == "fixed"
+
+
 def _tables(material: Material, edits: Mapping[str, Edits]) -> list[Table]:
-    tables = [_strengths(material, edits), _measures(material, edits), _apart(material, edits), _free(material, edits)]
+    strengths = _given if fixed(edits) else _strengths
+    tables = [strengths(material, edits), _measures(material, edits), _apart(material, edits), _free(material, edits)]
     for n, table in enumerate(tables):
         table.label = f"tab:editing-{n}"
     return tables
@@ -58,7 +64,7 @@ def _strengths(material: Material, edits: Mapping[str, Edits]) -> Table:
     settings = some.record["settings"]
     rows = []
     for name, one in some.matched.items():
-        left = len(some.record["no_room"][name]) + len(some.record["unseen"][name])
+        left = sum(len(some.record.get(key, {}).get(name, [])) for key in ("no_room", "unseen"))
         due = _mean(next((e for e in edits.values() if e.matched[name].degree is not None), some), name, "change_due")
         texts = [name, f"{one.change:+g}", f"{one.judged:+.3g}", str(one.n), str(left), due]
         rows.append([*map(Cell, texts), *(_strength(one, name) for one in edits.values())])
@@ -78,12 +84,29 @@ def _strengths(material: Material, edits: Mapping[str, Edits]) -> Table:
         "source; no measure covers them. Degree, behind it the mean change that the judge sees from inversion to edit "
         "on the scored pictures: at equal strength it is about the mark's, for every method."
     ]
+    return Table("Strengths", caption, heads, [("", rows)], notes + _failures(edits))
+
+
+def _given(material: Material, edits: Mapping[str, Edits]) -> Table:
+    """Edit -> the degree that every method is moved by."""
+    some = next(iter(edits.values()))
+    direction = {e["name"]: e["direction"] for e in some.record["edits"]}
+    rows = [[Cell(direction[name]), Cell(f"{one.change:+g}")] for name, one in some.matched.items()]
+    caption = (
+        "Policy: the same degree for every method, as given; no judge was asked. A method whose codes answer less to a "
+        "direction is moved less by it, and keeps more for that reason alone: equal degrees are not equal edits."
+    )
+    return Table("Strengths", caption, ["Direction", "Degree"], [("", rows)], _failures(edits))
+
+
+def _failures(edits: Mapping[str, Edits]) -> list[str]:
+    notes = []
     for label, edited in edits.items():
         failed = {**edited.record["failures"], **edited.record["calibration_failures"]}
         if failed:
             named = "; ".join(f"{i}: {why}" for i, why in list(failed.items())[:3])
             notes.append(f"`{label}` failed on {len(failed)} pictures: {named}.")
-    return Table("Strengths", caption, heads, [("", rows)], notes)
+    return notes
 
 
 def _strength(one: Edits, name: str) -> Cell:
@@ -108,15 +131,22 @@ def _measures(material: Material, edits: Mapping[str, Edits]) -> Table:
         columns = [_column(material, t, list(edits), head) for t, head in zip(tables, heads, strict=True)]
         rows = [[Cell(t), *(c[k] for c in columns)] for k, t in enumerate(_titles(material, edits))]
         groups.append((f"{name or 'all edits'}, {counted([len(t) for t in tables if len(t)])}", rows))
+    over = (
+        f"Means with 95 % bootstrap intervals (BCa, {material.config.bootstrap:,} resamples of pictures) over the "
+        "pictures counted in each heading; a picture's value is the mean over the edits that all methods reach on it"
+    )
     caption = (
         "Edits at matched strength. Distances are to the exact target render; in the face and outside it by part "
-        f"labels. Means with 95 % bootstrap intervals (BCa, {material.config.bootstrap:,} resamples of pictures) over "
-        "the pictures counted in each heading; a picture's value is the mean over the edits that all methods reach on "
-        "it, and pictures without a target of an edit are in none of its numbers. Identity kept "
+        f"labels. {over}, and pictures without a target of an edit are in none of its numbers. Identity kept "
         "is to the source; attribute error is the judge's distance from the target; leakage is the mean change of the "
         "other attributes beyond the target's, both in standard deviations of the attribute; background is all but "
         "the head, to the source and to the method's own inversion."
     )
+    if fixed(edits):
+        caption = (
+            f"Edits at fixed degrees, the same for every method; there are no targets. {over}. Identity kept is to the "
+            "source; background (where there are masks) is to the source and to the method's own inversion."
+        )
     return Table("Edits", caption, ["Method", *[edit_head(material, m) for m in measures]], groups)
 
 
@@ -179,7 +209,8 @@ def _free(material: Material, edits: Mapping[str, Edits]) -> Table:
     some = next(iter(edits.values())).record["settings"]
     cycles, labels = some["cycles"], list(edits)
     last = {label: replace(one, rows=one.rows[one.rows["degree"] == cycles]) for label, one in edits.items()}
-    wanted = [(edits, "round_trip", "code", "Round trip, codes ↓"), (edits, "round_trip", "image", "Round trip, picture ↓")]
+    wanted = [(edits, "round_trip", "code", "Round trip, codes ↓")]
+    wanted += [(edits, "round_trip", "image", "Round trip, picture ↓")]
     wanted += [(last, "cycle", "mae", f"MAE after {cycles} inversions ↓")]
     wanted += [(last, "cycle", "drift", "Drift since the first ↓"), (last, "cycle", "identity", "Identity then ↑")]
     tables = [per_image(of, measure, task) for of, task, measure, _ in wanted]

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.edit_results import Edits
 from bench.images import read_rgb
-from bench.report.editing import jump, methods_of
+from bench.report.editing import fixed, jump, methods_of
 from bench.report.material import Material
 from bench.report.pictures import enlarge
 from bench.report.style import drawing, save
@@ -26,15 +26,15 @@ def write_editing_figures(material: Material, dataset: str, folder: Path) -> lis
     edits = methods_of(material, dataset)
     if not edits:
         return []
+    made = []
     with drawing():
-        made = [
-            (
-                "Identity and background against the attribute's change, over degrees; bands: 95 % bootstrap.",
-                save(_curves(material, edits), folder / "editing_curves.png", dpi=150),
-            )
-        ]
+        if not fixed(edits):
+            caption = "Identity and background against the attribute's change, over degrees; bands: 95 % bootstrap."
+            made.append((caption, save(_curves(material, edits), folder / "editing_curves.png", dpi=150)))
         if shown := _shown(edits):
             caption = "Inversions and edits at matched strength, with the exact target (laid out as Fig. 5)."
+            if fixed(edits):
+                caption = "Inversions and edits at the same degrees (laid out as Fig. 5)."
             made.append((caption, save(_grid(material, edits, shown), folder / "fig5.png")))
             caption = "Sweeps along a direction, degree by degree (laid out as Fig. 22)."
             made.append((caption, save(_sweeps(material, edits, shown), folder / "fig22.png")))
@@ -120,7 +120,9 @@ def _sweeps(material: Material, edits: Mapping[str, Edits], shown: Mapping[str, 
     """Three pictures; for each a row per method, columns from one end of the direction to the other."""
     order = sorted(shown, key=lambda i: next((n for n, d in enumerate(SWEPT) if shown[i].startswith(d)), len(SWEPT)))
     settings = next(iter(edits.values())).record["settings"]
-    limit, frames = settings["degrees"][-1], settings["frames"]
+    limit, frames, unit = settings["degrees"][-1], settings["frames"], ""
+    if fixed(edits):
+        limit, unit = 1.0, "×"  # of the degree that each edit has
     cells, names = [], []
     for i in order[:3]:
         for label, one in edits.items():
@@ -132,7 +134,7 @@ def _sweeps(material: Material, edits: Mapping[str, Edits], shown: Mapping[str, 
     note = "Largest mean absolute difference of neighbouring frames, over the sweeps that all have: " + "; ".join(
         f"{material.method(label).title} {largest} ({median})" for label, (largest, median) in jump(edits).items()
     )
-    return _pictures(cells, names, [f"{d:+.1f}" if d else "0" for d in np.linspace(-limit, limit, frames)], note)
+    return _pictures(cells, names, [f"{d:+.1f}{unit}" if d else "0" for d in np.linspace(-limit, limit, frames)], note)
 
 
 def _pictures(cells: Sequence[Sequence[np.ndarray]], names: Sequence[str], titles: Sequence[str], note: str = ""):

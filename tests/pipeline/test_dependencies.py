@@ -24,6 +24,7 @@ WITHOUT_EFFECT = {
     "bench/cli/common.py": "texts of options and progress bars",
     "bench/errors.py": "texts of errors",
     "bench/locking.py": "who may write",
+    "bench/listed.py": "which stages a profile has",
     "bench/csvfiles.py": "damaged tables are refused; nothing is read otherwise",
 }
 VERBS = {  # stage -> (verb, plug-ins it loads by name)

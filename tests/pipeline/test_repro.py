@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 import yaml
 
+from bench.config import load_config
+
 ROOT = Path(__file__).parents[2]
 COPIED = ("bench", "methods", "datasets", "profiles", "weights", "results/reference", ".dvc/config", ".dvcignore")
 COPIED_FILES = ("dvc.yaml", "params.yaml", "ablations.yaml", "pyproject.toml")
 METHODS = ("copy_input", "latent_avg", "optimize_w_plus")
-ABLATIONS = ("no_dci", "no_ada")
 
 
 def dvc(project: Path, *arguments: str) -> str:
@@ -27,6 +28,17 @@ def dvc(project: Path, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
+
+
+def switch(folder: Path, profile: str) -> None:
+    """Set params.yaml as `bench repro --profile` does, which needs a Git repository."""
+    params, config = yaml.safe_load((folder / "params.yaml").read_text()), load_config(folder, profile)
+    lists = {"ablations": config.listed_ablations, **config.lists}
+    for key, names in lists.items():
+        params[key] = {n: params[key][n] for n in names} if isinstance(params[key], dict) else names
+    params |= {"profile": profile, "methods": config.methods}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    assert load_config(folder).pipeline_settings() == []
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +54,7 @@ def project(tmp_path_factory):
             shutil.copy(ROOT / name, folder / name)
     for name in COPIED_FILES:
         shutil.copy(ROOT / name, folder / name)
-    params = yaml.safe_load((folder / "params.yaml").read_text())
-    few = {name: params["ablations"][name] for name in ABLATIONS}  # all of them would take minutes
-    (folder / "params.yaml").write_text(yaml.safe_dump({**params, "profile": "smoke", "ablations": few}))
+    switch(folder, "smoke")
     dvc(folder, "config", "core.no_scm", "true")
     dvc(folder, "repro")
     return folder
@@ -77,6 +87,17 @@ def test_everything_promised_is_written(project):
     record = json.loads((project / "results/runs/smoke/optimize_w_plus/annyfaces_smoke/run.json").read_text())
     assert len(record["ids"]) == 8 and not record["failures"] and record["config_hash"]
     assert "mae" in dvc(project, "metrics", "show")
+
+
+def test_edits_are_scored(project):
+    """Of the one method and the one variant that the profile asks for, on pictures that have a target."""
+    edits = project / "results" / "edits" / "smoke"
+    assert {p.parent.name for p in edits.glob("*/edits.json")} == {"hfgi", "hfgi.no_dci"}
+    rows = pd.read_parquet(edits / "hfgi" / "rows.parquet")
+    assert {"edit", "curve", "round_trip", "cycle", "sweep"} == set(rows["task"])
+    assert set(pd.read_parquet(edits / "hfgi.no_dci" / "rows.parquet")["task"]) == {"edit"}
+    page = (project / "reports" / "tables" / "editing.md").read_text()
+    assert "yaw+0.2" in page and "HFGI" in page
 
 
 def test_second_repro_does_nothing_and_a_change_reruns_its_own_stages_only(project):

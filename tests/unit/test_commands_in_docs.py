@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 import typer
 
+from bench import registry
 from bench.cli import app
+from bench.config import load_ablations, profile_names
+from bench.manifest import dataset_ids
+from bench.weights import read_manifest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -79,6 +83,28 @@ def parse_bench(words):
         verb.make_context(words[0], words[1:])  # parses and converts, and runs nothing
 
 
+def stray(line, page):
+    """What a command line names that there is not, "" for nothing. A reader's own things are called so (my_faces), stand
+    in capitals, or are made on the same page."""
+    words = shlex.split(line)
+    if words[0] != "bench":
+        return ""
+    directions = {path.stem for path in (ROOT / "bench" / "directions").glob("*.py")}
+    known = {
+        "--profile": set(profile_names(ROOT)),
+        "--dataset": set(dataset_ids(ROOT)) | set(re.findall(r"prepare --dataset (\S+) --images", page)),
+        "--domain": set(read_manifest(ROOT).all_domains()),
+        "--method": set(registry.methods(ROOT).names()) | set(re.findall(r"methods/(\w+)\.py", page)),
+        "--ablation": set(load_ablations(ROOT)),
+    }
+    known["--method"] |= directions if words[1] == "directions" else set()
+    for option, name in zip(words, words[1:], strict=False):
+        own = name.isupper() or name.startswith("my")
+        if option in known and not own and name not in known[option]:
+            return f"there is no {option.strip('-')} {name!r}"
+    return ""
+
+
 def parse_dvc(words):
     from dvc.cli import parse_args
     from dvc.cli.parser import DvcParserError
@@ -109,6 +135,29 @@ def parse_tox(words):
 def test_the_parser_knows_it(where, line):
     if mistake := complaint(line):
         pytest.fail(f"{where}: `{line}`: {mistake}")
+
+
+@pytest.mark.parametrize(("where", "line"), sorted(set(from_pages() + from_help())))
+def test_what_it_names_is_there(where, line):
+    page = (ROOT / where).read_text() if (ROOT / where).is_file() else ""
+    if mistake := stray(line, page):
+        pytest.fail(f"{where}: `{line}`: {mistake}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "bench repro --profile fulll",
+        "bench edit --method hfgi --domain ffhq",
+        "bench run --method hgfi",
+        "bench run --method sefa",
+        "bench prepare --dataset annyfaces_15000",
+        "bench score-edits --ablation no_adda",
+    ],
+)
+def test_stray_names_are_seen(line):
+    assert stray(line, "")
+    assert not stray("bench directions --method sefa --domain annyfaces", "")
 
 
 def test_the_search_finds_what_is_printed():

@@ -161,6 +161,51 @@ def test_a_profile_chooses_its_ablations(project):
         load_config(project)
 
 
+def edits_of(project, methods=("toy_copy", "toy_codes"), **lists):
+    edit(project / "params.yaml", methods=list(methods), **lists)
+    return load_config(project)
+
+
+def test_lists_of_edits_follow_the_profile(project):
+    """Methods and variants that a profile has not are none whose edits it scores; it may name its own."""
+    variants = {"one": "toy_codes", "two": "toy_codes"}
+    entries = {name: {"method": "toy_codes", "options": {}} for name in variants}
+    (project / "ablations.yaml").write_text(yaml.safe_dump({"ablations": entries}))
+    config = edits_of(project, edits=["toy_copy", "toy_codes"], ablations=variants, edit_ablations=variants)
+    assert config.pipeline_settings() == [] and config.lists["edits"] == ["toy_copy", "toy_codes"]
+    toy = yaml.safe_load((project / "profiles" / "toy.yaml").read_text())
+    asked = {"methods": ["toy_codes"], "ablations": {"names": ["one"]}}
+    (project / "profiles" / "few.yaml").write_text(yaml.safe_dump({**toy, **asked}))
+    few = load_config(project, "few").pipeline_settings()
+    assert few == [
+        "profile=few", "methods=[toy_codes]", "~ablations.two", "edits=[toy_codes]", "~edit_ablations.two"
+    ]  # fmt: skip
+    own = {"policy": "fixed", "directions": {"bright": [1]}, "methods": ["toy_copy"]}
+    (project / "profiles" / "own.yaml").write_text(yaml.safe_dump({**toy, "edits": own}))
+    assert load_config(project, "own").pipeline_settings() == ["profile=own", "edits=[toy_copy]"]
+    edit(project / "profiles" / "own.yaml", edits={**own, "methods": ["toy_fussy"]})
+    with pytest.raises(BenchError, match="'toy_fussy' stands under `edits: methods` of profiles/own.yaml"):
+        load_config(project, "own")
+
+
+@pytest.mark.parametrize(
+    ("lists", "told"),
+    [
+        ({"edits": ["toy_cods"]}, "did you mean 'toy_codes'"),
+        ({"edits": ["toy_fussy"]}, "is none of the table's.*add it to `methods`"),
+        ({"video": ["toy_cods"]}, "`video` of params.yaml"),
+        ({"edit_ablations": {"one": "toy_copy"}}, "not one of method 'toy_copy'"),
+        ({"edit_ablations": {"one": "toy_codes"}}, "alone.*add `one: toy_codes` to `ablations`"),
+        ({"edit_ablations": {"oen": "toy_codes"}}, "did you mean 'one'"),
+    ],
+)
+def test_lists_that_name_what_is_not_there(project, lists, told):
+    entries = {"one": {"method": "toy_codes", "options": {}}}
+    (project / "ablations.yaml").write_text(yaml.safe_dump({"ablations": entries}))
+    with pytest.raises(BenchError, match=told):
+        edits_of(project, **{"ablations": {}, **lists})
+
+
 def test_an_ablation_runs_on_its_own_number_of_pictures(project, cli):
     edit(project / "profiles" / "toy.yaml", ablations={"limit": 3, "metrics": ["mae"]}, limits={"toy_codes": 2})
     assert cli("run", "--ablation", "quiet").code == 0 and cli("run", "--method", "toy_codes").code == 0

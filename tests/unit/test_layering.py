@@ -13,11 +13,11 @@ GROUPS = [
     "errors seeds images csvfiles runid toy drift metric_api edit_settings edit_matching video_settings",
     "api recipes manifest prepared annyfaces",
     "nets landmarks measures weights published generator editing directions",
-    "registry attributes metric_build codes locking rundir store engine device config provenance loading plan probe "
-    "needs",
+    "registry attributes metric_build codes locking rundir store engine device listed config provenance loading plan "
+    "probe needs",
     "rendering pictures folders numbered prepare runner pairs sets set_lines scoring scores statistics tables timing "
     "training directing edits check_subject checks metric_checks cost forecast "
-    "edit_preparation edit_results edit_sets edit_targets edit_measures edit_work edit_batch edit_scoring "
+    "edit_preparation edit_features edit_results edit_sets edit_targets edit_measures edit_work edit_batch edit_scoring "
     "rate_coding rate_quantise rate_edits rate rate_codecs rate_results "
     "alignment_ffhq video_frames video_film video_faces video_motion video_measures video_results video_preparation "
     "video_scoring video "

@@ -1,6 +1,7 @@
 """`bench score-edits`: strengths, regions, leakage, results, and the verb on the toy project with its own judge."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,12 +10,16 @@ import torch
 import yaml
 from PIL import Image
 
+from bench import attributes
+from bench.api import Inversion
+from bench.edit_batch import Batch, Scoring
 from bench.edit_matching import Matched, match
 from bench.edit_measures import Regions, distance, inside, leakage, mean_over, of_labels, of_mask, similarity
 from bench.edit_results import Edits, per_image
 from bench.edit_scoring import _shown
 from bench.edit_settings import EditSettings
 from bench.edit_targets import Wanted
+from bench.edit_work import Part
 from bench.editing import files
 from bench.editing.direction import Direction
 from bench.errors import DataError
@@ -104,6 +109,64 @@ def test_edits_of_a_folder_dataset(edited, cli):
     assert sweep.shape == (32, 96, 3)
     before = (folder / "rows.parquet").read_bytes()
     assert cli(*SCORE).code == 0 and (folder / "rows.parquet").read_bytes() == before
+
+
+FIXED = {"policy": "fixed", "images": 3, "round_trips": 2, "cycles": 2, "shown": 1, "frames": 3}
+
+
+def test_fixed_degrees_need_no_judge_no_attribute_and_no_masks(edited, ask, cli, monkeypatch):
+    """Also along a published direction that sets a coordinate; the way back is the step it took."""
+    monkeypatch.setattr(attributes, "judge", lambda *_: pytest.fail("no judge is asked"))
+    pca = {"mean": torch.zeros(1, 16), "comp": torch.eye(16)[:2, None], "std": torch.ones(2)}
+    torch.save(pca, edited / "weights" / "directions" / "pca.pt")
+    ask(FIXED, directions={"bright": [0.4], "pca.pt:1:0:2": [3]})
+    assert cli("edit-targets").code == 0
+    answer = cli("score-edits", "--method", "toy_codes")
+    assert answer.code == 0 and "bright+0.4: degree +0.40" in answer.err, answer.err
+    folder = edited / "results" / "edits" / "toy" / "toy_codes"
+    rows, record = pd.read_parquet(folder / "rows.parquet"), json.loads((folder / "edits.json").read_text())
+    assert set(rows["task"]) == {"round_trip", "cycle", "sweep"}, "nothing to say of edits without masks and identity"
+    assert not {"change", "leakage", "attribute_error", "background"} & set(rows["metric"])
+    assert record["judge"] == {} and record["shown"] == {"head_0": "bright+0.4"}
+    codes = rows.query("task == 'round_trip' and metric == 'code'")
+    assert len(codes) == 4 and set(codes["direction"]) == {"bright", "pca.pt:1:0:2"}
+    with_masks = cli("score-edits", "--method", "toy_codes", "--masks", "masks")
+    rows = pd.read_parquet(folder / "rows.parquet")
+    assert with_masks.code == 0 and set(rows.loc[rows["task"] == "edit", "metric"]) == {"background", "background_drift"}
+
+
+def test_the_way_back_is_the_step_it_took():
+    """A method that inverts its own edits exactly comes back exactly, along a direction of either rule."""
+    codes = torch.randn(1, 4, 8, generator=torch.Generator().manual_seed(0))
+    added = Direction("a", torch.eye(8)[0])
+    put = Direction("s", torch.eye(8)[1], "set", (0, 2), torch.zeros(8), 2.0)
+    for direction in (added, put):
+        moved, wanted = direction.apply(codes, 3.0), Wanted(direction.name, "", 3.0)
+        scoring = Scoring.__new__(Scoring)
+        scoring.job, scoring.done = SimpleNamespace(again=("x",)), Part()
+        scoring.editor = SimpleNamespace(
+            embed=lambda ids, pictures, moved=moved: Inversion(moved),
+            render=lambda w_plus, inversion: np.zeros((1, 2, 2, 3), np.uint8),
+            directions={wanted.name: direction},
+        )
+        black = np.zeros((1, 2, 2, 3), np.uint8)
+        scoring._round_trip(wanted, 3.0, black, Batch(("x",), black, Inversion(codes), black, [{}], [{}], [None], [0.0]))
+        found = {row["metric"]: row["value"] for row in scoring.done.rows}
+        assert found == {"code": pytest.approx(0, abs=1e-5), "image": 0} and not torch.equal(moved, codes)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"judge": "toy_judge"}, "no use for: judge"),
+        ({"metrics": ["mae"], "degrees": [1]}, "no use for: degrees, metrics"),
+        ({"policy": "matched"}, "name some under calibration"),
+        ({"policy": "equal"}, "'matched' or 'fixed'"),
+    ],
+)
+def test_policies_that_cannot_be(keys, told):
+    with pytest.raises(ValueError, match=told):
+        EditSettings.model_validate({**FIXED, "directions": {"bright": [1]}, **keys})
 
 
 def test_a_failing_picture_is_named_and_the_others_go_on(edited, cli):

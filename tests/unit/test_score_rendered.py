@@ -107,7 +107,7 @@ def test_edit_targets_say_which_are_there(rendered, cli):
 def test_a_full_disk_leaves_the_earlier_edits(tmp_path, monkeypatch):
     """At whatever file it fills up: nothing of what was there is gone, and nothing half is left beside it."""
     from bench import edit_results, images
-    from bench.edit_sets import Features
+    from bench.edit_features import Features
     from bench.errors import BenchError
 
     folder, picture = tmp_path / "toy", np.zeros((4, 4, 3), np.uint8)

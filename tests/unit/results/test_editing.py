@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from bench import tables
+from bench.edit_features import Features
 from bench.edit_matching import Matched
 from bench.edit_results import edits_dir, write_edits
-from bench.edit_sets import Features, set_values
+from bench.edit_sets import set_values
 from bench.report.editing import methods_of, write_editing
 from bench.report.editing_figures import curve, write_editing_figures
 from bench.report.material import gather
 
 NAMES = {"smile+0.5": ("smile", 0.5), "yaw-0.2": ("yaw", -0.2)}
-SETTINGS = {"metrics": ["mae"], "sets": ["kd_efflite0"], "degrees": [1.5, 3.0], "cycles": 2, "frames": 3, "reference": "latent_avg"}
-SETTINGS |= {"calibration": {"dataset": "held", "images": 4}}
+SETTINGS = {"metrics": ["mae"], "sets": ["kd_efflite0"], "degrees": [1.5, 3.0], "cycles": 2, "frames": 3}
+SETTINGS |= {"reference": "latent_avg", "calibration": {"dataset": "held", "images": 4}}
 
 
 def add_edits(tiny, method, worse, reached):

@@ -56,7 +56,7 @@ def command(
         raise BenchError("--stop-after must be 1 or more", got=stop_after)
     common.check_options(device=device)
     project, _ = open_project(root)
-    given = config or project.root / "weights" / preset / f"{target}.yaml"
+    given = config or _preset_of(project.root, preset, target)
     if not given.is_file():
         raise BenchError(
             f"no training configuration {given}",
@@ -74,3 +74,16 @@ def command(
     module = importlib.import_module(OTHERS.get(target, METHODS))
     written = module.main(given, project.root, device=where, **options)
     show(written, project.root)
+
+
+def _preset_of(root: Path, folder: str, target: str) -> Path:
+    """The configuration that a target and a folder stand for."""
+    from bench.registry import methods
+    from bench.training.preset import default_preset
+
+    found = methods(root)
+    if target in OTHERS or target not in found.names():
+        return root / "weights" / folder / f"{target}.yaml"
+    named = found.attribute(target, "weights", {}).values()
+    used = [one for ids in named for one in ([ids] if isinstance(ids, str) else ids)]
+    return default_preset(root, folder, target, used)

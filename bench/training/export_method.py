@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,24 @@ import yaml
 from bench import weights
 from bench.errors import BenchError
 from bench.images import atomic_write
+from bench.loading import PreparedDataset
 from bench.training.data import PackedImages
 from bench.training.loop import Loop
-from bench.training.preset import Preset
+from bench.training.preset import Preset, weights_id
+from bench.training.spent import KEY, in_words
 from bench.training.validation import evaluated, validate
 
 ROWS = 12  # of the curve in the card
 
 
-def export_run(loop: Loop, held: PackedImages, config_path: Path, root: Path, run: Path) -> list[Path]:
+def export_run(
+    loop: Loop, held: PackedImages, config_path: Path, root: Path, run: Path, saved: Mapping[str, Any] | None
+) -> list[Path]:
     """Write ``<preset stem>.safetensors`` (float16), ``.json`` and ``.md`` beside the preset, and the manifest.
 
     Args:
         loop: restored from its last checkpoint. held: all held-out pictures. config_path: the preset. root: project.
-        run: the training's folder, with its curves.
+        run: the training's folder, with its curves. saved: the checkpoint.
 
     Returns:
         the files written.
@@ -39,12 +44,14 @@ def export_run(loop: Loop, held: PackedImages, config_path: Path, root: Path, ru
         raise BenchError(f"{config_path} is a check, not a training", fix="read its curves; there is nothing to export")
     if not folder.is_relative_to(base):
         raise BenchError(f"cannot export beside {config_path}", expected="a preset under weights/")
-    preset, name = loop.preset, f"{loop.preset.domain}_{config_path.stem}"
+    preset, name = loop.preset, weights_id(loop.preset, config_path)
+    licence = preset.licence or PreparedDataset.open(root, preset.dataset).manifest.licence
     measured = {
         "pictures_seen": loop.position,
         "steps": loop.step_count,
         **validate(loop, held, most=len(held.ids)),
         "held_out_pictures": len(held.ids),
+        **((saved or {}).get(KEY) or {}),
         "curves": curves(run / "curves"),
     }
     recipe = {"method": preset.method, "dataset": preset.dataset, "seed": preset.seed, "pictures_seen": loop.position}
@@ -53,7 +60,8 @@ def export_run(loop: Loop, held: PackedImages, config_path: Path, root: Path, ru
         digest = weights.save(file, loop.method.trained(net), recipe)
     card = file.with_suffix(".md")
     atomic_write(file.with_suffix(".json"), (json.dumps(measured, indent=1) + "\n").encode())
-    atomic_write(card, card_text(name, preset, measured, config_path.resolve().relative_to(base.parent)).encode())
+    made_from = config_path.resolve().relative_to(base.parent)
+    atomic_write(card, card_text(name, preset, measured, made_from, licence, in_words(saved)).encode())
     entry = {
         "id": name,
         "file": file.relative_to(base).as_posix(),
@@ -61,7 +69,7 @@ def export_run(loop: Loop, held: PackedImages, config_path: Path, root: Path, ru
         "size_bytes": file.stat().st_size,
         "domain": preset.domain,
         "kind": preset.method,
-        "licence": "MIT",
+        "licence": licence,
         "card": card.relative_to(base).as_posix(),
     }
     enter(root, entry)
@@ -93,7 +101,9 @@ def curves(folder: Path) -> dict[str, list[list[float]]]:
     return found
 
 
-def card_text(name: str, preset: Preset, measured: dict[str, Any], config: Path) -> str:
+def card_text(
+    name: str, preset: Preset, measured: dict[str, Any], config: Path, licence: str, time_taken: str
+) -> str:
     """The model card, from the preset and what was measured."""
     settings = "\n".join(f"| {key} | {value} |" for key, value in preset.model_dump().items())
     lines = "\n".join(
@@ -109,8 +119,9 @@ are measured at export.
 |---|---|
 | pictures seen | {measured["pictures_seen"]:,} in {measured["steps"]:,} steps |
 | held-out MAE in [0, 1] ({measured["held_out_pictures"]} pictures, details included) | {measured["held_out_mae"]:.4f} |
+| time of training | {time_taken} |
 | file | float16 safetensors; SHA-256 in `weights/manifest.yaml` |
-| licence | MIT |
+| licence | {licence} |
 
 ## Recipe
 

@@ -1,16 +1,27 @@
-"""Training curves through DVCLive: one tsv per quantity, readable by `dvc plots` and by pandas."""
+"""Training curves through DVCLive: one tsv per quantity, readable by `dvc plots` and by pandas.
+
+Where TensorBoard is installed, curves and pictures go into its event files too.
+"""
 
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class CurveLog:
     """Means of everything recorded since the last line.
 
     Args:
-        folder: where DVCLive writes ``plots/metrics/**.tsv`` and ``metrics.json``.
+        folder: where DVCLive writes ``plots/metrics/**.tsv`` and ``metrics.json``; event files go into
+            ``tensorboard`` beside it.
         step: images drawn so far. Lines beyond it, left by a killed run, are removed: each step stands once in the
             resumed curve.
         again: the line of ``step`` itself is removed too, since it will be written again.
@@ -25,6 +36,7 @@ class CurveLog:
             str(folder), resume=step > 0, save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False
         )
         self._sums: dict[str, list[float]] = {}
+        self._events = _events(folder.with_name("tensorboard"), step + 1 - again if step else None)
 
     @staticmethod
     def _truncate(folder: Path, last: int) -> None:
@@ -51,8 +63,18 @@ class CurveLog:
         self._live.step = step
         for name, value in means.items():
             self._live.log_metric(name, value)
+            if self._events is not None:
+                self._events.add_scalar(name, value, step)
         self._live.make_summary()
+        if self._events is not None:
+            self._events.flush()
         return means
+
+    def picture(self, name: str, sheet: np.ndarray, step: int) -> None:
+        """Show a sheet (H, W, 3) uint8 in TensorBoard, where there is one."""
+        if self._events is not None:
+            self._events.add_image(name, sheet, step, dataformats="HWC")
+            self._events.flush()
 
     def state(self) -> dict[str, list[float]]:
         """Sums not yet written, for the checkpoint."""
@@ -61,3 +83,12 @@ class CurveLog:
     def restore(self, state: dict[str, list[float]]) -> None:
         """Undo :meth:`state`."""
         self._sums = {name: list(entry) for name, entry in state.items()}
+
+
+def _events(folder: Path, purge: int | None) -> SummaryWriter | None:
+    """Event files, where TensorBoard is installed (extra ``tensorboard``); it hides what it had from ``purge`` on."""
+    if find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=purge)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench.errors import BenchError
 from bench.manifest import one_line
+from bench.weights import FOLDER
 
 
 class _Strict(BaseModel):
@@ -71,6 +73,7 @@ class Preset(_Strict):
     precision: str = Field("fp32", pattern="^(fp32|bf16|fp16)$")
     weights: dict[str, float] = Field(min_length=1, description="loss -> its weight in the sum")
     options: dict[str, Any] = Field(default_factory=dict, description="overrides of the method's `training`")
+    licence: str = Field("", description="of the exported weights; empty: that of the dataset")
     log_every: int = Field(400, gt=0)
     checkpoint_every: int = Field(2000, gt=0)
     validate_every: int = Field(4000, gt=0)
@@ -100,7 +103,7 @@ class Preset(_Strict):
 
 MAY_CHANGE = {"images", "decay_images", "warm_up_images", "clip", "recompute"}
 MAY_CHANGE |= {"micro_batch"}  # what counts is the pictures of a pass, which the number of processes may fix too
-MAY_CHANGE |= {"log_every", "checkpoint_every", "validate_every"}
+MAY_CHANGE |= {"licence", "log_every", "checkpoint_every", "validate_every"}
 
 
 def identity_of(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,6 +114,19 @@ def identity_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     kept["optimizer"] = _but_rate(kept["optimizer"])
     kept["opponents"] = {name: _but_rate(optimizer) for name, optimizer in kept["opponents"].items()}
     return kept
+
+
+def weights_id(preset: Preset, path: Path) -> str:
+    """Id of the weights that a preset's training exports: domain, folder where it is not the domain's, file name.
+
+    Raises:
+        BenchError: no such id is possible.
+    """
+    folder = path.resolve().parent.name
+    made = "_".join([preset.domain, *([] if folder in (preset.domain, FOLDER) else [folder]), path.stem])
+    if not re.fullmatch(r"[a-z0-9_]+", made):
+        raise BenchError(f"cannot name the weights of {path}", got=made, expected="a-z, 0-9 and _", fix="rename it")
+    return made
 
 
 def _but_rate(optimizer: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,3 +149,21 @@ def read_preset(path: Path) -> Preset:
         raise BenchError(
             f"{path} has wrong values", got=one_line(error), expected="the keys of bench/training/preset.py"
         ) from None
+
+
+def default_preset(root: Path, folder: str, method: str, used: Collection[str]) -> Path:
+    """The preset of a method in ``weights/<folder>``: the one that exports weights the method uses, else METHOD.yaml.
+
+    Args:
+        used: ids of the weights the method loads by default.
+    """
+    base = root / FOLDER / folder
+    fitting = []
+    for path in sorted(base.glob("*.yaml")):
+        try:
+            preset = read_preset(path)
+            if preset.method == method and weights_id(preset, path) in used:
+                fitting.append(path)
+        except BenchError:  # of no method, or broken: whoever asks for it will be told
+            continue
+    return fitting[0] if len(fitting) == 1 else base / f"{method}.yaml"

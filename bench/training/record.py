@@ -14,6 +14,7 @@ from bench.training import checkpoint
 from bench.training.data import PackedImages
 from bench.training.log import CurveLog
 from bench.training.loop import Loop
+from bench.training.spent import KEY, Spent
 from bench.training.validation import validate
 
 
@@ -31,6 +32,7 @@ class Record:
     def __init__(self, loop: Loop, held: PackedImages, folder: Path, saved: Mapping[str, Any] | None):
         self.loop, self.held, self.folder = loop, held, folder
         self.clock, self.since = time.monotonic(), loop.position
+        self.spent = Spent(saved)
         self.log: CurveLog | None = None
         if not loop.world.leads:
             return
@@ -49,7 +51,8 @@ class Record:
         if last or self._due(self.loop.preset.checkpoint_every):
             loop = self.loop
             state = {"preset": loop.preset.identity(), "pass": loop.micro, "loop": loop.state()}
-            checkpoint.save(self.folder / "checkpoint.pt", {**state, "log": self.log.state(), "unseen": True})
+            state |= {"log": self.log.state(), "unseen": True, KEY: self.spent.state()}
+            checkpoint.save(self.folder / "checkpoint.pt", state)
         self._look(last)
 
     def _look(self, last: bool) -> None:
@@ -64,6 +67,8 @@ class Record:
         grids = self.folder / "grids"
         grids.mkdir(parents=True, exist_ok=True)
         write_png(grids / f"{self.loop.position:08d}.png", sheet)
+        assert self.log is not None
+        self.log.picture("held_out", sheet, self.loop.position)
 
     def _due(self, every: int) -> bool:
         """Whether a multiple of ``every`` was reached by the last batch."""
@@ -78,7 +83,7 @@ class Record:
 
 
 def drive(loop: Loop, record: Record, stop_after: int | None) -> None:
-    """Make steps until the preset's last picture, or ``stop_after`` pictures in all."""
+    """Make steps until the preset's last picture, or ``stop_after`` pictures in all, of which some are to be drawn."""
     end = min(loop.preset.images, stop_after or loop.preset.images)
     for report in loop.steps():
         last = loop.position >= end

@@ -20,10 +20,12 @@ from bench.seeds import seed_for
 from bench.training import checkpoint, evaluate
 from bench.training.config import GeneratorConfig, read_config
 from bench.training.data import PackedImages, pack
+from bench.training.ends import reached
 from bench.training.generator import GeneratorTraining, batches, split_rows, throughput
 from bench.training.known import known_targets
 from bench.training.log import CurveLog
 from bench.training.scaffold import ScaffoldEncoder
+from bench.training.spent import KEY, Spent
 
 
 def main(
@@ -77,8 +79,8 @@ def main(
         print(describe(training, len(train_rows), len(held_rows)))
         return []
     held = data.subset(held_rows)
-    if resume and latest.exists():
-        state = checkpoint.load(latest)
+    state = checkpoint.load(latest) if resume and latest.exists() else None
+    if state is not None:
         if state["config"] != _digest(config):
             raise BenchError(
                 f"{latest} was made with another configuration",
@@ -88,17 +90,25 @@ def main(
         training.restore(state["training"])
     elif config.warm_start:
         training.warm_start(warm_networks(root, config))
+    images = sum(phase.images for phase in config.phases)
+    if reached(config_path.stem, training.position, images, stop_after):
+        return [folder]
     log = CurveLog(folder / "curves", training.position)
-    if training.position:
+    if state is not None:
         log.restore(state["log"])
-    _drive(training, log, held, folder, latest, stop_after)
+    _drive(training, log, held, folder, stop_after, Spent(state))
     return [folder]
 
 
 def _drive(
-    training: GeneratorTraining, log: CurveLog, held: PackedImages, folder: Path, latest: Path, stop_after: int | None
+    training: GeneratorTraining, log: CurveLog, held: PackedImages, folder: Path, stop_after: int | None, spent: Spent
 ) -> None:
     config, clock, since = training.config, time.monotonic(), training.position
+
+    def save() -> None:
+        state = {"config": _digest(config), "training": training.state(), "log": log.state(), KEY: spent.state()}
+        checkpoint.save(folder / "checkpoint.pt", state)
+
     for report in batches(training):
         log.add(report)
         position, batch = training.position, training.phase.batch
@@ -116,13 +126,13 @@ def _drive(
             )
             clock, since = time.monotonic(), position
         if due(config.checkpoint_every) or stopping:
-            checkpoint.save(latest, {"config": _digest(config), "training": training.state(), "log": log.state()})
+            save()
         if due(config.sheet_every) or stopping:
-            look(training, held, folder / "sheets", position)
+            look(training, held, folder / "sheets", position, log)
         if stopping:
             return
-    checkpoint.save(latest, {"config": _digest(config), "training": training.state(), "log": log.state()})
-    look(training, held, folder / "sheets", training.position)
+    save()
+    look(training, held, folder / "sheets", training.position, log)
 
 
 def warm_networks(root: Path, config: GeneratorConfig) -> dict[str, Tensor]:
@@ -206,7 +216,9 @@ def averaged_encoder(training: GeneratorTraining) -> ScaffoldEncoder:
     return training.nets.average_encoder
 
 
-def look(training: GeneratorTraining, held: PackedImages, folder: Path, position: int) -> float:
+def look(
+    training: GeneratorTraining, held: PackedImages, folder: Path, position: int, log: CurveLog | None = None
+) -> float:
     """Sheets and the held-out error at the current resolution; returns the error."""
     state = checkpoint.random_state()
     generator, encoder = shared(training), averaged_encoder(training)
@@ -216,6 +228,8 @@ def look(training: GeneratorTraining, held: PackedImages, folder: Path, position
     folder.mkdir(parents=True, exist_ok=True)
     for name, sheet in evaluate.sheets(generator, encoder, small, training.config.seed).items():
         write_png(folder / f"{position:08d}_{name}.png", sheet)
+        if log is not None:
+            log.picture(name, sheet, position)
     print(f"held-out MAE {mae:.4f} at {position} images, sheets in {folder}", flush=True)
     checkpoint.restore_random_state(state)
     return mae

@@ -19,9 +19,10 @@ from bench.registry import methods
 from bench.seeds import seed_for
 from bench.training import checkpoint
 from bench.training.data import PackedImages, pack
+from bench.training.ends import reached
 from bench.training.loop import Loop
 from bench.training.overfit import few
-from bench.training.preset import Preset, identity_of, read_preset
+from bench.training.preset import Preset, identity_of, read_preset, weights_id
 from bench.training.record import Record, drive
 from bench.training.scaffold import teacher
 from bench.training.world import World, join
@@ -70,6 +71,8 @@ def main(
         if preset.overfit is not None:
             train = held = few(preset.overfit, train, trainee.generator, preset.seed)
         loop = Loop(preset, trainee, train, where, guide(preset, trainee), world)
+        if world.leads and not export:
+            print(f"preset {config_path}; its weights will be {weights_id(preset, config_path)}", flush=True)
         if dry_run:
             from bench.training.describe import describe
 
@@ -81,8 +84,9 @@ def main(
         if export:
             from bench.training.export_method import export_run
 
-            return export_run(loop, held, config_path, root, folder)
-        drive(loop, Record(loop, held, folder, saved), stop_after)
+            return export_run(loop, held, config_path, root, folder, saved)
+        if not reached(folder.name, loop.position, preset.images, stop_after):
+            drive(loop, Record(loop, held, folder, saved), stop_after)
         return [folder]
     finally:
         world.leave()

@@ -6,6 +6,7 @@ import json
 import os
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bench.loading import PreparedDataset
 from bench.training import checkpoint
 from bench.training.data import pack
 from bench.training.export_method import enter
+from bench.training.ends import reached
 from bench.training.log import CurveLog
 from bench.training.recogniser import (
     RecogniserConfig,
@@ -27,6 +29,7 @@ from bench.training.recogniser import (
     read_config,
     verification,
 )
+from bench.training.spent import KEY, Spent, in_words
 
 LOG_EVERY, CHECKPOINT_EVERY = 3200, 12800  # pictures
 
@@ -69,15 +72,17 @@ def main(
         count = sum(p.numel() for p in training.net.parameters())
         print(f"{config.model_dump_json(indent=1)}\n{count:,} parameters, {len(training.rows):,} training pictures")
         return []
-    if (resume or export) and latest.exists():
-        training.restore(checkpoint.load(latest))
+    saved = checkpoint.load(latest) if (resume or export) and latest.exists() else None
+    if saved is not None:
+        training.restore(saved)
     if export:
-        return _export(training, dataset, config_path, root)
-    _drive(training, folder, stop_after)
+        return _export(training, dataset, config_path, root, saved)
+    if not reached(config.id, training.position, config.images, stop_after):
+        _drive(training, folder, stop_after, Spent(saved))
     return [folder]
 
 
-def _drive(training: RecogniserTraining, folder: Path, stop_after: int | None) -> None:
+def _drive(training: RecogniserTraining, folder: Path, stop_after: int | None, spent: Spent) -> None:
     config, log = training.config, CurveLog(folder / "curves", training.position)
     end = min(config.images, stop_after or config.images)
     started, first = time.monotonic(), training.position
@@ -89,10 +94,16 @@ def _drive(training: RecogniserTraining, folder: Path, stop_after: int | None) -
             rate = (training.position - first) / (time.monotonic() - started)
             print(f"{config.id} {training.position:>8} pictures  {rate:.0f} pictures/s  {values}", flush=True)
         if training.position % CHECKPOINT_EVERY < config.batch or last:
-            checkpoint.save(folder / "checkpoint.pt", training.state())
+            checkpoint.save(folder / "checkpoint.pt", {**training.state(), KEY: spent.state()})
 
 
-def _export(training: RecogniserTraining, dataset: PreparedDataset, config_path: Path, root: Path) -> list[Path]:
+def _export(
+    training: RecogniserTraining,
+    dataset: PreparedDataset,
+    config_path: Path,
+    root: Path,
+    saved: Mapping[str, Any] | None,
+) -> list[Path]:
     """Weights, measured numbers, card and manifest entry, beside the configuration."""
     config, base = training.config, (root / weights.FOLDER).resolve()
     folder = config_path.resolve().parent
@@ -103,6 +114,7 @@ def _export(training: RecogniserTraining, dataset: PreparedDataset, config_path:
     rows, identity = identity_rows(dataset.truth(), config.verified)
     found = features_of(training.net, config.network.side, training.images, rows)
     measured = {"pictures_seen": training.position, **verification(found, identity)}
+    stated = {**measured, **((saved or {}).get(KEY) or {})}
     file = folder / f"{config_path.stem}.{config.format}"
     if config.format == "onnx":
         digest = save_onnx(training.net, config.network.side, file)
@@ -110,8 +122,10 @@ def _export(training: RecogniserTraining, dataset: PreparedDataset, config_path:
         keep = {key: value for key, value in training.net.state_dict().items() if value.is_floating_point()}
         digest = weights.save(file, keep, {"architecture": config.network.model_dump(mode="json")})
     card = file.with_suffix(".md")
-    atomic_write(file.with_suffix(".json"), json.dumps(measured, indent=1) + "\n")
-    atomic_write(card, card_text(config, measured, training, config_path.resolve().relative_to(base.parent)))
+    atomic_write(file.with_suffix(".json"), json.dumps(stated, indent=1) + "\n")
+    made_from = config_path.resolve().relative_to(base.parent)
+    licence = dataset.manifest.licence
+    atomic_write(card, card_text(config, measured, training, made_from, licence, in_words(saved)))
     entry = {
         "id": config.id,
         "file": file.relative_to(base).as_posix(),
@@ -119,7 +133,7 @@ def _export(training: RecogniserTraining, dataset: PreparedDataset, config_path:
         "size_bytes": file.stat().st_size,
         "domain": config.domain,
         "kind": "recogniser",
-        "licence": "MIT",
+        "licence": licence,
         "card": card.relative_to(base).as_posix(),
     }
     enter(root, entry)
@@ -157,7 +171,14 @@ def _trace(net: torch.nn.Module, side: int, path: Path) -> None:
     )
 
 
-def card_text(config: RecogniserConfig, measured: dict[str, Any], training: RecogniserTraining, made_from: Path) -> str:
+def card_text(
+    config: RecogniserConfig,
+    measured: dict[str, Any],
+    training: RecogniserTraining,
+    made_from: Path,
+    licence: str,
+    time_taken: str,
+) -> str:
     """The model card, from the configuration and what was measured."""
     first, last = config.verified[0], config.verified[1] - 1
     count = sum(p.numel() for p in training.net.parameters())
@@ -180,8 +201,9 @@ few years, expression, background and, in part, in details such as spectacles.
 {numbers}
 | parameters | {count:,} |
 | training pictures | {len(training.rows):,} |
+| time of training | {time_taken} |
 | file | {stored}; SHA-256 in `weights/manifest.yaml` |
-| licence | MIT |
+| licence | {licence} |
 
 Two recognisers serve this domain: one in losses, one in evaluation. They share neither architecture, nor seed, nor
 training identities. Faces are cut as `bench.nets.recogniser.aligned_crop` cuts them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from bench.loading import PreparedDataset
 from bench.training import checkpoint
 from bench.training.data import pack
 from bench.training.export_method import enter
+from bench.training.ends import reached
 from bench.training.log import CurveLog
 from bench.training.regressor import RegressorConfig, RegressorTraining, measured, read_config
+from bench.training.spent import KEY, Spent, in_words
 
 LOG_EVERY, CHECKPOINT_EVERY = 6400, 32000  # pictures
 
@@ -60,15 +63,17 @@ def main(
         count = sum(p.numel() for p in training.net.parameters())
         print(f"{config.model_dump_json(indent=1)}\n{count:,} parameters, {len(training.rows):,} training pictures")
         return []
-    if (resume or export) and latest.exists():
-        training.restore(checkpoint.load(latest))
+    saved = checkpoint.load(latest) if (resume or export) and latest.exists() else None
+    if saved is not None:
+        training.restore(saved)
     if export:
-        return _export(training, config_path, root)
-    _drive(training, folder, stop_after)
+        return _export(training, dataset.manifest.licence, config_path, root, saved)
+    if not reached(config.id, training.position, config.images, stop_after):
+        _drive(training, folder, stop_after, Spent(saved))
     return [folder]
 
 
-def _drive(training: RegressorTraining, folder: Path, stop_after: int | None) -> None:
+def _drive(training: RegressorTraining, folder: Path, stop_after: int | None, spent: Spent) -> None:
     config, log = training.config, CurveLog(folder / "curves", training.position)
     end = min(config.images, stop_after or config.images)
     started, first = time.monotonic(), training.position
@@ -80,10 +85,12 @@ def _drive(training: RegressorTraining, folder: Path, stop_after: int | None) ->
             rate = (training.position - first) / (time.monotonic() - started)
             print(f"{config.id} {training.position:>8} pictures  {rate:.0f} pictures/s  {values}", flush=True)
         if training.position % CHECKPOINT_EVERY < config.batch or last:
-            checkpoint.save(folder / "checkpoint.pt", training.state())
+            checkpoint.save(folder / "checkpoint.pt", {**training.state(), KEY: spent.state()})
 
 
-def _export(training: RegressorTraining, config_path: Path, root: Path) -> list[Path]:
+def _export(
+    training: RegressorTraining, licence: str, config_path: Path, root: Path, saved: Mapping[str, Any] | None
+) -> list[Path]:
     """Weights, measured numbers, card and manifest entry, beside the configuration."""
     config, base = training.config, (root / weights.FOLDER).resolve()
     folder = config_path.resolve().parent
@@ -101,8 +108,10 @@ def _export(training: RegressorTraining, config_path: Path, root: Path) -> list[
     units = {"mean": reader.mean, "scale": reader.scale, "landmark_side": torch.tensor(training.picture_side)}
     digest = weights.save(file, {**net, **units}, {"factors": config.names})
     card = file.with_suffix(".md")
-    atomic_write(file.with_suffix(".json"), json.dumps(numbers, indent=1) + "\n")
-    atomic_write(card, card_text(config, numbers, training, config_path.resolve().relative_to(base.parent)))
+    stated = {**numbers, **((saved or {}).get(KEY) or {})}
+    atomic_write(file.with_suffix(".json"), json.dumps(stated, indent=1) + "\n")
+    made_from = config_path.resolve().relative_to(base.parent)
+    atomic_write(card, card_text(config, numbers, training, made_from, licence, in_words(saved)))
     entry = {
         "id": config.id,
         "file": file.relative_to(base).as_posix(),
@@ -110,14 +119,21 @@ def _export(training: RegressorTraining, config_path: Path, root: Path) -> list[
         "size_bytes": file.stat().st_size,
         "domain": config.domain,
         "kind": "regressor",
-        "licence": "MIT",
+        "licence": licence,
         "card": card.relative_to(base).as_posix(),
     }
     enter(root, entry)
     return [file, file.with_suffix(".json"), card, weights.manifest_path(root)]
 
 
-def card_text(config: RegressorConfig, numbers: dict[str, Any], training: RegressorTraining, made_from: Path) -> str:
+def card_text(
+    config: RegressorConfig,
+    numbers: dict[str, Any],
+    training: RegressorTraining,
+    made_from: Path,
+    licence: str,
+    time_taken: str,
+) -> str:
     """The model card, from the configuration and what was measured."""
     explained = "\n".join(f"| {name} | {value:.3f} |" for name, value in numbers["r2"].items())
     marks = numbers["landmark_px"]
@@ -143,7 +159,8 @@ measured with it is measured poorly.
 Pictures of {config.side} px, mirrored at random, of varied brightness, half of the batches softened as inversions are.
 Mean squared errors of standardised factors and landmarks; AdamW, rate falling along half a cosine.
 {sum(p.numel() for p in training.net.parameters()):,} parameters, {numbers["pictures_seen"]:,} pictures drawn of
-{len(training.rows):,}; float16 safetensors, SHA-256 in `weights/manifest.yaml`; licence MIT.
+{len(training.rows):,}; time: {time_taken}; float16 safetensors, SHA-256 in `weights/manifest.yaml`; licence:
+{licence}.
 
 | setting | value |
 |---|---|

@@ -12,6 +12,7 @@ from bench.nets.stylegan2 import Discriminator
 from bench.training import checkpoint
 from bench.training.export_method import enter
 from bench.training.run_method import main
+from bench.training.spent import KEY
 
 ENCODER = {"groups": [[16, 1], [20, 1], [24, 1]], "head_width": 6, "input_size": 32}
 SEEN = {"perceptual_stages": [0], "perceptual_size": 16}
@@ -91,8 +92,9 @@ class Training:
         return main(path, self.project, **how)
 
     def saved(self, method: str) -> dict:
-        """The last checkpoint."""
-        return checkpoint.load(self.folder / "toy" / method / "checkpoint.pt")
+        """The last checkpoint without what no two trainings share, the time they took."""
+        state = checkpoint.load(self.folder / "toy" / method / "checkpoint.pt")
+        return {key: value for key, value in state.items() if key != KEY}
 
     def curve(self, method: str, name: str) -> list[float]:
         table = next((self.folder / "toy" / method / "curves").rglob(f"{name}.tsv"))

@@ -1,8 +1,12 @@
 """Directions: the two rules of editing, published files, the ways to find them where the truth is known."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from bench.directions import ganspace, interfacegan, sefa
 from bench.editing import files
@@ -287,3 +291,31 @@ def test_unknown_directions_are_named_with_the_nearest(committed):
         files.find(root, "toy", "smle")
     with pytest.raises(BenchError, match="has no directions"):
         files.find(root, "elsewhere", "smile")
+
+
+def test_directions_are_listed_without_torch(cli, project):
+    """Names, what they move and how; many of a set are one line of the table; a damaged set is named."""
+    import json
+
+    path = project / "weights" / "directions" / "toy_many.safetensors"
+    path.parent.mkdir()
+    made = [Direction(f"pc{n:02d}", unit(1), "set", (1, 2), torch.ones(D), 0.5) for n in range(25)]
+    made.append(Direction("smile", unit(0), about={"attribute": "smile_size"}))
+    entry = {"id": "toy_many", "file": "directions/toy_many.safetensors", "sha256": files.write_set(path, made, {})}
+    entry |= {"size_bytes": path.stat().st_size, "domain": "toy", "kind": "directions", "licence": "none"}
+    manifest = project / "weights" / "manifest.yaml"
+    listed = yaml.safe_load(manifest.read_text())
+    manifest.write_text(yaml.safe_dump({**listed, "weights": [*listed["weights"], entry]}))
+    rows = json.loads(cli("ls", "directions", "--json").out)["directions"]
+    assert [row["id"] for row in rows] == [*(f"pc{n:02d}" for n in range(25)), "smile"]
+    head = {"set": "toy_many", "domain": "toy", "error": ""}
+    assert rows[-1] == {"id": "smile", **head, "attribute": "smile_size", "rule": "add", "rows": []}
+    assert rows[0] == {"id": "pc00", **head, "attribute": "", "rule": "set", "rows": [1, 2]}
+    out = cli("ls", "directions").out
+    assert "directions (26)" in out and "pc00 ... smile" in out and "pc07" not in out
+    code = "import sys; from bench.cli import run_cli; run_cli(['ls', 'directions']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project, timeout=120)
+    assert done.stdout.endswith("False\n"), done.stderr
+    path.write_bytes(b"torn")
+    answer = cli("ls", "directions")
+    assert answer.code == 0 and "! toy_many:" in answer.out and "is no safetensors file" in answer.out

@@ -23,6 +23,7 @@ from bench.training.config import GeneratorConfig, read_config
 from bench.training.data import PackedImages
 from bench.training.generator import GeneratorTraining, split_rows
 from bench.training.run_generator import averaged_encoder, load_data, part_table, shared
+from bench.training.spent import KEY, in_words
 
 PROBES = ("smile", "age_years", "yaw", "gender", "mouth_open", "eyes_closed", "skin_tone", "beard")
 FRECHET_IMAGES = 3000
@@ -46,7 +47,8 @@ def export_run(config_path: Path, root: Path) -> list[Path]:
     train_rows, held_rows = split_rows(data.ids, clean, config.held_out, config.clean_only)
     train = data.subset(train_rows[: 2 * FRECHET_IMAGES])
     training = GeneratorTraining(config, train, part_table(config), None, torch.device("cpu"))
-    training.restore(checkpoint.load(run / "checkpoint.pt")["training"])
+    saved = checkpoint.load(run / "checkpoint.pt")
+    training.restore(saved["training"])
     if training.nets.resolution != config.size:
         raise BenchError(
             f"training {config_path.stem} has not reached {config.size} px",
@@ -54,6 +56,7 @@ def export_run(config_path: Path, root: Path) -> list[Path]:
             fix="go on with `bench train generator --resume`",
         )
     measured = measure(training, config, truth, train, train_rows, data.subset(held_rows), held_rows)
+    measured |= saved.get(KEY) or {}
     pictures = evaluate.sheets(shared(training), averaged_encoder(training), data.subset(held_rows), config.seed)
     written = []
     for name, sheet in pictures.items():
@@ -64,7 +67,7 @@ def export_run(config_path: Path, root: Path) -> list[Path]:
     written.append(folder / "generator.json")
     atomic_write(written[-1], (json.dumps(measured, indent=1) + "\n").encode())
     written.append(folder / "generator.md")
-    atomic_write(written[-1], card(config, measured).encode())
+    atomic_write(written[-1], card(config, measured, in_words(saved)).encode())
     return written
 
 
@@ -164,7 +167,7 @@ def judged(config: GeneratorConfig, position: int) -> bool:
     return False
 
 
-def card(config: GeneratorConfig, measured: dict[str, Any]) -> str:
+def card(config: GeneratorConfig, measured: dict[str, Any], time_taken: str) -> str:
     """The model card, from the configuration and what was measured."""
     phases = "\n".join(
         f"| {p.name} | {p.resolution} | {p.images:,} | {p.batch} | {p.lr:g} | {p.reconstruction:g} | {p.perceptual:g} | "
@@ -182,6 +185,7 @@ This file is generated; the numbers are measured at export.
 | architecture | StyleGAN2, {config.size} px, style_dim {config.style_dim}, {config.n_mlp} mapping layers, channels {config.channels} |
 | data | {config.dataset}, {"pictures without image-specific details" if config.clean_only else "all pictures"}; last {config.held_out} held out |
 | seen | {measured["images_seen"]:,} training images, {measured["steps"]:,} steps |
+| time of training | {time_taken} |
 | seed, precision | {config.seed}, {config.precision} |
 | files | float16 safetensors; SHA-256 in `weights/manifest.yaml` |
 | licence | MIT |

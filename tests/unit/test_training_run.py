@@ -1,5 +1,6 @@
 """The training run as a whole, on a toy set: it learns, it resumes exactly, it refuses what it must."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -182,7 +183,9 @@ def test_export_writes_verified_weights_that_load(project, monkeypatch):
     for name, value in shared.net.state_dict().items():
         torch.testing.assert_close(value, state[f"average_generator.{name}"].half().float(), rtol=0, atol=0, msg=name)
     assert (root / "weights" / "manifest.yaml").read_text().startswith("# kept")
-    assert "| held-out MAE" in (root / "weights" / "generator.md").read_text()
+    card = (root / "weights" / "generator.md").read_text()
+    assert "| held-out MAE" in card and "| time of training | 0.0" in card
+    assert json.loads((root / "weights" / "generator.json").read_text())["seconds"] > 0
 
 
 def test_warm_start_takes_over_what_was_exported(project):

@@ -1,14 +1,18 @@
 """The check of a method's code: few pictures, measured on themselves, never exported."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from bench.errors import BenchError
 from bench.generator import SharedGenerator
+from bench.registry import methods
 from bench.training.data import PackedImages
 from bench.training.overfit import few
 from bench.training.preset import Overfit, read_preset
 
+ROOT = Path(__file__).parents[3]
 PICTURES = PackedImages(
     [f"p{n}" for n in range(6)], np.arange(6 * 32 * 32 * 3).reshape(6, 32, 32, 3).astype("u1"), None
 )
@@ -41,3 +45,17 @@ def test_a_training_keeps_its_checkpoints(training):
     """Checkpoints written before there was such a key still belong to their presets."""
     assert "overfit" not in read_preset(training.preset("psp")).identity()
     assert "overfit" in read_preset(training.preset("psp", overfit={"pictures": 4})).identity()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "weights" / "overfit").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_committed_checks_are_their_method_s(path):
+    preset = read_preset(path)
+    method = methods(ROOT).load(preset.method)
+    assert path.stem == preset.method and preset.overfit and not preset.flip
+    assert set(preset.options) <= set(method.training)
+    trained = read_preset(ROOT / "weights" / "annyfaces" / f"{'hfgi_paper' if path.stem == 'hfgi' else path.stem}.yaml")
+    same = ("dataset", "domain", "batch", "precision")
+    assert all(getattr(preset, name) == getattr(trained, name) for name in same)
+    sizes = ("trunk", "head_width", "input_size", "inner_steps", "fusion", "layers", "widths", "distortion_size")
+    assert all(preset.options.get(name) == trained.options.get(name) for name in sizes)
+    assert set(preset.opponents) <= set(trained.opponents)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -135,7 +135,7 @@ def load_manifest(root: Path, dataset_id: str, allow_empty: bool = False, images
     if not images:
         raw = {**raw, "images": []}
     elif raw.get("images_file"):
-        raw = {**raw, "images": _read_sidecar(path.parent / str(raw["images_file"]), path, allow_empty)}
+        raw = {**raw, "images": _read_sidecar(path.parent / str(raw["images_file"]), path, raw, allow_empty)}
     manifest = _validate(raw, path)
     if manifest.id != dataset_id:
         raise DataError(
@@ -173,7 +173,10 @@ def _flow(row: dict[str, Any]) -> str:
     return "{" + ", ".join(f"{k}: {canonical_json(v)}" for k, v in row.items()) + "}"
 
 
-def _read_sidecar(path: Path, manifest: Path, allow_empty: bool) -> list[dict[str, Any]]:
+def _read_sidecar(path: Path, manifest: Path, raw: Mapping[str, Any], allow_empty: bool) -> list[dict[str, Any]]:
+    command = f"bench prepare --dataset {manifest.stem}"
+    folder = raw.get("folder")
+    numbered = isinstance(folder, Mapping) and "numbers" in folder  # of pictures that only their owner has
     if path.parent != manifest.parent:
         raise DataError(f"manifest {manifest} is not valid", got=f"images_file {path}", expected="a file beside it")
     if not path.is_file():
@@ -181,10 +184,11 @@ def _read_sidecar(path: Path, manifest: Path, allow_empty: bool) -> list[dict[st
             return []
         raise DataError(
             f"image list {path} of {manifest.name} is missing",
-            fix="restore it, or write it: `bench prepare --dataset ID --update`, for pictures of your own with "
-            "`--images DIR` (docs/adding_a_dataset.md)",
+            fix=f"`{command} --images DIR` with your copy of the pictures writes it"
+            if numbered
+            else f"restore it, or write it: `{command} --update`",
         )
-    fix = f"restore it, or write it anew: `bench prepare --dataset {manifest.stem} --update`"
+    fix = f"restore it, or write it anew: `{command}{' --images DIR' * numbered} --update`"
     return list(read_rows(path, ("id", "sha256"), "image list", fix))
 
 

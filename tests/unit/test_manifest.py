@@ -73,6 +73,25 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize(
+    ("changes", "command"),
+    [
+        ({}, "bench prepare --dataset heads --update"),
+        ({"kind": "folder", "render": None, "folder": {"numbers": {"first": 0, "last": 1}}}, "heads --images DIR"),
+    ],
+    ids=["rendered", "numbered"],
+)
+def test_an_absent_list_is_written_by_the_command_that_is_named(tmp_path, changes, command):
+    """Pictures that may not be passed on are known by numbers: no update of ours can bring them."""
+    write(tmp_path, content(images=None, images_file="heads.csv", **changes))
+    with pytest.raises(DataError) as caught:
+        load_manifest(tmp_path, "heads")
+    assert f"`bench prepare --dataset heads{command.split('heads')[1]}`" in str(caught.value)
+    (tmp_path / "datasets" / "heads.csv").write_text("no table")
+    with pytest.raises(DataError, match="--images DIR --update" if changes else "heads --update"):
+        load_manifest(tmp_path, "heads")
+
+
 @pytest.mark.parametrize("raw, words", BROKEN.values(), ids=BROKEN)
 def test_broken_rules(tmp_path, raw, words):
     write(tmp_path, raw)

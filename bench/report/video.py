@@ -118,8 +118,8 @@ def _strength(films: Films) -> str:
 def _room(films: Films) -> str:
     left, total = len(films.record["no_room"]), sum(map(len, films.record["ids"].values()))
     return (
-        f"{left} of {total} frames have no room for the whole change: they have no exact edit and are left out of what "
-        "is compared with it."
+        f"{left} of {total} frames have no exact edit, as there is no room for the whole change or nothing of it is "
+        "seen; they are left out of what is compared with it."
     )
 
 

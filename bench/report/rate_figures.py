@@ -72,7 +72,7 @@ def _draw(material: Material, rates: Rates, columns: dict[str, list[Line]], metr
 
     shape = (len(metrics), len(columns))
     figure, axes = plt.subplots(
-        *shape, figsize=(0.6 + 4.4 * shape[1], 1.3 + 3.0 * shape[0]), squeeze=False, sharex="row" if of else True
+        *shape, figsize=(0.6 + 4.4 * shape[1], 1.3 + 3.0 * shape[0]), squeeze=False, sharex=not of, sharey="row"
     )
     looks = looks_of(columns)
     for n, metric in enumerate(metrics):
@@ -81,9 +81,7 @@ def _draw(material: Material, rates: Rates, columns: dict[str, list[Line]], metr
                 draw = _edits if of else _rate
                 draw(ax, line, metric, *looks[line.key])
             if of:
-                low, high = min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])
-                ax.autoscale(False)
-                ax.plot([low, high], [low, high], color="0.6", linewidth=0.8, linestyle=":", zorder=0)
+                ax.axline((0, 0), slope=1, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
             else:
                 _codecs(material, rates, ax, metric)
                 ax.set_xscale("log")
@@ -100,16 +98,17 @@ def _draw(material: Material, rates: Rates, columns: dict[str, list[Line]], metr
 
 
 def looks_of(columns: dict[str, list[Line]]) -> dict[tuple[str, ...], tuple]:
-    """Colour and marker of each series: a method looks the same in every column."""
+    """Colour and marker of each series: a method looks the same in every column, and no two in one column do."""
     import seaborn as sns
 
-    colours, looks = sns.color_palette("colorblind", len(MARKERS)), {}
+    colours, taken = sns.color_palette("colorblind", len(MARKERS)), {}
     for lines in columns.values():
-        free = [n for n in range(len(MARKERS)) if n not in {looks[line.key][2] for line in lines if line.key in looks}]
-        for line in (line for line in lines if line.key not in looks):
-            n = free.pop(0) if free else 0
-            looks[line.key] = (colours[n], MARKERS[n], n)
-    return {key: look[:2] for key, look in looks.items()}
+        here = {taken[line.key] for line in lines if line.key in taken}
+        free = [n for n in range(len(MARKERS)) if n not in taken.values()]
+        free += [n for n in range(len(MARKERS)) if n not in here and n not in free]
+        for line in (line for line in lines if line.key not in taken):
+            taken[line.key] = free.pop(0) if free else 0
+    return {key: (colours[n], MARKERS[n]) for key, n in taken.items()}
 
 
 def _rate(ax, line: Line, metric: str, colour, marker: str) -> None:

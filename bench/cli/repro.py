@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,8 +36,11 @@ def command(
     if find_spec("dvc") is None:
         raise BenchError("the pipeline needs DVC", fix="pip install 'hfgi-bench[pipeline]'")
     verb = dvc_verb(config.pipeline_settings())
-    command_line = [sys.executable, "-m", "dvc", *verb, *(["--dry"] if dry else []), *(stage or [])]
-    code = subprocess.run(command_line, cwd=config.root).returncode
+    command_line = [sys.executable, "-m", "dvc", *verb]
+    if dry:
+        code = _dry(command_line, stage or [], config.root)
+    else:
+        code = subprocess.run([*command_line, *(stage or [])], cwd=config.root).returncode
     if code:
         raise BenchError(
             "the pipeline stopped",
@@ -55,6 +59,16 @@ def command(
     ):
         if path.exists():
             say(f"{path.name}: {path}")
+
+
+def _dry(command_line: list[str], stages: list[str], root: Path) -> int:
+    """What would run. DVC cannot tell where a stage's inputs are still to be made: then everything is to run."""
+    done = subprocess.run([*command_line, "--dry", *stages], cwd=root, capture_output=True, text=True)
+    if not done.returncode:
+        print(done.stdout, end="")
+        return 0
+    say("some inputs are still to be made, so all stages are listed, whether they would change or not")
+    return subprocess.run([*command_line, "--dry", "--force", *stages], cwd=root).returncode
 
 
 def dvc_verb(settings: list[str]) -> list[str]:

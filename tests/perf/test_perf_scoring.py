@@ -25,6 +25,7 @@ from bench.pairs import ScoreJob, score_shard
 from bench.prepare import prepare
 
 pytestmark = pytest.mark.perf
+LEAST = 3.0  # times as fast as the script
 METRICS = ["mae", "mse", "psnr", "ssim_gauss", "ssim_w51", "ms_ssim", "mae_rel", "mse_pm1", "perc_efflite0"]
 
 
@@ -109,7 +110,7 @@ def pairs_on_disk(project: Path, side: int, count: int) -> tuple[PreparedDataset
 
 @pytest.mark.parametrize(("side", "count", "looped"), [(128, 1500, 24), (1024, 32, 5)])
 def test_scoring_against_a_script(project, benchmark, side, count, looped):
-    """Ratio of seconds a pair; the script's are measured on some of the pairs. At least 3 is what we want."""
+    """Ratio of seconds a pair, 3 at least; the script's are measured on some of the pairs, before ours and after."""
     dataset, copies = pairs_on_disk(project, side, count)
     ids = dataset.manifest.ids
     job = ScoreJob(project, "many", copies, side, tuple(METRICS), "cpu", "bench run", {"efflite0": "fd_efflite0"})
@@ -117,20 +118,25 @@ def test_scoring_against_a_script(project, benchmark, side, count, looped):
     def ours():
         return map_shards(Work(score_shard, {"job": job}), make_shards(ids, 64 if side < 512 else 4), "processes", 2)
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
     script = Script()
     script.pair(dataset.paths.image(ids[0]), copies / f"{ids[0]}.png")  # warm-up
-    start = time.perf_counter()
-    theirs = [script.pair(dataset.paths.image(i), copies / f"{i}.png") for i in ids[:looped]]
-    a_pair = (time.perf_counter() - start) / looped
-    torch.set_num_threads(threads)
 
+    def loop() -> tuple[list[dict[str, float]], float]:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(os.cpu_count() or 1)
+        start = time.perf_counter()
+        found = [script.pair(dataset.paths.image(i), copies / f"{i}.png") for i in ids[:looped]]
+        seconds = time.perf_counter() - start
+        torch.set_num_threads(threads)
+        return found, seconds / looped
+
+    theirs, before = loop()
     parts = benchmark.pedantic(ours, rounds=1)
+    a_pair = (before + loop()[1]) / 2  # of a machine that others use as well
     values = {name: [v for part in parts for v in part.values[name]] for name in METRICS}
     for name in METRICS:
         np.testing.assert_allclose(values[name][:looped], [pair[name] for pair in theirs], rtol=2e-4, atol=1e-6)
     seconds = benchmark.stats.stats.mean
-    benchmark.extra_info.update(
-        pairs=count, ratio=round(a_pair * count / seconds, 2), pairs_per_second=round(count / seconds, 1)
-    )
+    ratio = a_pair * count / seconds
+    benchmark.extra_info.update(pairs=count, ratio=round(ratio, 2), pairs_per_second=round(count / seconds, 1))
+    assert ratio >= LEAST, f"{ratio:.2f} times as fast as the script: {a_pair:.4f} s a pair, ours {seconds / count:.4f} s"

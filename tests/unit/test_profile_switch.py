@@ -47,13 +47,30 @@ def test_repro_with_another_profile_turns_the_switch(two, cli, monkeypatch):
     ran = []
 
     class Done:
-        returncode = 0
+        returncode, stdout = 0, "> bench prepare"
 
-    monkeypatch.setattr("subprocess.run", lambda command, cwd: ran.append(command[3:]) or Done())
+    monkeypatch.setattr("subprocess.run", lambda command, cwd, **_: ran.append(command[3:]) or Done())
     assert cli("repro", "--profile", "other", "--stage", "score").code == 0
     assert cli("repro", "--dry").code == 0
     switch = ["exp", "run", "-S", "profile=other", "-S", "methods=[toy_codes]"]
     assert ran == [[*switch, "score"], ["repro", "--dry"]]
+
+
+def test_a_dry_run_before_anything_is_there_lists_everything(two, cli, monkeypatch):
+    """DVC stops at the first stage whose input is not made yet, unless it is told to run whatever there is."""
+    ran = []
+
+    class Done:
+        stdout = "half a list"
+
+        def __init__(self, command):
+            ran.append(command[3:])
+            self.returncode = 0 if "--force" in command else 255
+
+    monkeypatch.setattr("subprocess.run", lambda command, cwd, **_: Done(command))
+    answer = cli("repro", "--dry", "--stage", "score")
+    assert answer.code == 0 and "half a list" not in answer.out and "all stages are listed" in answer.err
+    assert ran == [["repro", "--dry", "score"], ["repro", "--dry", "--force", "score"]]
 
 
 def test_the_papers_profile():

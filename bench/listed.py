@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from bench.config import Config
 
 OF_METHODS, OF_VARIANTS = ("edits", "video", "rate"), ("edit_ablations", "rate_ablations")
-KEYS = (*OF_METHODS, *OF_VARIANTS)
+OF_OTHERS = ("rate_codecs",)
+KEYS = (*OF_METHODS, *OF_VARIANTS, *OF_OTHERS)
+# The section of a profile that says how; a profile without it has nothing of the list.
+SECTIONS = {"edit_ablations": "edits", "rate_ablations": "rate", "rate_codecs": "rate"}
 
 
 def checked(config: Config, methods: Sequence[str], variants: Sequence[str]) -> dict[str, list[str]]:
@@ -43,7 +46,8 @@ def checked(config: Config, methods: Sequence[str], variants: Sequence[str]) -> 
     if edits and edits.methods:
         _check(config, edits.methods, f"`edits: methods` of profiles/{config.profile}.yaml", config.methods)
         found["edits"] = list(edits.methods)
-    return found
+    found |= {key: list(config.asked_lists[key]) for key in OF_OTHERS}
+    return {key: names if getattr(config.settings, SECTIONS.get(key, key)) else [] for key, names in found.items()}
 
 
 def _check(config: Config, asked: Sequence[str], where: str, methods: Sequence[str]) -> None:
@@ -61,5 +65,6 @@ def _check(config: Config, asked: Sequence[str], where: str, methods: Sequence[s
 
 def settings(lists: Mapping[str, Sequence[str]], asked: Mapping[str, Sequence[str]]) -> list[str]:
     """What DVC must be told (``key=value``, ``~key.name``) for params.yaml to have the lists of a profile."""
-    told = [f"{key}=[{','.join(lists[key])}]" for key in OF_METHODS if lists and list(lists[key]) != list(asked[key])]
+    plain = (*OF_METHODS, *OF_OTHERS)
+    told = [f"{key}=[{','.join(lists[key])}]" for key in plain if lists and list(lists[key]) != list(asked[key])]
     return told + [f"~{key}.{n}" for key in OF_VARIANTS if lists for n in asked[key] if n not in lists[key]]

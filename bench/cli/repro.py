@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from bench.cli import common
 from bench.cli.common import examples, open_project, say
 from bench.errors import BenchError
 from bench.store import RunStore
+
+SECTIONS = ("edits", "video")
 
 
 def register(app: typer.Typer) -> None:
@@ -35,6 +38,7 @@ def command(
     config, _ = open_project(root, profile)
     if find_spec("dvc") is None:
         raise BenchError("the pipeline needs DVC", fix="pip install 'hfgi-bench[pipeline]'")
+    _check_sections(config.root / "profiles" / f"{config.profile}.yaml")
     verb = dvc_verb(config.pipeline_settings())
     command_line = [sys.executable, "-m", "dvc", *verb]
     if dry:
@@ -59,6 +63,14 @@ def command(
     ):
         if path.exists():
             say(f"{path.name}: {path}")
+
+
+def _check_sections(profile: Path) -> None:
+    """The stages of edits and clips depend on these keys, and DVC takes a key that is not there for a mistake."""
+    keys = yaml.safe_load(profile.read_text(encoding="utf-8"))
+    for key in SECTIONS:
+        if key not in keys:
+            raise BenchError(f"{profile.name} has no key {key!r}", fix=f"add `{key}: null` to it for none of them")
 
 
 def _dry(command_line: list[str], stages: list[str], root: Path) -> int:

@@ -171,7 +171,10 @@ def test_lists_of_edits_follow_the_profile(project):
     variants = {"one": "toy_codes", "two": "toy_codes"}
     entries = {name: {"method": "toy_codes", "options": {}} for name in variants}
     (project / "ablations.yaml").write_text(yaml.safe_dump({"ablations": entries}))
-    config = edits_of(project, edits=["toy_copy", "toy_codes"], ablations=variants, edit_ablations=variants)
+    asks_for_none = edits_of(project, edits=["toy_copy", "toy_codes"], ablations=variants, edit_ablations=variants)
+    assert not asks_for_none.lists["edits"] and not asks_for_none.lists["edit_ablations"]
+    edit(project / "profiles" / "toy.yaml", edits={"policy": "fixed", "directions": {"bright": [1]}})
+    config = load_config(project)
     assert config.pipeline_settings() == [] and config.lists["edits"] == ["toy_copy", "toy_codes"]
     toy = yaml.safe_load((project / "profiles" / "toy.yaml").read_text())
     asked = {"methods": ["toy_codes"], "ablations": {"names": ["one"]}}

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from bench import registry
-from bench.cli.repro import dvc_verb
+from bench.cli.repro import SECTIONS, dvc_verb
 from bench.config import load_config
 from bench.manifest import load_manifest
 
@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 def two(project):
     """The toy project with a second profile whose table has other methods."""
     toy = yaml.safe_load((project / "profiles" / "toy.yaml").read_text())
+    toy |= {key: toy.get(key) for key in SECTIONS}
+    (project / "profiles" / "toy.yaml").write_text(yaml.safe_dump(toy))
     (project / "profiles" / "other.yaml").write_text(yaml.safe_dump({**toy, "methods": ["toy_codes"]}))
     return project
 
@@ -71,6 +73,34 @@ def test_a_dry_run_before_anything_is_there_lists_everything(two, cli, monkeypat
     answer = cli("repro", "--dry", "--stage", "score")
     assert answer.code == 0 and "half a list" not in answer.out and "all stages are listed" in answer.err
     assert ran == [["repro", "--dry", "score"], ["repro", "--dry", "--force", "score"]]
+
+
+@pytest.mark.parametrize("key", SECTIONS)
+def test_a_section_that_dvc_looks_for_must_be_there_if_only_to_say_none(two, one_line_error, key):
+    profile = yaml.safe_load((two / "profiles" / "toy.yaml").read_text())
+    del profile[key]
+    (two / "profiles" / "toy.yaml").write_text(yaml.safe_dump(profile))
+    line = one_line_error("repro", "--dry")
+    assert f"no key {key!r}" in line and f"`{key}: null`" in line
+
+
+@pytest.mark.parametrize("name", ["annyfaces", "full", "paper", "smoke"])
+def test_a_profile_has_every_key_its_stages_depend_on(name):
+    """DVC stops where one is missing. Stages of lists that the profile leaves empty do not exist."""
+    profile = yaml.safe_load((ROOT / "profiles" / f"{name}.yaml").read_text())
+    config = load_config(ROOT, name)
+    each = {"ablations": config.listed_ablations, **config.lists}
+    for stage, entry in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        if each.get(entry.get("foreach", "").strip("${}"), True):
+            for param in entry.get("do", entry).get("params", []):
+                for key in param.get("profiles/${profile}.yaml", []) if isinstance(param, dict) else []:
+                    assert key in profile, f"{stage} depends on {key}"
+
+
+def test_a_profile_without_clips_and_rates_has_no_stages_of_them():
+    paper = load_config(ROOT, "paper")
+    assert paper.lists["edits"] and not any(paper.lists[key] for key in ("video", "rate", "rate_ablations", "rate_codecs"))
+    assert {"video=[]", "rate=[]", "rate_codecs=[]"} <= set(paper.pipeline_settings())
 
 
 def test_the_papers_profile():

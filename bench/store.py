@@ -28,6 +28,11 @@ class RunStore:
     def results(self) -> Path:
         return Path(self.root) / "results"
 
+    @property
+    def code_dir(self) -> Path:
+        """Hashes of code, what stages of the pipeline depend on; see bench/stage_code.py."""
+        return self.results / "code"
+
     def run(self, scope: str, method: str, dataset: str, variant: str = "") -> Run:
         """The handle of one run, whether it exists yet or not."""
         run_id(method, dataset, variant)

@@ -16,6 +16,7 @@ from bench import __version__
 from bench.cli import (
     aggregate,
     check,
+    code,
     directions,
     edit,
     edit_targets,
@@ -76,6 +77,7 @@ for module in (
     reconcile,
     check,
     repro,
+    code,
     rehearse,
 ):
     module.register(app)

@@ -1,14 +1,15 @@
 """weights/dvc.yaml: a stage for every committed weight file and every preset, with the code and weights it uses.
 
-Code is read from the syntax trees as for dvc.yaml (test_dependencies.py). Folders that most trainings share are named
+Code is read from the syntax trees as for dvc.yaml (bench/stage_code.py). Folders that most trainings share are named
 whole: a list that changes with every import would be mended, not read.
 """
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import yaml
+
+from bench.stage_code import Sources
 
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "weights" / "dvc.yaml").read_text())["stages"]
@@ -28,14 +29,11 @@ STARTS = {  # stage -> where its code begins; `bench train` finds its module by 
 OUTSIDE = "bench/report/"  # draws beside the weights, not into them
 
 
-def _pipeline():
-    spec = importlib.util.spec_from_file_location("pipeline", Path(__file__).with_name("test_dependencies.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+SOURCES = Sources(ROOT)
 
 
-pipeline = _pipeline()
+def covered(file, deps):
+    return any(file == d or file.startswith(d + "/") for d in deps)
 
 
 def body(stage):
@@ -67,7 +65,7 @@ def used(stage, item):
         file = todo.pop()
         if file not in seen and not file.startswith(OUTSIDE):
             seen.add(file)
-            todo += pipeline.imports(file)
+            todo += SOURCES.imports(file)
     return seen
 
 
@@ -81,7 +79,7 @@ def test_every_stage_is_checked():
 
 @pytest.mark.parametrize(("stage", "item"), EVERY)
 def test_no_code_is_missing(stage, item):
-    missing = sorted(f for f in used(stage, item) if not pipeline.covered(f, deps(stage, item)))
+    missing = sorted(f for f in used(stage, item) if not covered(f, deps(stage, item)))
     assert not missing, f"weights/dvc.yaml, stage {stage}, deps: add {', '.join(missing)}"
 
 
@@ -90,7 +88,7 @@ def test_no_code_is_too_much(stage):
     together = set().union(*(used(stage, item) for item in items(stage)))
     listed = deps(stage, next(iter(items(stage))))
     code = [d for d in listed if d.startswith("bench/")]
-    idle = [d for d in code if not any(pipeline.covered(f, [d]) for f in together)]
+    idle = [d for d in code if not any(covered(f, [d]) for f in together)]
     assert not idle, f"weights/dvc.yaml, stage {stage}, deps: remove {', '.join(idle)}"
     assert code == sorted(set(code)) and all((ROOT / d).exists() for d in listed)
 

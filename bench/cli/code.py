@@ -1,0 +1,33 @@
+"""``bench code``: what the stages of the pipeline depend on in place of long lists of files."""
+
+from __future__ import annotations
+
+import shutil
+
+import typer
+
+from bench.cli import common
+from bench.cli.common import examples, open_project, show
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "code",
+        help="Hash the code that each stage uses, to results/code: a stage of the pipeline runs again where the files "
+        "that its verb and its method import have changed, and nowhere else.",
+        epilog=examples("bench code"),
+    )(command)
+
+
+def command(root: common.Root = None) -> None:
+    config, store = open_project(root, None)
+    from bench.stage_code import stage_code
+    from bench.store import write_json
+
+    found = stage_code(config.root)
+    shutil.rmtree(store.code_dir, ignore_errors=True)  # what methods that are gone have left
+    for name, files in found.items():
+        path = store.code_dir / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, files)
+    show([store.code_dir], config.root)

@@ -101,13 +101,16 @@ def detector(context: Context, name: str, weights_id: str = "", untrained: bool 
     """The detector of a source, its results checked.
 
     Args:
-        untrained: a network with seeded start values for the source's, on any domain, as with other weights.
+        untrained: a network with seeded start values for the source's, on any domain and without a name, as with other
+            weights.
     Raises:
         BenchError: no name, a source made for other domains, or one whose file cannot be imported. UnknownName: no
             such source. ShapeError (when called): not 68 points for each picture.
     """
     known = {**SOURCES, **context.landmark_sources()}
     able = sorted(n for n, entry in known.items() if context.domain in entry.domains)
+    if untrained and not name:
+        name = sorted(SOURCES)[0]
     if not name:
         raise BenchError(
             f"no landmark source is named for domain {context.domain!r}",

@@ -134,7 +134,7 @@ def test_mean_code_in_every_published_shape():
 def test_no_weights_for_the_domain(toy):
     reason = e4e.Method.skip(DatasetInfo("cats", "cats", 256, 10))
     assert reason == "no weights for domain 'cats'; there are some for: annyfaces, cars, church, faces, horse"
-    with pytest.raises(WeightsError, match="no weights for domain 'toy'; expected one of: faces"):
+    with pytest.raises(WeightsError, match="no weights for domain 'toy'; expected one of: annyfaces, faces"):
         psp.Method(Context("toy", toy, toy.device, dict))
 
 

@@ -153,7 +153,8 @@ def test_noise_choices():
     net, batch = generator(), 2
     w_plus = codes(net, 1).expand(batch, -1, -1)
     stored = net.synthesize(w_plus)
-    assert torch.equal(stored[0], stored[1]) and torch.equal(stored, net.synthesize(w_plus))
+    torch.testing.assert_close(stored[0], stored[1])  # products of a batch need not agree in the last bit
+    torch.testing.assert_close(stored, net.synthesize(w_plus))
     torch.testing.assert_close(net.synthesize(w_plus, noise=net.stored_noise()), stored)
     zero = net.synthesize(w_plus, noise="zero")
     torch.testing.assert_close(net.synthesize(w_plus, noise=[n * 0 for n in net.stored_noise()]), zero)

@@ -23,13 +23,14 @@ class BenchError(Exception):
 
     def __init__(self, what: str, *, got: object = None, expected: object = None, fix: str | None = None):
         self.what, self.got, self.expected, self.fix = what, got, expected, fix
+        end = "" if fix and fix.endswith("?") else "."
         parts = [what.rstrip(".")]
         if got is not None:
             parts.append(f"got {got}")
         if expected is not None:
             parts.append(f"expected {expected}")
         line = "; ".join(parts) + "."
-        super().__init__(line + (f" Fix: {fix.rstrip('.')}." if fix else ""))
+        super().__init__(line + (f" Fix: {fix.rstrip('.')}{end}" if fix else ""))
 
     def __reduce__(self):  # keep the fields when a worker process sends the error back
         return _rebuild, (type(self), self.what, self.got, self.expected, self.fix)

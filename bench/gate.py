@@ -15,7 +15,8 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 
-from bench.errors import BenchError
+from bench import registry
+from bench.errors import BenchError, UnknownName
 from bench.protocol import check_comparable
 from bench.resultset import ResultSet
 from bench.runid import parse_run_id
@@ -215,3 +216,11 @@ def parse_margins(pairs: Sequence[str]) -> dict[str, float | str]:
         margin_of(metric, {metric: value}, 1.0)
         found[metric.strip()] = value.strip()
     return found
+
+
+def check_names(margins: Mapping[str, float | str], root: Path | None) -> None:
+    """UnknownName if one of them is no metric (``prc_efflite0.recall`` is part of one): it would allow nothing."""
+    known = [*registry.metrics(root).names(), DEFAULT, TIME]
+    for name in margins:
+        if name.partition(".")[0] not in known:
+            raise UnknownName.of("metric of a margin", name, known)

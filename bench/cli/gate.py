@@ -46,7 +46,7 @@ def command(
     where = scopes_of(config, store, scope)
     from bench import gate_report
     from bench.errors import BenchError
-    from bench.gate import compare, parse_margins
+    from bench.gate import check_names, compare, parse_margins
     from bench.images import atomic_write
     from bench.resultset import export_project, find_results, read_results
 
@@ -58,6 +58,7 @@ def command(
         show([save], config.root)
         return
     margins = {**config.gate.margins, **parse_margins(margin or [])}
+    check_names(margins, config.root)
     before = find_results(str(baseline), config.root, where, profile)
     verdicts = compare(
         before,

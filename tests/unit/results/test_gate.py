@@ -189,6 +189,7 @@ def test_mistakes(judged, one_line_error):
     assert "'nowhere' is neither a path nor a git revision" in one_line_error("gate", "--baseline", "nowhere")
     assert "needs one of --baseline and --save" in one_line_error("gate")
     assert "margin of mae is not valid; got 'x'" in one_line_error("gate", "--baseline", "kept", "--margin", "mae=x")
+    assert "did you mean 'psnr'" in one_line_error("gate", "--baseline", "kept", "--margin", "pnsr=1")
     assert "expected metric=value" in one_line_error("gate", "--baseline", "kept", "--margin", "mae")
     assert "has no such results; expected dim-toy" in one_line_error("gate", "--baseline", "kept", "--method", "dam")
 

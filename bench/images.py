@@ -52,7 +52,7 @@ def read_rgb(path: str | Path, size: int | tuple[int, int] | None = None) -> np.
             f"picture {path} cannot be read",
             got=str(error) or type(error).__name__,
             expected="a complete picture file",
-            fix="replace the file and run `bench prepare` again",
+            fix="replace the file and run the same command again",
         ) from None
     if size is not None:
         want = (size, size) if isinstance(size, int) else tuple(size)

@@ -171,7 +171,8 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
             if stream is None:
                 stream = to.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
                 stream.height, stream.width, stream.pix_fmt = even.shape[0], even.shape[1], "yuv420p"
-                stream.options = {"crf": QUALITY, "preset": "medium", "threads": "1"}  # one thread: equal bytes
+                # Equal bytes: one thread, and no macroblock tree, whose result varies from run to run.
+                stream.options = {"crf": QUALITY, "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
             to.mux(stream.encode(picture))
             count += 1

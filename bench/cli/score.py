@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -62,6 +63,7 @@ def command(
             f"there are no complete runs in scope {where!r}" + (f" of {', '.join(method)}" if method else ""),
             fix="run `bench run` first, or pass --scope; `bench ls` shows names",
         )
+    written: list[Path] = []  # one file for all datasets of a method
     for run in runs:
         with progress(f"score {run.name}", len(run.read()["ids"])) as advance:
             result = score_run(
@@ -85,4 +87,6 @@ def command(
                 f"{run.name}: dropped earlier rows of {', '.join(result.stale)}: they belong to another state of the "
                 "run; score these metrics again"
             )
-        show([result.path], config.root)
+        if result.path not in written:
+            written.append(result.path)
+            show([result.path], config.root)

@@ -99,9 +99,9 @@ def command(
 
 def _check(smooth: float, fps: float | None, landmarks: Path | None, align: str) -> None:
     if not 0 <= smooth < 1000:
-        raise BenchError("--smooth cannot be", got=smooth, expected="0 (none) or a number of frames")
+        raise BenchError("--smooth is out of range", got=smooth, expected="0 (none) or a number of frames")
     if fps is not None and not 0 < fps <= 240:
-        raise BenchError("--fps cannot be", got=fps, expected="a number above 0, at most 240")
+        raise BenchError("--fps is out of range", got=fps, expected="a number above 0, at most 240")
     if landmarks is not None and align != AUTO:
         raise BenchError("--landmarks and --align exclude each other", got=f"--align {align}", fix="drop one")
 

@@ -164,10 +164,8 @@ class _Worker:
             pass  # it has died; its sentinel says so
 
     def stop(self) -> None:
-        """End an idle worker by closing its pipe; stop a busy one at once (shards are atomic)."""
+        """At once: an idle worker has nothing left to say, and a busy one's shard is atomic."""
         self.connection.close()
-        if self.shard is None:
-            self.process.join(timeout=2)
         for end in (self.process.terminate, self.process.kill):
             if self.process.is_alive():
                 end()

@@ -22,7 +22,8 @@ class EqualLinear(nn.Module):
         self, features_in: int, features_out: int, bias_init: float = 0.0, lr_mul: float = 1.0, activate: bool = False
     ):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(features_out, features_in) / lr_mul)
+        weight = torch.randn(features_out, features_in)
+        self.weight = nn.Parameter(weight if lr_mul == 1 else weight / lr_mul)  # on the meta device, / takes a second
         self.bias = nn.Parameter(torch.full((features_out,), float(bias_init)))
         self.scale, self.lr_mul, self.activate = lr_mul / math.sqrt(features_in), lr_mul, activate
 

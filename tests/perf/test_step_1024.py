@@ -1,23 +1,25 @@
-"""One step of HFGI's training at the size of the paper, on networks of the published layouts with start values.
+"""One step of every training at the size of the papers, on networks of the published layouts with start values.
 
-It takes minutes and about 10 GB, so it runs with the timings: ``pytest tests/perf/test_step_1024.py -m perf -s``.
+A step takes minutes and up to 10 GB, so they run with the timings: ``pytest tests/perf/test_step_1024.py -m perf -s``.
 """
 
 import math
 import resource
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from torchvision.models import alexnet
 
 from bench.api import Context
 from bench.generator import SharedGenerator
 from bench.nets.encoders import ProgressiveEncoder
 from bench.nets.identity import arcface_ir_se50
 from bench.nets.stylegan2 import Discriminator, Generator
+from bench.registry import methods
 from bench.training.loop import Loop
 from bench.training.preset import read_preset
-from methods.hfgi import Method
 
 ROOT = Path(__file__).parents[2]
 MOST = 24 * 2**30  # bytes
@@ -39,33 +41,54 @@ def started(preset):
             **{f"encoder.{k}": v for k, v in ProgressiveEncoder(18, 512).state_dict().items()},
             "latent_avg": torch.zeros(18, 512),
         },
-        "stylegan2_ffhq_discriminator": lambda: Discriminator(1024).state_dict(),
+        "stylegan2_ffhq/discriminator": lambda: Discriminator(1024).state_dict(),
         "arcface_ir_se50": lambda: arcface_ir_se50().state_dict(),
+        "lpips_alex": lambda: {f"features.{k}": v for k, v in alexnet().features.state_dict().items()},
     }
     generator = SharedGenerator(Generator(1024), torch.zeros(512), "faces")
-    method = Method.__new__(Method)
+    kind = methods(ROOT).load(preset.method)
+    method = kind.__new__(kind)  # setup() would ask for trained weights
     method.context = Context("faces", generator, torch.device("cpu"), lambda name: files[name]())
-    method.generator, method.device, method.opt = generator, generator.device, dict(Method.options)
-    method.start_training({**Method.training, **preset.options}, preset.weights)
+    method.generator, method.device, method.opt = generator, generator.device, dict(kind.options)
+    method.start_training({**kind.training, **preset.options}, preset.weights)
     return method
+
+
+def one_step(folder, name, batch, capsys):
+    """The training after one step, its state before, and what the step reported; prints losses and peak memory."""
+    preset = read_preset(ROOT / "weights" / folder / f"{name}.yaml")
+    preset = preset.model_copy(update={"batch": batch, "images": 2 * batch, "flip": False})
+    torch.manual_seed(0)
+    loop = Loop(preset, started(preset), Pictures(), torch.device("cpu"))
+    before = {key: value.clone() for key, value in loop.net.state_dict().items()}
+    nets = [loop.method.generator.net, *([loop.method.base] if hasattr(loop.method, "base") else [])]
+    still = [(p, p.clone()) for net in nets for p in net.parameters()]
+    start = time.perf_counter()
+    report = loop.step()
+    seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    with capsys.disabled():
+        values = ", ".join(f"{key} {value:.4g}" for key, value in report.items())
+        print(f"\n{folder}/{name}: peak memory {peak / 2**30:.1f} GiB, {seconds:.0f} s, {values}")
+    assert all(map(math.isfinite, report.values())) and peak < MOST
+    assert all(torch.equal(now, old) for now, old in still), "generator and base encoder are frozen"
+    return loop, before, report
 
 
 @pytest.mark.perf
 @pytest.mark.parametrize("name", ["paper", "release"])
-def test_one_step_at_full_size(name, capsys):
-    preset = read_preset(ROOT / "weights" / name / "hfgi.yaml")
-    preset = preset.model_copy(update={"batch": 2, "images": 4, "flip": False})
-    torch.manual_seed(0)
-    loop = Loop(preset, started(preset), Pictures(), torch.device("cpu"))
-    before = {key: value.clone() for key, value in loop.net.state_dict().items()}
-    frozen = [p.clone() for p in loop.method.base.parameters()]
-    report = loop.step()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    with capsys.disabled():
-        print(f"\n{name}: peak memory {peak / 2**30:.1f} GiB,", ", ".join(f"{k} {v:.4g}" for k, v in report.items()))
-    assert all(map(math.isfinite, report.values())) and peak < MOST
+def test_one_step_of_hfgi_at_full_size(name, capsys):
+    loop, before, report = one_step(name, "hfgi", 2, capsys)
     moved = {key.split(".")[0] for key, value in loop.net.state_dict().items() if not torch.equal(value, before[key])}
     assert moved >= {"residue", "grid_align"}
-    assert all(torch.equal(now, old) for now, old in zip(loop.method.base.parameters(), frozen, strict=True))
     expected = {"l2", "perceptual", "identity", "align"} | ({"adversarial", "image_r1"} if name == "paper" else set())
     assert set(report) >= expected
+
+
+@pytest.mark.perf
+@pytest.mark.parametrize("name", ["psp", "e4e", "restyle_psp", "restyle_e4e"])
+def test_one_step_of_an_encoder_at_full_size(name, capsys):
+    loop, before, report = one_step("paper", name, 1, capsys)
+    moved = {key.split(".")[0] for key, value in loop.net.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved >= {"input_layer", "body", "styles"}
+    judged = {"delta", "latent_adversarial", "latent_discriminator"} if "e4e" in name else set()
+    assert set(report) >= {"l2", "perceptual", "identity"} | judged

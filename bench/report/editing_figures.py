@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 
@@ -144,7 +145,9 @@ def _pictures(cells: Sequence[Sequence[np.ndarray]], names: Sequence[str], title
     side = cells[0][0].shape[0]
     factor = max(1, min(round(192 / side), WIDTH // (len(titles) * side)))
     step = side * factor + GAP
-    width, height = SIDE + len(titles) * step, HEAD + len(cells) * step + (30 if note else 0)
+    width = SIDE + len(titles) * step
+    lines = wrap(note, (width - SIDE) // 7)  # pixels of a letter, about
+    height = HEAD + len(cells) * step + (14 + 18 * len(lines) if note else 0)
     figure = plt.figure(figsize=(width / 100, height / 100), dpi=100)
     for n, row in enumerate(cells):
         top = HEAD + n * step
@@ -159,5 +162,5 @@ def _pictures(cells: Sequence[Sequence[np.ndarray]], names: Sequence[str], title
         at = (SIDE + k * step + (step - GAP) / 2) / width
         figure.text(at, 1 - (HEAD - 8) / height, title, ha="center", va="bottom", fontsize=11, weight="bold")
     if note:
-        figure.text(SIDE / width, 10 / height, note, ha="left", va="bottom", fontsize=10, color="0.3")
+        figure.text(SIDE / width, 8 / height, "\n".join(lines), ha="left", va="bottom", fontsize=10, color="0.3")
     return figure

@@ -146,7 +146,7 @@ def _pictures(cells: Sequence[Sequence[np.ndarray]], names: Sequence[str], title
     factor = max(1, min(round(192 / side), WIDTH // (len(titles) * side)))
     step = side * factor + GAP
     width = SIDE + len(titles) * step
-    lines = wrap(note, (width - SIDE) // 7)  # pixels of a letter, about
+    lines = wrap(note, (width - SIDE) // 8)  # pixels of a letter at most
     height = HEAD + len(cells) * step + (14 + 18 * len(lines) if note else 0)
     figure = plt.figure(figsize=(width / 100, height / 100), dpi=100)
     for n, row in enumerate(cells):

@@ -73,7 +73,8 @@ def fails_everywhere(project, cli, one_line_error, monkeypatch):
             assert cli(*words).code == 0
         written = disk.used
         assert written > 0
-        for room in sorted({0, 1, written // 3, 2 * written // 3, written - 1}):
+        nearly = max(written - 50, 1)  # records hold seconds, so that a run writes some bytes more or less than another
+        for room in sorted({0, 1, written // 3, 2 * written // 3, nearly}):
             before()
             with monkeypatch.context() as patch:
                 Disk(patch, project, room)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Largest difference of a picture in [-1, 1] between computing images together and apart. Feed-forward networks differ
 # by the order of float32 additions alone; an optimisation feeds such differences back at every step.
 TOLERANCE = {"fast": 1e-4, "slow": 5e-3}
-DEVICE_TOLERANCE = 2e-2  # between a CPU and an accelerator, whose convolutions may round their inputs
+DEVICE_TOLERANCE = 2e-2  # between a CPU and an accelerator: a picture may be rounded to 8 bits on the way, 2/255 a level
 FARTHEST = 16.0  # of a picture meant for [-1, 1]: far beyond any untrained network here, far below 8-bit values
 
 
@@ -146,8 +146,10 @@ class MethodChecks(Subject):
         """Built on an accelerator it computes there, and gives what it gives on the CPU."""
         if not self.untrained and self.cls.weights:
             raise NotChecked("needs weights and has no option `untrained`")
+        from bench.device import full_precision
         from bench.generator import SharedGenerator
 
+        full_precision()
         toy = SharedGenerator.toy(TOY_SIDE)
         moved = self.on_toy(SharedGenerator(toy.net, toy.latent_avg, toy.domain, where))
         inversion, x_hat = self.invert(list(range(COUNT)), method=moved)

@@ -102,7 +102,7 @@ def score_shard(shard: Shard, job: ScoreJob) -> ShardScores:
         for name, (set_metric, network, _) in have.sets.items():
             for is_source in (False,) if name in out.sources else (False, True):
                 view = views[0 if is_source else 1].eight_bit(set_metric.size, set_metric.resize)
-                parts.setdefault((name, is_source), []).append(network(view).numpy())
+                parts.setdefault((name, is_source), []).append(network(view).cpu().numpy())
         tick(len(x))
     for (name, is_source), found in parts.items():
         (out.sources if is_source else out.features)[name] = np.concatenate(found)

@@ -18,7 +18,7 @@ import numpy as np
 from bench import landmarks, registry, weights
 from bench.api import Context, Inversion, Method
 from bench.codes import write_codes
-from bench.device import ACCELERATOR_BATCH, autocast, engine_for, resolve_device
+from bench.device import ACCELERATOR_BATCH, autocast, engine_for, free_after, resolve_device
 from bench.engine import Shard, Work, make_shards, map_shards, tick
 from bench.errors import BenchError, ShapeError
 from bench.images import to_uint8, write_png
@@ -136,7 +136,7 @@ def _loaded(plan: RunPlan) -> tuple[Method, PreparedDataset]:
 def invert_shard(shard: Shard, plan: RunPlan) -> int:
     """The unit of work: invert one shard's pictures and commit them. Returns the number of failures."""
     method, dataset = _loaded(plan)
-    size = plan.batch_size if method.device.type == "cpu" else max(plan.batch_size, ACCELERATOR_BATCH)
+    size = batch_on(plan, method.device.type)
     done = Inverted()
     others = partners(plan.ids, plan.seed) if method.shown == "another" else None
     for ids, x in dataset.batches(shard.ids, size):
@@ -159,6 +159,12 @@ def invert_shard(shard: Shard, plan: RunPlan) -> int:
     return len(done.failures)
 
 
+def batch_on(plan: RunPlan, device: str) -> int:
+    """Pictures computed together: as many as the user said, else the profile's number, on accelerators more."""
+    least = 1 if plan.batch_asked or device == "cpu" else ACCELERATOR_BATCH
+    return max(plan.batch_size, least)
+
+
 def partners(ids: Sequence[str], seed: int) -> dict[str, str]:
     """image id -> another of ``ids`` (itself if it is the only one), each taken once: one cycle in a seeded order."""
     order = [ids[n] for n in np.random.default_rng(seed_for(seed, "partners", len(ids))).permutation(len(ids))]
@@ -175,23 +181,30 @@ def invert_isolated(
 ) -> None:
     """Invert a batch; if it raises, or for pictures whose output is not finite, try them one by one.
 
+    A batch that is too large for the device's memory is halved instead.
+
     Args:
         x: (B, 3, R, R) in [-1, 1] on the method's device.
         into: gains one picture and code, or one failure, for every id.
+    Raises:
+        BenchError: the user's to mend: weights, input, options, or the device has no memory for one picture.
     """
-    import torch
-
+    step = 1
     try:
         images, inversion, finite = invert_batch(method, x, seeds, precision)
     except BenchError:  # the user's to mend (weights, input, options), not this picture's fault
         raise
     except Exception as error:  # a method may raise anything; its other pictures must not suffer
-        if len(ids) == 1:
+        if free_after(error, alone=len(ids) == 1):
+            step = (len(ids) + 1) // 2
+        elif len(ids) == 1:
             into.failures[ids[0]] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
             return
-        if x.device.type == "cuda":
-            torch.cuda.empty_cache()
         finite = [False] * len(ids)
+    if step > 1:
+        for part in (slice(0, step), slice(step, None)):
+            invert_isolated(method, ids[part], x[part], seeds[part], precision, into)
+        return
     for n, image_id in enumerate(ids):
         if finite[n]:
             into.images[image_id] = images[n]

@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import registry
 from bench.checks import MethodChecks, run_checks
+from bench.metric_checks import MetricChecks
 
 SOUND = '''
 import torch
@@ -106,6 +108,20 @@ def test_a_device_is_found_out(outcomes, monkeypatch):
     assert outcomes(SOUND)["the same on cpu"].passed
     monkeypatch.setattr(MethodChecks, "_gap", staticmethod(lambda a, b: 1.0))
     assert "differ by 1, allowed 0.02" in outcomes(SOUND)["the same on cpu"].reason
+
+
+def test_a_metric_is_tried_on_a_device(project, monkeypatch):
+    monkeypatch.setattr("bench.metric_checks.accelerators", lambda: ["cpu"])
+
+    def outcome(name):
+        return {o.check: o for o in run_checks(MetricChecks(project, name))}["the same on cpu"]
+
+    for name in ("mae", "perc_efflite0", "kd_efflite0"):
+        assert outcome(name).passed, outcome(name)
+    monkeypatch.setattr(MetricChecks, "of_noise", np.full(4, 0.5))
+    monkeypatch.setattr(MetricChecks, "features", lambda self, x: np.zeros((len(x), 1280), np.float32))
+    for name in ("mae", "kd_efflite0"):
+        assert re.search("values differ by .* allowed 0.0001", outcome(name).reason)
 
 
 def test_a_variant_is_checked_with_its_options(outcomes):

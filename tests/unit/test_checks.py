@@ -28,6 +28,10 @@ class Method(api.Method):
 '''
 RENDER = 'return self.generator.synthesize(w_plus) + inversion.memory["kept"]'
 INVERSION = 'return api.Inversion(w, {"kept": x * self.opt["part"]})'
+STEPPING = SOUND.replace(INVERSION, "return api.Inversion(w, steps=torch.stack([0.5 * w, w], 1))").replace(
+    ' + inversion.memory["kept"]', ""
+)
+STACKED = "torch.stack([0.5 * w, w], 1)"
 
 # clause -> (what of the sound method, its fault, words of the reason)
 FAULTS = {
@@ -44,6 +48,11 @@ FAULTS = {
     ),
     "shapes and types": (INVERSION, INVERSION.replace("(w,", "(w[:, 1:],"), "w_plus.* wrong shape|codes"),
     "finite": (INVERSION, INVERSION.replace('x * self.opt["part"]', "x / 0"), "kept|x_hat has values"),
+    "steps lead to the result": (
+        INVERSION,
+        INVERSION.replace("})", "}, torch.stack([w, w], 1))"),
+        r"steps beside memory .kept.",
+    ),
     "range of pictures": (RENDER, f"{RENDER} * 0 + 127.5 * (1 + inversion.memory['kept'])", "x_hat reaches 1"),
     "deterministic": ("generator=torch.Generator().manual_seed(seed)", "dtype=None", "use context.image_seeds"),
     "independent of batch split": ("x.mean((1, 2, 3))[:, None, None]", "x.mean()", "one by one differ"),
@@ -71,6 +80,21 @@ MORE = [
 ]
 
 
+# of a method that keeps steps: clause, what of it, its fault, words of the reason
+STEPS = [
+    ("shapes and types", STACKED, "torch.stack([w, w])", "wrong shape; got .2, 4, 10, 16.; expected .4, S, 10"),
+    ("shapes and types", STACKED, "w[:, None][:, :0]", "steps of the wrong shape; got .4, 0, 10"),
+    ("shapes and types", STACKED, f"{STACKED}.double()", "steps are torch.float64"),
+    ("finite", "0.5 * w, w]", "w / 0, w]", "steps has values that are not finite"),
+    ("steps lead to the result", "0.5 * w, w]", "w, 0.5 * w]", "the last step differs from w_plus by"),
+    ("steps lead to the result", "synthesize(w_plus)", "synthesize(w_plus) * 0.9", "the shared generator, which draws"),
+    ("independent of batch split", "0.5 * w, w]", "w * len(x), w]", "steps of images computed one by one differ"),
+    ("independent of batch split", "0.5 * w, w]", "*[w] * len(x)]", "numbers of steps differ: 1, 4"),
+    ("independent of batch split", f"steps={STACKED}", f"steps={STACKED} if len(x) > 1 else None", "differ: 2, None"),
+    ("input is left alone", "return self.gen", "inversion.steps[:, 0] = 0; return self.gen", "render changes steps"),
+]
+
+
 @pytest.fixture
 def outcomes(project):
     """Clause -> outcome for a method of this source."""
@@ -94,6 +118,18 @@ def test_a_sound_method_passes(outcomes):
 def test_a_fault_is_found(outcomes, clause, sound, fault, words):
     assert sound in SOUND
     outcome = outcomes(SOUND.replace(sound, fault))[clause]
+    assert outcome.checked and not outcome.passed and re.search(words, outcome.reason), outcome
+
+
+def test_a_sound_method_with_steps_passes(outcomes):
+    found = outcomes(STEPPING)
+    assert all(o.passed for o in found.values()), found
+
+
+@pytest.mark.parametrize(("clause", "sound", "fault", "words"), STEPS)
+def test_a_fault_of_steps_is_found(outcomes, clause, sound, fault, words):
+    assert sound in STEPPING
+    outcome = outcomes(STEPPING.replace(sound, fault))[clause]
     assert outcome.checked and not outcome.passed and re.search(words, outcome.reason), outcome
 
 

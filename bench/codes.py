@@ -17,7 +17,6 @@ from safetensors.numpy import save
 from bench.errors import DataError, ShapeError
 from bench.images import atomic_write
 
-
 AXES = {"w_plus": "L, D", "steps": "S, L, D"}  # key -> axes of one image
 
 

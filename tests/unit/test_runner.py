@@ -130,7 +130,7 @@ def test_no_memory_for_one_picture_is_the_users_to_mend(project, one_line_error)
     with pytest.raises(BenchError, match=message):
         run(chosen)
     assert chosen.run.has_shard(0, chosen.ids[:2]) and not chosen.run.json.exists()
-    assert re.search(message, one_line_error("run", "--method", "toy_hungry", "--dataset", "toy", "--set", "fits=0", "--overwrite"))
+    assert re.search(message, one_line_error(*"run --method toy_hungry --dataset toy --set fits=0 --overwrite".split()))
 
 
 def test_an_accelerator_takes_the_batch_that_was_asked_for(project):
@@ -224,7 +224,8 @@ def test_skip_reason_reaches_the_user(project):
     (project / "methods" / "picky.py").write_text(
         "from bench import api\nclass Method(api.Method):\n    '''Doc.'''\n    weights = {'cars': 'toy_generator'}\n"
     )
-    with pytest.raises(BenchError, match=r"'picky' cannot run on 'toy'; got no weights for domain 'toy'; there are some for: cars"):
+    told = "'picky' cannot run on 'toy'; got no weights for domain 'toy'; there are some for: cars"
+    with pytest.raises(BenchError, match=told):
         plan(project, "picky")
 
 

@@ -25,7 +25,7 @@ def filled(golden, name):
 
 
 def faces(golden):
-    return torch.from_numpy(golden.fill.image("arc.face", 1, 2, 112, 14)).to(golden.device)
+    return torch.from_numpy(golden.fill.image("arc.face", 1, 2, 112, 14))
 
 
 @pytest.fixture(scope="module")

@@ -64,10 +64,14 @@ class Inversion:
     Args:
         w_plus: (B, L, D) float32 latent codes, L = 2 log2(R) - 2.
         memory: name -> (B, ...) tensors of whatever else is needed to render again (HFGI: the distortion map).
+        steps: (B, S, L, D) codes after each step of a method that comes to its own in S steps, the last equal to
+            ``w_plus``; S is the same for all pictures. A trace to draw curves from: nothing needs it to render, and the
+            rate does not count it. For methods without memory, whose pictures the shared generator makes from codes.
     """
 
     w_plus: Tensor
     memory: dict[str, Tensor] = field(default_factory=dict)
+    steps: Tensor | None = None
 
     def rate(self) -> int:
         """Floats kept per image: the code and everything in memory."""
@@ -76,7 +80,8 @@ class Inversion:
 
     def __getitem__(self, index: slice) -> Inversion:
         """A sub-batch."""
-        return Inversion(self.w_plus[index], {k: v[index] for k, v in self.memory.items()})
+        steps = None if self.steps is None else self.steps[index]
+        return Inversion(self.w_plus[index], {k: v[index] for k, v in self.memory.items()}, steps)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import api, landmarks, registry, weights
+from bench.device import accelerators
 from bench.errors import BenchError, UnknownName
 from bench.published.listing import declared
 from bench.runner import image_seed, load_method
@@ -32,11 +33,8 @@ class Subject:
 
     @property
     def accelerators(self) -> list[str]:
-        """Kinds of accelerator this machine has: "cuda", "mps"."""
-        import torch
-
-        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        return [kind for kind, found in there.items() if found]
+        """Kinds of accelerator this machine has."""
+        return accelerators()
 
     @cached_property
     def lacking(self) -> dict[str, list[str]]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Largest difference of a picture in [-1, 1] between computing images together and apart. Feed-forward networks differ
 # by the order of float32 additions alone; an optimisation feeds such differences back at every step.
 TOLERANCE = {"fast": 1e-4, "slow": 5e-3}
-DEVICE_TOLERANCE = 2e-2  # between a CPU and an accelerator, whose convolutions may round their inputs
+DEVICE_TOLERANCE = 2e-2  # between a CPU and an accelerator: a picture may be rounded to 8 bits on the way, 2/255 a level
 FARTHEST = 16.0  # of a picture meant for [-1, 1]: far beyond any untrained network here, far below 8-bit values
 
 
@@ -44,6 +44,7 @@ class MethodChecks(Subject):
             "skip gives a reason or None": self.skip,
             "shapes and types": self.shapes,
             "finite": self.finite,
+            "steps lead to the result": self.steps,
             "range of pictures": self.range,
             "deterministic": self.deterministic,
             "independent of batch split": self.batch_split,
@@ -82,14 +83,30 @@ class MethodChecks(Subject):
         check_shapes(self.method, self.x, inversion, x_hat)
         if str(inversion.w_plus.dtype) != "torch.float32":
             raise Broken(f"w_plus is {inversion.w_plus.dtype}, expected torch.float32")
-        if inversion.w_plus.requires_grad or x_hat.requires_grad:
+        if inversion.steps is not None and str(inversion.steps.dtype) != "torch.float32":
+            raise Broken(f"steps are {inversion.steps.dtype}, expected torch.float32")
+        if any(t.requires_grad for t in (inversion.w_plus, x_hat, *_trace(inversion).values())):
             raise Broken("results carry a graph: detach them")
 
     def finite(self) -> None:
         inversion, x_hat = self.together
-        for what, values in {"x_hat": x_hat, "w_plus": inversion.w_plus, **inversion.memory}.items():
+        kept = {"w_plus": inversion.w_plus, **_trace(inversion), **inversion.memory}
+        for what, values in {"x_hat": x_hat, **kept}.items():
             if not values.isfinite().all():
                 raise Broken(f"{what} has values that are not finite")
+
+    def steps(self) -> None:
+        """A trace ends where the method does, and the shared generator draws from it what the method renders."""
+        inversion, x_hat = self.together
+        if inversion.steps is None:
+            return
+        if inversion.memory:
+            raise Broken(f"steps beside memory ({', '.join(inversion.memory)}): codes alone do not make its pictures")
+        last = inversion.steps[:, -1]
+        if not (last == inversion.w_plus).all():
+            raise Broken(f"the last step differs from w_plus by {self._gap(last, inversion.w_plus):.2g}")
+        drawn = self.method.generator.synthesize(inversion.w_plus)
+        self._close(drawn, x_hat, "render and the shared generator, which draws steps, differ")
 
     def range(self) -> None:
         """Pictures are unclamped but meant for [-1, 1]."""
@@ -108,8 +125,15 @@ class MethodChecks(Subject):
     def batch_split(self) -> None:
         import torch
 
-        apart = torch.cat([self.invert([row])[1] for row in range(COUNT)])
-        self._close(apart, self.together[1], "images computed one by one differ")
+        apart = [self.invert([row]) for row in range(COUNT)]
+        self._close(torch.cat([x_hat for _, x_hat in apart]), self.together[1], "images computed one by one differ")
+        traces = [inversion.steps for inversion, _ in apart]
+        together = self.together[0].steps
+        counts = {None if one is None else one.shape[1] for one in (together, *traces)}
+        if len(counts) > 1:
+            raise Broken(f"numbers of steps differ: {', '.join(sorted(map(str, counts)))}")
+        if together is not None:
+            self._close(torch.cat(traces), together, "steps of images computed one by one differ")
 
     def order(self) -> None:
         backwards = self.invert(list(range(COUNT))[::-1])[1]
@@ -133,11 +157,12 @@ class MethodChecks(Subject):
         self.method.context.image_seeds = [image_seed(0, "toy", str(row)) for row in range(COUNT)]
         with torch.no_grad():
             inversion = self.method.embed(x)
-            before = {"codes": inversion.w_plus.clone(), **{k: v.clone() for k, v in inversion.memory.items()}}
+            held = {"codes": inversion.w_plus, **_trace(inversion), **inversion.memory}
+            before = {what: kept.clone() for what, kept in held.items()}
             self.method.render(inversion.w_plus, inversion)
         if not (x == self.x).all():
             raise Broken("its input is changed in place")
-        after = {"codes": inversion.w_plus, **inversion.memory}
+        after = {"codes": inversion.w_plus, **_trace(inversion), **inversion.memory}
         changed = [what for what, kept in before.items() if what not in after or not (kept == after[what]).all()]
         if changed or len(after) != len(before):
             raise Broken(f"render changes {', '.join(changed) or 'memory'} in place")
@@ -146,8 +171,10 @@ class MethodChecks(Subject):
         """Built on an accelerator it computes there, and gives what it gives on the CPU."""
         if not self.untrained and self.cls.weights:
             raise NotChecked("needs weights and has no option `untrained`")
+        from bench.device import full_precision
         from bench.generator import SharedGenerator
 
+        full_precision()
         toy = SharedGenerator.toy(TOY_SIDE)
         moved = self.on_toy(SharedGenerator(toy.net, toy.latent_avg, toy.domain, where))
         inversion, x_hat = self.invert(list(range(COUNT)), method=moved)
@@ -182,6 +209,10 @@ class MethodChecks(Subject):
     @staticmethod
     def _gap(a: Tensor, b: Tensor) -> float:
         return float((a - b).abs().max())
+
+
+def _trace(inversion: api.Inversion) -> dict[str, Tensor]:
+    return {} if inversion.steps is None else {"steps": inversion.steps}
 
 
 def checks_of(root: Path, name: str) -> list[MethodChecks | MetricChecks]:

@@ -68,6 +68,13 @@ class RateSettings(_Section):
         return steps
 
 
+class StepSettings(_Section):
+    """Runs of methods that keep their steps: the first ``limit`` images are scored after each, with ``metrics``."""
+
+    limit: int = Field(default=96, ge=1)
+    metrics: list[str] = Field(min_length=1)
+
+
 class AblationSettings(_Section):
     """Of the variants params.yaml lists: which of them this profile has (null: all), on how many of the first ids.
 
@@ -100,6 +107,7 @@ class Profile(_Section):
     ablations: AblationSettings = AblationSettings()
     time: TimeSettings = TimeSettings()
     rate: RateSettings | None = None
+    steps: StepSettings | None = None
     edits: EditSettings | None = None
     video: VideoSettings | None = None
     bootstrap: int = Field(2000, ge=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -20,24 +21,39 @@ def resolve_device(name: str = "auto") -> torch.device:
     """
     import torch
 
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = [*accelerators(), "cpu"]
     if name == "auto":
-        name = next(kind for kind, there in available.items() if there)
-    if name not in available:
+        name = available[0]
+    if name not in ("cpu", "cuda", "mps"):
         raise BenchError(f"unknown device {name!r}", expected="auto, cpu, cuda or mps")
-    if not available[name]:
+    if name not in available:
         raise BenchError(
             f"device {name!r} is not available",
-            got=", ".join(kind for kind, there in available.items() if there),
+            got=", ".join(available),
             expected=f"a machine and a torch build with {name}",
             fix="pass --device auto or --device cpu",
         )
     if name == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
+        full_precision()
     return torch.device(name)
+
+
+def accelerators() -> list[str]:
+    """Kinds of accelerator this machine has and torch can use: "cuda", "mps"."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return [kind for kind, found in there.items() if found]
+
+
+def full_precision() -> None:
+    """Products and convolutions of float32 in float32, and by the same algorithm each time. Of CUDA; nothing elsewhere."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False  # torch's default for convolutions is True: 10 bits of mantissa
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
@@ -49,6 +65,35 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     import torch
 
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def free_after(error: BaseException, alone: bool) -> bool:
+    """Let go of what a failed computation still holds on the device, so that its pictures can be tried again.
+
+    Args:
+        alone: it was of one picture, so no smaller batch is left to try.
+    Returns:
+        whether an accelerator's memory was what it lacked.
+    Raises:
+        BenchError: it was, and the picture was alone: the machine's fault, and every other picture's fate too.
+    """
+    import torch
+
+    traceback.clear_frames(error.__traceback__)
+    full = isinstance(error, torch.OutOfMemoryError)
+    if full and alone:
+        raise out_of_memory(error) from None
+    return full
+
+
+def out_of_memory(error: BaseException) -> BenchError:
+    """What to tell a user whose accelerator is full, from torch's error."""
+    return BenchError(
+        "the accelerator has too little memory",
+        got=". ".join(" ".join(str(error).split()).split(". ")[:2]),
+        fix="close what else uses it; pass a smaller --batch-size, for a training a smaller `micro_batch` or "
+        "`recompute: true`; or pass --device cpu",
+    )
 
 
 def engine_for(device: torch.device, engine: str, asked: bool) -> str:

@@ -5,7 +5,7 @@ Where exact targets exist, an edit is measured on pictures that have one, and on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 

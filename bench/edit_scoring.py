@@ -57,7 +57,8 @@ def score_edits(
     Args:
         plan: the method's run (bench.plan.plan_run), whose dataset, options and scope are used. A variant of the
             profile's gets what tables of variants show: edits at their strength, no curves, round trips and sweeps.
-        images: the first so many, for the profile's number and its limit for the method. masks: folder of masks, for part labels.
+        images: the first so many, for the profile's number and its limit for the method.
+        masks: folder of masks, for part labels.
         engine, workers, engine_asked: as for runs. on_tick: called with numbers of pictures done.
     Returns:
         Files written; the record (edits.json).

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench import registry
 from bench.attributes import judge
-from bench.device import autocast
+from bench.device import autocast, free_after
 from bench.edit_settings import EditSettings
 from bench.edit_targets import Targets, Wanted, exact
 from bench.editing import files
@@ -110,6 +110,7 @@ def isolated(ids: Sequence[str], work: Callable[[Sequence[str]], Part]) -> Part:
     except BenchError:  # the user's to mend, not a picture's fault
         raise
     except Exception as error:  # a method may raise anything; its other pictures must not suffer
+        free_after(error, alone=len(ids) == 1)
         if len(ids) == 1:
             return Part(failures={ids[0]: f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]})
         done = Part()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.device import free_after
 from bench.editing.direction import Direction
 from bench.errors import BenchError, DataError
 from bench.images import read_rgb, resize_pil, to_tensor, to_uint8, write_error, write_png
@@ -173,6 +174,7 @@ class Edit:
         except BenchError:
             raise
         except Exception as error:  # a method may raise anything; its other pictures must not suffer
+            free_after(error, alone=len(ids) == 1)
             if len(ids) == 1:
                 failures[ids[0]] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
                 return

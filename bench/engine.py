@@ -24,6 +24,7 @@ from bench.errors import BenchError
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _CHILD_VARIABLES = ("NUMBA_NUM_THREADS",)  # numba refuses a change in a process where its threads have started
+START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _on_tick: Callable[[float], None] | None = None  # where this process reports progress inside a shard
 
 
@@ -56,6 +57,21 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def make_ready(*modules: str) -> None:
+    """Start the process that workers are forked from, if there are to be any, while this one goes on.
+
+    It imports ``modules`` once for all workers: what they need for any work, and what is slow to import. They must not
+    start threads or open an accelerator; those that are not there are passed over. Without this call workers work as
+    well, they only start later.
+    """
+    if START == "forkserver":
+        from multiprocessing import forkserver
+
+        multiprocessing.get_context(START).set_forkserver_preload(["__main__", *modules])
+        with _environment((*_THREAD_VARIABLES, *_CHILD_VARIABLES)):
+            forkserver.ensure_running()
+
+
 def tick(amount: float) -> None:
     """Called by work: ``amount`` more images (or a fraction of one) are done. Silent where nobody listens."""
     if _on_tick is not None:
@@ -73,7 +89,7 @@ def map_shards(
     """Apply ``work`` to every shard.
 
     Args:
-        engine: "serial" or "processes" (spawned, so that threads and accelerators of the parent do no harm).
+        engine: "serial" or "processes" (new ones, so that threads and accelerators of the parent do no harm).
         workers: processes; None takes all cores this process may use.
         on_done: called here with each finished shard and its result, in order of completion.
         on_tick: called here with what work reports through :func:`tick`.
@@ -147,11 +163,11 @@ def _environment(names: Sequence[str]) -> Iterator[None]:
 
 
 class _Worker:
-    """A spawned process and the two ends of its pipe."""
+    """A process of its own and the two ends of its pipe."""
 
     def __init__(self, context: Any, work: Work):
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, work, dict(os.environ)), daemon=True)
         self.process.start()
         theirs.close()
         self.shard: Shard | None = None
@@ -178,7 +194,7 @@ class _Pool:
     def __init__(
         self, work: Work, shards: Sequence[Shard], count: int, on_done: Callable | None, on_tick: Callable | None
     ):
-        self.context = multiprocessing.get_context("spawn")
+        self.context = multiprocessing.get_context(START)
         self.work, self.shards, self.count, self.on_done, self.on_tick = work, shards, count, on_done, on_tick
         self.todo = deque(shards)
         self.results: dict[int, Any] = {}
@@ -264,9 +280,15 @@ class _Pool:
         )
 
 
-def _serve(connection: Connection, work: Work) -> None:
-    """A worker's life: take a shard, answer, until the pipe closes. Interrupts are the parent's to handle."""
+def _serve(connection: Connection, work: Work, environment: Mapping[str, str]) -> None:
+    """A worker's life: take a shard, answer, until the pipe closes. Interrupts are the parent's to handle.
+
+    Args:
+        environment: the parent's of now; the fork server may have started with another.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.clear()
+    os.environ.update(environment)
     _leave_with_parent()
     with _listening(lambda amount: connection.send(("tick", amount))), one_thread():
         while True:

@@ -7,13 +7,14 @@ loads the real weights where they are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench import api, registry
+from bench.device import accelerators, full_precision
 from bench.errors import BenchError
 from bench.metric_build import build, lacking, lacking_packages
 from bench.pairs import Views, score_batch
@@ -21,6 +22,12 @@ from bench.seeds import seed_for
 from bench.toy import COUNT, Broken, toy_images
 
 SMALL = 64
+DEVICE_TOLERANCE = 1e-4  # of the largest value, between a CPU and an accelerator; that of features split into batches
+
+
+def features_of(metric: api.SetMetric, network: Callable[[Any], Any], pictures: np.ndarray) -> np.ndarray:
+    """(B, D) of (B, H, W, 3) uint8 pictures, at the metric's size."""
+    return network(Views(pictures).eight_bit(metric.size, metric.resize)).cpu().numpy()
 
 
 class MetricChecks:
@@ -37,6 +44,7 @@ class MetricChecks:
             return {**common, "reads the run record": self.from_run}
         if self.cls.weights and lacking(self.root, self.cls) is None:
             common["its weights load"] = self.weights_load
+        elsewhere = {f"the same on {where}": partial(self.same_on, where) for where in accelerators()}
         if issubclass(self.cls, api.SetMetric):
             return {
                 **common,
@@ -45,6 +53,7 @@ class MetricChecks:
                 "equal sets are ideal": self.set_identity,
                 "more noise is worse": self.set_monotone,
                 "independent of order": self.set_order,
+                **elsewhere,
             }
         return {
             **common,
@@ -53,14 +62,19 @@ class MetricChecks:
             "more noise is worse": self.monotone,
             "deterministic": self.deterministic,
             "independent of batch split": self.batch_split,
+            **elsewhere,
         }
 
     @cached_property
     def metric(self) -> Any:
+        return self.built("cpu")
+
+    def built(self, where: str) -> Any:
+        """The metric on a device, its networks untrained."""
         make: Any = self.cls
         if not self.cls.weights:
-            return make("cpu")
-        metric = make("cpu", api.MetricWeights(untrained=True))
+            return make(where)
+        metric = make(where, api.MetricWeights(untrained=True))
         if metric.size:
             metric.size = min(metric.size, SMALL)  # large networks; the contract does not depend on size
         return metric
@@ -72,6 +86,18 @@ class MetricChecks:
 
     def score(self, x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
         return np.array(score_batch(self.metric, self.name, x, x_hat))
+
+    def same_on(self, where: str) -> None:
+        """Values, or features of a set metric, are those of the CPU."""
+        full_precision()
+        metric, noisy = self.built(where), self.noisy(20)
+        if issubclass(self.cls, api.SetMetric):
+            here, there = self.features(noisy), features_of(metric, metric.network(), noisy)
+        else:
+            here, there = self.of_noise, np.array(score_batch(metric, self.name, self.clean, noisy))
+        gap = np.abs(there - here).max() / max(np.abs(here).max(), 1e-12)
+        if not gap <= DEVICE_TOLERANCE:
+            raise Broken(f"values differ by {gap:.2g} (relative), allowed {DEVICE_TOLERANCE:g}")
 
     def noisy(self, amount: float) -> np.ndarray:
         rng = np.random.default_rng(seed_for(0, "toy noise"))
@@ -140,7 +166,7 @@ class MetricChecks:
         return self.metric.network()
 
     def features(self, x: np.ndarray) -> np.ndarray:
-        return self.network(Views(x).eight_bit(self.cls.size, self.cls.resize)).numpy()
+        return features_of(self.metric, self.network, x)
 
     def set_features(self) -> None:
         together = self.features(self.clean)

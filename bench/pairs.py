@@ -102,7 +102,7 @@ def score_shard(shard: Shard, job: ScoreJob) -> ShardScores:
         for name, (set_metric, network, _) in have.sets.items():
             for is_source in (False,) if name in out.sources else (False, True):
                 view = views[0 if is_source else 1].eight_bit(set_metric.size, set_metric.resize)
-                parts.setdefault((name, is_source), []).append(network(view).numpy())
+                parts.setdefault((name, is_source), []).append(network(view).cpu().numpy())
         tick(len(x))
     for (name, is_source), found in parts.items():
         (out.sources if is_source else out.features)[name] = np.concatenate(found)
@@ -122,10 +122,15 @@ def cache_path(have: _Loaded, extractor: str, shard: Shard) -> Path:
 
 def pictures(ids: Sequence[str], dataset: PreparedDataset, job: ScoreJob) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Sources and reconstructions, (B, R, R, 3) uint8 each, in order."""
-    size = max(1, min(BATCH, PIXELS // job.resolution**2))
+    size = batch_size(job.resolution)
     for start in range(0, len(ids), size):
         part = ids[start : start + size]
         yield dataset.stack(part), np.stack([_reconstruction(job, i) for i in part])
+
+
+def batch_size(resolution: int) -> int:
+    """Pairs of square pictures that are in work together."""
+    return max(1, min(BATCH, PIXELS // resolution**2))
 
 
 def _reconstruction(job: ScoreJob, image_id: str) -> np.ndarray:

@@ -46,6 +46,7 @@ class RunPlan:
     Args:
         config: everything that fixes the numbers; ``config_hash`` is its hash.
         weights: weights id -> sha256, generator included.
+        batch_asked: the user named the batch size, which an accelerator then takes as it is.
     """
 
     root: Path
@@ -65,6 +66,7 @@ class RunPlan:
     weights: dict[str, str]
     config: dict[str, Any]
     config_hash: str
+    batch_asked: bool = False
 
     @property
     def run_id(self) -> str:
@@ -147,6 +149,7 @@ def plan_run(config: Config, method: str, dataset: str, asked: Overrides | None 
         weights=needed,
         config=settings,
         config_hash=config_hash(settings),
+        batch_asked=asked.batch_size is not None,
     )
 
 

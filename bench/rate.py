@@ -19,7 +19,7 @@ import numpy as np
 from bench import registry
 from bench.api import Inversion, Method, PairMetric
 from bench.config import Config, RateSettings
-from bench.device import autocast, engine_for, resolve_device
+from bench.device import autocast, engine_for, free_after, resolve_device
 from bench.edits import of_dataset
 from bench.engine import Shard, Work, make_shards, map_shards, tick
 from bench.errors import BenchError
@@ -202,6 +202,7 @@ def _measure(have: _Loaded, job: RateJob, ids: list[str], x: Tensor, source: np.
     except BenchError:
         raise
     except Exception as error:  # a method may raise anything; its other pictures must not suffer
+        free_after(error, alone=len(ids) == 1)
         if len(ids) == 1:
             out.failures[ids[0]] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
             return

@@ -68,6 +68,11 @@ class Run:
         return self.folder / "w_plus.safetensors"
 
     @property
+    def steps(self) -> Path:
+        """Codes after each step, of a method that keeps them; other runs have no such file."""
+        return self.folder / "steps.safetensors"
+
+    @property
     def json(self) -> Path:
         """Written last."""
         return self.folder / "run.json"
@@ -122,6 +127,10 @@ class Run:
     def read_codes(self) -> tuple[list[str], np.ndarray]:
         """(ids, w_plus (N, L, D) float32) of a complete run."""
         return read_codes(self.codes)
+
+    def read_steps(self) -> tuple[list[str], np.ndarray] | None:
+        """(ids, codes after each step (N, S, L, D) float32) of a complete run; None where its method keeps none."""
+        return read_codes(self.steps, "steps") if self.steps.is_file() else None
 
     def begin(
         self,
@@ -245,7 +254,7 @@ class Run:
                 for image_id in chunk:
                     if image_id not in failures:
                         _link(self.shard(index) / "images" / f"{image_id}.png", self.image(image_id))
-            join_codes([self.shard(i) / "w_plus.safetensors" for i in range(len(shard_ids))], self.codes)
+            self._join_codes([self.shard(i) for i in range(len(shard_ids))])
         except OSError as error:
             raise write_error(self.folder, error) from None
         content = {
@@ -259,6 +268,18 @@ class Run:
         write_json(self.json, content)
         self._remove(self.shards)
         return content
+
+    def _join_codes(self, shards: Sequence[Path]) -> None:
+        kept = join_codes([shard / self.codes.name for shard in shards], self.codes)
+        traces = [path for shard in shards if (path := shard / self.steps.name).is_file()]
+        traced = join_codes(traces, self.steps, "steps") if traces else kept
+        if traced != kept:
+            raise DataError(
+                f"run {self.name} has the steps of some images only",
+                got=f"{len(traced)} of {len(kept)}",
+                expected="steps of every image, or of none",
+                fix="correct `embed` of the method",
+            )
 
     def _read_shard(self, index: int, ids: Sequence[str]) -> dict[str, Any]:
         if not self.has_shard(index, ids):

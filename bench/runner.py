@@ -17,8 +17,8 @@ import numpy as np
 
 from bench import landmarks, registry, weights
 from bench.api import Context, Inversion, Method
-from bench.codes import write_codes
-from bench.device import ACCELERATOR_BATCH, autocast, engine_for, resolve_device
+from bench.codes import joined, write_codes
+from bench.device import ACCELERATOR_BATCH, autocast, engine_for, free_after, resolve_device
 from bench.engine import Shard, Work, make_shards, map_shards, tick
 from bench.errors import BenchError, ShapeError
 from bench.images import to_uint8, write_png
@@ -35,10 +35,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Inverted:
-    """Results of some pictures: id -> uint8 picture, id -> w_plus (L, D), id -> reason for those that failed."""
+    """Results of some pictures: id -> uint8 picture, id -> w_plus (L, D), id -> reason for those that failed.
+
+    ``steps``: id -> (S, L, D), of methods that keep them.
+    """
 
     images: dict[str, np.ndarray] = field(default_factory=dict)
     codes: dict[str, np.ndarray] = field(default_factory=dict)
+    steps: dict[str, np.ndarray] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     rates: set[int] = field(default_factory=set)
 
@@ -136,7 +140,7 @@ def _loaded(plan: RunPlan) -> tuple[Method, PreparedDataset]:
 def invert_shard(shard: Shard, plan: RunPlan) -> int:
     """The unit of work: invert one shard's pictures and commit them. Returns the number of failures."""
     method, dataset = _loaded(plan)
-    size = plan.batch_size if method.device.type == "cpu" else max(plan.batch_size, ACCELERATOR_BATCH)
+    size = batch_on(plan, method.device.type)
     done = Inverted()
     others = partners(plan.ids, plan.seed) if method.shown == "another" else None
     for ids, x in dataset.batches(shard.ids, size):
@@ -152,11 +156,21 @@ def invert_shard(shard: Shard, plan: RunPlan) -> int:
             write_png(folder / "images" / f"{image_id}.png", image)
         kept = [i for i in shard.ids if i in done.codes]
         w_plus = np.stack([done.codes[i] for i in kept]) if kept else np.zeros((0, 1, 1), np.float32)
-        write_codes(folder / "w_plus.safetensors", kept, w_plus)
+        write_codes(folder / plan.run.codes.name, kept, w_plus)
+        if done.steps:
+            traced = [i for i in kept if i in done.steps]
+            steps = joined([done.steps[i] for i in traced], np.stack, f"steps of method {plan.method!r}")
+            write_codes(folder / plan.run.steps.name, traced, steps, "steps")
         return {"failures": done.failures, "rate_floats": _one_rate(done.rates)}
 
     plan.run.commit_shard(shard.index, shard.ids, fill)
     return len(done.failures)
+
+
+def batch_on(plan: RunPlan, device: str) -> int:
+    """Pictures computed together: as many as the user said, else the profile's number, on accelerators more."""
+    least = 1 if plan.batch_asked or device == "cpu" else ACCELERATOR_BATCH
+    return max(plan.batch_size, least)
 
 
 def partners(ids: Sequence[str], seed: int) -> dict[str, str]:
@@ -175,27 +189,36 @@ def invert_isolated(
 ) -> None:
     """Invert a batch; if it raises, or for pictures whose output is not finite, try them one by one.
 
+    A batch that is too large for the device's memory is halved instead.
+
     Args:
         x: (B, 3, R, R) in [-1, 1] on the method's device.
         into: gains one picture and code, or one failure, for every id.
+    Raises:
+        BenchError: the user's to mend: weights, input, options, or the device has no memory for one picture.
     """
-    import torch
-
+    step = 1
     try:
         images, inversion, finite = invert_batch(method, x, seeds, precision)
     except BenchError:  # the user's to mend (weights, input, options), not this picture's fault
         raise
     except Exception as error:  # a method may raise anything; its other pictures must not suffer
-        if len(ids) == 1:
+        if free_after(error, alone=len(ids) == 1):
+            step = (len(ids) + 1) // 2
+        elif len(ids) == 1:
             into.failures[ids[0]] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
             return
-        if x.device.type == "cuda":
-            torch.cuda.empty_cache()
         finite = [False] * len(ids)
+    if step > 1:
+        for part in (slice(0, step), slice(step, None)):
+            invert_isolated(method, ids[part], x[part], seeds[part], precision, into)
+        return
     for n, image_id in enumerate(ids):
         if finite[n]:
             into.images[image_id] = images[n]
             into.codes[image_id] = inversion.w_plus[n].detach().float().cpu().numpy()
+            if inversion.steps is not None:
+                into.steps[image_id] = inversion.steps[n].detach().float().cpu().numpy()
             into.rates.add(inversion.rate())
         elif len(ids) == 1:
             into.failures[image_id] = "the output is not finite"
@@ -221,7 +244,7 @@ def invert_batch(
         x_hat = method.render(inversion.w_plus, inversion)
     check_shapes(method, x, inversion, x_hat)
     finite = _finite(x_hat) & _finite(inversion.w_plus)
-    for kept in inversion.memory.values():
+    for kept in (*inversion.memory.values(), *([] if inversion.steps is None else [inversion.steps])):
         finite &= _finite(kept)
     return to_uint8(torch.nan_to_num(x_hat.float())), inversion, finite.tolist()
 
@@ -237,6 +260,10 @@ def check_shapes(method: Method, x: Tensor, inversion: Inversion, x_hat: Tensor)
     want = (len(x), method.generator.n_latent, method.generator.style_dim)
     if tuple(w_plus.shape) != want:
         raise ShapeError(f"method {name!r} returned codes of the wrong shape", got=tuple(w_plus.shape), expected=want)
+    steps = inversion.steps
+    if steps is not None and (steps.ndim != 4 or not steps.shape[1] or (len(steps), *steps.shape[2:]) != want):
+        expected = f"({want[0]}, S, {want[1]}, {want[2]})"
+        raise ShapeError(f"method {name!r} keeps steps of the wrong shape", got=tuple(steps.shape), expected=expected)
     if x_hat.shape != x.shape:
         raise ShapeError(f"method {name!r} rendered the wrong shape", got=tuple(x_hat.shape), expected=tuple(x.shape))
     short = [key for key, kept in inversion.memory.items() if len(kept) != len(x)]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import api, registry
-from bench.config import Config
+from bench.config import Config, StepSettings
 from bench.device import engine_for, resolve_device
 from bench.engine import Work, make_shards, map_shards
 from bench.errors import BenchError, DataError
@@ -26,6 +26,7 @@ from bench.metric_build import lacking, signature
 from bench.pairs import ScoreJob, ShardScores, loaded, score_shard
 from bench.runid import config_hash
 from bench.sets import SetScores, SetValue, evaluate, update_sets
+from bench.step_results import steps_path, write_steps
 from bench.store import Run, RunStore
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def score_run(
 ) -> ScoreResult:
     """Score one run with every metric and put its rows into the method's score file of the scope.
 
+    Where it keeps the steps of its method, its first images are scored after each of them as the profile says.
     Rows of the run's other metrics stay, unless they belong to another state of it (its run.json has changed).
 
     Args:
@@ -97,7 +99,41 @@ def score_run(
     values = _set_values(usable, signatures, ids, found, config.seed)
     scores = SetScores(**head, state=config_hash(record), ids=ids, values=values)
     stale += update_sets(store.sets_dir(scope, run.name.label, dataset), scores, usable, found.features, found.sources)
+    of_steps = steps_path(store, scope, run.name.label, dataset)
+    of_steps.unlink(missing_ok=True)
+    if config.settings.steps and (kept := run.read_steps()):
+        how = device, engine, workers, engine_asked
+        table, lacks = _steps(config, config.settings.steps, prepared, record, kept, *how)
+        missing |= lacks
+        if len(table):
+            write_steps(of_steps, table.assign(**head), config_hash(record))
     return ScoreResult(path, len(rows), missing, sorted(set(stale)))
+
+
+def _steps(
+    config: Config,
+    asked: StepSettings,
+    prepared: PreparedDataset,
+    record: Mapping[str, Any],
+    kept: tuple[list[str], np.ndarray],
+    device: str,
+    engine: str,
+    workers: int | None,
+    engine_asked: bool,
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Rows of the first images after each step of the run, and the metrics that lack something here."""
+    from bench.step_scoring import StepJob, score_steps  # loads a generator, which other runs can do without
+
+    classes = {name: registry.metrics(config.root).load(name) for name in asked.metrics}
+    missing = {name: why for name, cls in classes.items() if (why := lacking(config.root, cls))}
+    usable = tuple(name for name in classes if name not in missing)
+    ids, codes = (of_all[: asked.limit] for of_all in kept)
+    first, precision = dict(zip(ids, codes, strict=True)), record["config"]["precision"]
+    where = resolve_device(device).type
+    job = StepJob(config.root, prepared.id, prepared.manifest.domain, first, usable, where, precision)
+    table = score_steps(job, engine, workers, engine_asked)
+    signatures = {name: signature(config.root, name, classes[name]) for name in usable}
+    return table.assign(signature=table["metric"].map(signatures)), missing
 
 
 def _check_run(record: Mapping[str, Any], prepared: PreparedDataset, run_id: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from bench.alignment_ffhq import cut, paste
 from bench.csvfiles import write_rows
+from bench.device import free_after
 from bench.editing.direction import Direction
 from bench.errors import BenchError, DataError
 from bench.images import read_rgb, resize_pil, to_tensor, to_uint8, write_png
@@ -151,6 +152,7 @@ class VideoEdit:
         except BenchError:
             raise
         except Exception as error:  # a method may raise anything; its other frames must not suffer
+            free_after(error, alone=len(ids) == 1)
             if len(ids) == 1:
                 failures[ids[0]] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
                 return

@@ -52,8 +52,9 @@ class Method(api.TrainableMethod):
         self.average = self.view_of(self.latent_avg[None])
 
     def embed(self, x: Tensor) -> api.Inversion:
-        """(B, 3, R, R) in [-1, 1] -> codes after the last step; nothing else is kept."""
-        return api.Inversion(self.codes_per_step(x)[-1])
+        """(B, 3, R, R) in [-1, 1] -> codes after the last step, and those after every step as its trace."""
+        found = self.codes_per_step(x)
+        return api.Inversion(found[-1], steps=torch.stack(found, 1))
 
     def codes_per_step(self, x: Tensor) -> list[Tensor]:
         """(B, 3, R, R) in [-1, 1] -> (B, L, D) codes after each step."""

@@ -91,6 +91,21 @@ PROFILE = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device", choices=["cpu", "cuda", "mps"], help="where tests/golden, tests/device and tests/perf compute"
+    )
+    parser.addoption("--store", type=Path, help="folder that tests/perf writes what it measured to, as JSON")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """The device of ``--device``, in full float32; else the CPU."""
+    from bench.device import resolve_device
+
+    return resolve_device(request.config.getoption("device") or "cpu").type
+
+
 class Answer(NamedTuple):
     """What a command left: exit code, stdout, stderr."""
 

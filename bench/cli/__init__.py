@@ -40,6 +40,7 @@ from bench.cli import (
     video,
     video_targets,
 )
+from bench.device import out_of_memory
 from bench.errors import BenchError, suggest
 from bench.images import access_error
 
@@ -125,6 +126,8 @@ def run_cli(args: Sequence[str]) -> int:
     except Exception as error:
         if type(error).__name__ == "Abort":
             return _complain(None, "interrupted", False, INTERRUPTED)
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for its name
+            return _complain(error, str(out_of_memory(error)), debug, 2)
         if not hasattr(error, "format_message"):  # not one of the parser's
             raise
         return _complain(error, _usage(error, args), debug, 2)

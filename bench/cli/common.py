@@ -17,6 +17,8 @@ from bench.store import RunStore
 if TYPE_CHECKING:
     from rich.console import Console
 
+SCORING = ("lpips", "insightface.model_zoo.arcface_onnx")  # slow to import, for metrics that look at pictures
+
 Root = Annotated[
     Path | None, typer.Option("--root", help="Project folder. Default: the nearest one upward with params.yaml.")
 ]
@@ -54,6 +56,14 @@ def open_project(root: Path | None, profile: str | None = None, check: bool = Tr
     if check:
         check_overrides(config)
     return config, RunStore(config.root, config.main_profile)
+
+
+def make_ready(config: Config, engine: str | None, *modules: str) -> None:
+    """Let workers start while this process still reads and checks, see :func:`bench.engine.make_ready`."""
+    if (engine or config.settings.engine) == "processes":
+        from bench.engine import make_ready
+
+        make_ready("torch", *modules)
 
 
 def _given_root(root: Path) -> Path:

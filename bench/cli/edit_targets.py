@@ -25,6 +25,7 @@ def command(
 ) -> None:
     common.check_options(engine=engine, workers=workers)
     config, store = open_project(root, profile)
+    common.make_ready(config, engine, "bench.rendering")
     from bench.edit_preparation import prepare_edits
 
     path, found = prepare_edits(config, store, engine or config.settings.engine, workers or config.settings.workers)

@@ -56,6 +56,7 @@ def command(
 ) -> None:
     common.check_options(engine=engine, workers=workers)
     config, store = open_project(root, profile)
+    common.make_ready(config, engine, "bench.rendering")
     asked = FolderRequest(images, domain, resolution, align, crop, convert, licence)
     if asked != FolderRequest() and len(dataset or []) != 1:
         raise BenchError(

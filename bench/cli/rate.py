@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,6 +52,7 @@ def command(
             fix="pass --method NAME [--ablation NAME], or --codec NAME",
         )
     config, store = open_project(root, profile)
+    common.make_ready(config, engine, "bench.rate", *common.SCORING)
     from bench.rate_results import rate_path, write_rows
 
     name = _name(config, method, ablation, codec)

@@ -16,7 +16,7 @@ from bench.cli.common import examples, open_project, say
 from bench.errors import BenchError
 from bench.store import RunStore
 
-SECTIONS = ("edits", "video")
+SECTIONS = ("edits", "steps", "video")
 
 
 def register(app: typer.Typer) -> None:
@@ -66,7 +66,7 @@ def command(
 
 
 def _check_sections(profile: Path) -> None:
-    """The stages of edits and clips depend on these keys, and DVC takes a key that is not there for a mistake."""
+    """Stages depend on these keys, and DVC takes a key that is not there for a mistake."""
     keys = yaml.safe_load(profile.read_text(encoding="utf-8"))
     for key in SECTIONS:
         if key not in keys:

@@ -60,6 +60,7 @@ def command(
 ) -> None:
     common.check_options(device, precision, engine, workers, batch_size, limit)
     config, store = open_project(root, profile)
+    common.make_ready(config, engine, "bench.runner")
     if method is None and ablation is None:
         raise BenchError("no method given", fix="pass --method ID; `bench ls methods` shows all")
     if ablation and variant:

@@ -40,6 +40,7 @@ def command(
 ) -> None:
     common.check_options(device=device, engine=engine, workers=workers)
     config, store = open_project(root, profile)
+    common.make_ready(config, engine, "bench.pairs", *common.SCORING)
     where = scopes_of(config, store, scope)
     from bench import registry
     from bench.scoring import score_run

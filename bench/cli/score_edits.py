@@ -43,6 +43,7 @@ def command(
 ) -> None:
     common.check_options(device=device, engine=engine, workers=workers, limit=images)
     config, store = open_project(root, profile)
+    common.make_ready(config, engine, "bench.edit_batch", *common.SCORING)
     from bench.edit_scoring import nothing_asked, score_edits, settings_of, told
     from bench.plan import Overrides, plan_run
 

@@ -30,6 +30,7 @@ def command(
 ) -> None:
     common.check_options(device=device, engine=engine, workers=workers)
     config, store = open_project(root, profile)
+    common.make_ready(config, engine, "bench.video_scoring", *common.SCORING)
     from bench.plan import Overrides, plan_run
     from bench.video_scoring import nothing_asked, score_video, told
 

@@ -79,7 +79,8 @@ def effects(
     Both in standard deviations of the attribute among samples.
 
     Args:
-        w_plus: (N, L, D) codes, two or more, that no direction was learned from. spread: attribute -> its standard deviation.
+        w_plus: (N, L, D) codes, two or more, that no direction was learned from.
+        spread: attribute -> its standard deviation.
         degree: each code is moved so far both ways; half of the difference, divided by it, is the change.
     """
     table: dict[str, dict[str, float]] = {}

@@ -1,8 +1,8 @@
 """MS-SSIM as HyperStyle and StyleRes print it: a port that guesses its range, on pictures in [-1, 1].
 
 The guess is made anew at each level of the pyramid, from the reconstruction: 2 if any of its values is below -0.5,
-else 1. Pooling takes dark spots away, so levels of one picture have different constants. On [-1, 1] means go through 0, where
-the luminance term loses its meaning, and may make the coarsest level negative. Its fractional power is then not a
+else 1. Pooling takes dark spots away, so levels of one picture have different constants. On [-1, 1] means go through
+0, where the luminance term loses its meaning, and may make the coarsest level negative. Its fractional power is then not a
 number: the official scripts leave such pictures out of the mean in silence, here they are counted and named. For
 comparison with published columns only; ``ms_ssim`` is the definition.
 """

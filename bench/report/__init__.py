@@ -38,6 +38,7 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     from bench.report.rate import write_rate
     from bench.report.rate_figures import write_rate_figures
     from bench.report.significance import write_significance
+    from bench.report.steps import write_step_figure, write_steps
     from bench.report.tables import write_tables
     from bench.report.times import write_times
     from bench.report.video import write_video
@@ -47,6 +48,7 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     reference = material.store.results / "reference"
     tables = write_tables(material, folder / "tables", reference)
     tables += write_ablations(material, folder / "tables")
+    tables += write_steps(material, folder / "tables")
     tables += write_editing(material, folder / "tables")
     tables += write_rate(material, folder / "tables", reference)
     tables += write_significance(material, folder / "tables" / "significance.md")
@@ -60,7 +62,8 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
         suffix = f"_{dataset}" if n else ""  # the first dataset has the plain names
         grid = write_grid(material, dataset, folder / "figures" / f"grid_inversion{suffix}.png")
         figures += [("grid", grid)] if grid else []
-        if not n:  # figures of edits and rates are of the first dataset
+        if not n:  # figures of steps, edits and rates are of the first dataset
+            figures += write_step_figure(material, dataset, folder / "figures")
             figures += write_editing_figures(material, dataset, folder / "figures")
             figures += write_edit_figures(material, dataset, folder / "figures", reference)
             figures += write_rate_figures(material, dataset, folder / "figures")

@@ -18,8 +18,8 @@ from bench.images import atomic_write, file_sha256
 from bench.loading import PreparedDataset
 from bench.training import checkpoint
 from bench.training.data import pack
-from bench.training.export_method import enter
 from bench.training.ends import reached
+from bench.training.export_method import enter
 from bench.training.log import CurveLog
 from bench.training.recogniser import (
     RecogniserConfig,

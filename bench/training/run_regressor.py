@@ -16,8 +16,8 @@ from bench.images import atomic_write
 from bench.loading import PreparedDataset
 from bench.training import checkpoint
 from bench.training.data import pack
-from bench.training.export_method import enter
 from bench.training.ends import reached
+from bench.training.export_method import enter
 from bench.training.log import CurveLog
 from bench.training.regressor import RegressorConfig, RegressorTraining, measured, read_config
 from bench.training.spent import KEY, Spent, in_words

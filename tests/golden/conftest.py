@@ -37,7 +37,8 @@ class Golden:
 
     tolerance, gradient_tolerance = 1e-4, 1e-3
 
-    def __init__(self):
+    def __init__(self, device="cpu"):
+        self.device = device
         self.fill = _module(DATA / "fill.py")
         self.fingerprints = json.loads((DATA / "fingerprints.json").read_text())
         self._arrays = {}
@@ -46,7 +47,7 @@ class Golden:
         """One recorded array."""
         if file not in self._arrays:
             with np.load(DATA / f"{file}.npz") as arrays:
-                self._arrays[file] = {k: torch.from_numpy(arrays[k]) for k in arrays.files}
+                self._arrays[file] = {k: torch.from_numpy(arrays[k]).to(self.device) for k in arrays.files}
         return self._arrays[file][key]
 
     def shapes(self, name):
@@ -56,13 +57,13 @@ class Golden:
 
     def state(self, shapes, seed, prefix):
         """A filled state dict."""
-        return {k: torch.from_numpy(v) for k, v in self.fill.fill(shapes, seed, prefix).items()}
+        return {k: torch.from_numpy(v).to(self.device) for k, v in self.fill.fill(shapes, seed, prefix).items()}
 
     def T(self, key, shape, std=1.0):  # noqa: N802 - the name used in data/README.md
-        return torch.from_numpy((std * self.fill.normal(key, shape, 1)).astype(np.float32))
+        return torch.from_numpy((std * self.fill.normal(key, shape, 1)).astype(np.float32)).to(self.device)
 
     def I(self, key, batch, size=256):  # noqa: E743, N802 - the name used in data/README.md
-        return torch.from_numpy(self.fill.image(key, 1, batch, size))
+        return torch.from_numpy(self.fill.image(key, 1, batch, size)).to(self.device)
 
     def error(self, file, key, actual):
         """Error of an array against a recorded one."""
@@ -92,8 +93,9 @@ def two_threads():
 
 
 @pytest.fixture(scope="session")
-def golden():
-    return Golden()
+def golden(device):
+    """On the device of ``--device``: networks, inputs and recorded arrays are all there."""
+    return Golden(device)
 
 
 @pytest.fixture(scope="session")
@@ -102,8 +104,8 @@ def state_1024(golden):
 
 
 @pytest.fixture(scope="session")
-def generator_1024(state_1024):
-    net = Generator(1024).eval().requires_grad_(False)
+def generator_1024(golden, state_1024):
+    net = Generator(1024).to(golden.device).eval().requires_grad_(False)
     net.load_state_dict(state_1024, strict=True)
     return net
 
@@ -112,14 +114,14 @@ def generator_1024(state_1024):
 def discriminators(golden):
     nets = {}
     for size in (256, 1024):
-        nets[size] = Discriminator(size).eval().requires_grad_(False)
+        nets[size] = Discriminator(size).to(golden.device).eval().requires_grad_(False)
         nets[size].load_state_dict(golden.state(golden.shapes(f"stylegan2_d_{size}"), 109, "d."), strict=True)
     return nets
 
 
 @pytest.fixture()
-def generator_64(state_1024):
+def generator_64(golden, state_1024):
     """The layers of the 1024 px network up to 64 px, made anew for each test so that a test may spoil it."""
-    net = Generator(64).eval().requires_grad_(False)
+    net = Generator(64).to(golden.device).eval().requires_grad_(False)
     net.load_state_dict({k: state_1024[k] for k in net.state_dict()}, strict=True)
     return net

@@ -50,7 +50,7 @@ class System:
         shapes = {k: s for k, s in golden.shapes(keys).items() if k.startswith("encoder.")}
         state = golden.state(shapes, seed, "") | golden.state({"latent_avg": (18, 512)}, 112, "")
         # The generator has another mean code: the encoder's own must be used.
-        shared = SharedGenerator(net, torch.zeros(512), "faces")
+        shared = SharedGenerator(net, torch.zeros(512), "faces", golden.device)
         shared.synthesize = Remembered(shared.synthesize)
         adapter = type("Method", (self.module.Method,), {"weights": {"faces": name}})
         self.method = adapter(Context("faces", shared, shared.device, {name: state}.__getitem__))

@@ -24,7 +24,7 @@ PARTS = {"residue.": (ConsultationEncoder, 105), "grid_align.": (DistortionAlign
 def filled(golden, prefix):
     """A part of HFGI with the golden weights; its layout must be the published one, order included."""
     make, seed = PARTS[prefix]
-    net = make().eval().requires_grad_(False)
+    net = make().to(golden.device).eval().requires_grad_(False)
     shapes = {k.removeprefix(prefix): s for k, s in golden.shapes("hfgi").items() if k.startswith(prefix)}
     assert [(k, tuple(v.shape)) for k, v in net.state_dict().items()] == list(shapes.items())
     net.load_state_dict(golden.state(shapes, seed, prefix), strict=True)
@@ -81,7 +81,7 @@ def test_consultation_encoder(golden, consultation):
 
 
 def test_latent_discriminator(golden):
-    net = LatentDiscriminator().requires_grad_(False)
+    net = LatentDiscriminator().to(golden.device).requires_grad_(False)
     net.load_state_dict(golden.state(golden.shapes("w_discriminator"), 110, "discriminator."), strict=True)
     w = golden.T("wdisc.w", (8, 512))
     assert golden.error("discriminators", "latent", net(w)) < golden.tolerance
@@ -95,7 +95,7 @@ def test_latent_discriminator(golden):
 @pytest.fixture(scope="module")
 def method(golden, generator_1024, consultation, aligner):
     """The adapter with golden weights, after the recorded codes (golden parity of encoders is another file's)."""
-    shared = SharedGenerator(generator_1024, torch.zeros(512), "faces")
+    shared = SharedGenerator(generator_1024, torch.zeros(512), "faces", golden.device)
     made = Method(Context("faces", shared, shared.device, dict), untrained=True, base_encoder="none")
     codes = golden.expected("hfgi", "codes")
     made.base = lambda x: codes.expand(len(x), -1, -1).clone()
@@ -167,7 +167,7 @@ def test_inversion_and_edit(golden, steps):
 
 
 def warped_error(golden, endpoints, **options):
-    x = torch.from_numpy(golden.fill.image("augment.x", 1, 2, 64, 8))
+    x = torch.from_numpy(golden.fill.image("augment.x", 1, 2, 64, 8)).to(golden.device)
     warped = warp(x, endpoints.expand(2, -1, -1), **options)
     return float((warped - golden.expected("perspective", "warped")).abs().max())
 
@@ -180,8 +180,8 @@ def test_mistaken_perspective(golden):
     """Corners in another order, warped the other way, off by a pixel, border blended twice."""
     endpoints = golden.expected("perspective", "endpoints")
     assert warped_error(golden, endpoints.flip(0)) > 0.1
-    assert warped_error(golden, 2 * corners(64, 64) - endpoints) > 0.1
-    assert warped_error(golden, endpoints + torch.tensor([0, 1])) > 0.1
+    assert warped_error(golden, 2 * corners(64, 64).to(endpoints) - endpoints) > 0.1
+    assert warped_error(golden, endpoints + endpoints.new_tensor([0, 1])) > 0.1
     assert warped_error(golden, endpoints, blend=True) > 0.1
 
 

@@ -25,7 +25,7 @@ def filled(golden, name):
 
 
 def faces(golden):
-    return torch.from_numpy(golden.fill.image("arc.face", 1, 2, 112, 14))
+    return torch.from_numpy(golden.fill.image("arc.face", 1, 2, 112, 14)).to(golden.device)
 
 
 @pytest.fixture(scope="module")

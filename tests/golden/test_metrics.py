@@ -26,11 +26,11 @@ def lpips_state(golden):
 
 
 @pytest.fixture
-def metric(lpips_state, monkeypatch):
+def metric(golden, lpips_state, monkeypatch):
     """The metric as the harness builds it, but for its weights."""
     trunk, heads = lpips_state
     monkeypatch.setattr(learned, "heads_of", lambda net: heads)
-    return lpips_alex.Metric("cpu", api.MetricWeights(load=lambda weights_id, part: trunk))
+    return lpips_alex.Metric(golden.device, api.MetricWeights(load=lambda weights_id, part: trunk))
 
 
 def pictures(golden):
@@ -52,7 +52,7 @@ def test_lpips_as_a_loss(golden, lpips_state, monkeypatch):
     monkeypatch.setattr(lpips_distance, "heads_of", lambda net: heads)
     options = {**OPTIONS, "perceptual": "lpips_alex"}
     files = {"lpips_alex": trunk}
-    losses = Reconstruction(options, {"perceptual": 0.8}, torch.device("cpu"), load=files.__getitem__)
+    losses = Reconstruction(options, {"perceptual": 0.8}, torch.device(golden.device), load=files.__getitem__)
     x, x_hat = (p.float() for p in pictures(golden))
     x_hat.requires_grad_(True)
     value = losses(x_hat, x)["perceptual"]
@@ -100,11 +100,11 @@ NETWORKS = {"pnet": (mtcnn.PNet, (1, 48, 12)), "rnet": (mtcnn.RNet, (3, 24, 12))
 @pytest.mark.parametrize("name", NETWORKS)
 def test_mtcnn(golden, name):
     make, (batch, size, grid) = NETWORKS[name]
-    net = make().eval().requires_grad_(False)
+    net = make().to(golden.device).eval().requires_grad_(False)
     shapes = golden.shapes(f"mtcnn_{name}")
     assert [(k, tuple(v.shape)) for k, v in net.state_dict().items()] == list(shapes.items())
     net.load_state_dict(golden.state(shapes, 111, f"{name}."))
-    x = torch.from_numpy(golden.fill.image(f"mtcnn.{name[0]}", 1, batch, size, grid))
+    x = torch.from_numpy(golden.fill.image(f"mtcnn.{name[0]}", 1, batch, size, grid)).to(golden.device)
     x = x[:, :, :40] if name == "pnet" else x
     for n, output in enumerate(net(x)):
         assert golden.error("mtcnn", f"{name}.{n}", output) < golden.tolerance
@@ -118,8 +118,8 @@ def test_mtcnn(golden, name):
 
 def test_alignment(golden):
     """And a fit in the other direction (Umeyama's) is seen."""
-    source, target = (golden.expected("mtcnn", k).double().numpy() for k in ("sim_src", "sim_ref"))
-    expected = golden.expected("mtcnn", "sim_2x3").numpy()
+    source, target = (golden.expected("mtcnn", k).cpu().double().numpy() for k in ("sim_src", "sim_ref"))
+    expected = golden.expected("mtcnn", "sim_2x3").cpu().numpy()
     np.testing.assert_allclose(faces.inverse_fit(source, target), expected, rtol=0, atol=1e-9)
     assert np.abs(faces._fit(source, target)[:2] - expected).max() > 1e-3
 
@@ -128,9 +128,9 @@ def test_resize(golden):
     """8 bits in, 8 bits out: equal to the last level."""
     raw = ((golden.fill.image("raw", 1, 1, 320, 20)[0].transpose(1, 2, 0) + 1) * 127.5).astype(np.uint8)
     resized = resize_pil(raw[None], 256, "pil_bilinear")[0]
-    crop = golden.expected("preprocess", "resized_crop_u8").numpy().transpose(1, 2, 0)
+    crop = golden.expected("preprocess", "resized_crop_u8").cpu().numpy().transpose(1, 2, 0)
     np.testing.assert_array_equal(resized[96:160, 96:160], crop)
     row = torch.from_numpy(resized[100]).float().T / 127.5 - 1
-    assert (row - golden.expected("preprocess", "normalised_row")).abs().max() < 1e-6
+    assert (row - golden.expected("preprocess", "normalised_row").cpu()).abs().max() < 1e-6
     other = resize_pil(raw[None], 256, "pil_bicubic")[0, 96:160, 96:160]
     assert (other != crop).mean() > 0.1

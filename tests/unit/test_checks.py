@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import registry
 from bench.checks import MethodChecks, run_checks
+from bench.metric_checks import MetricChecks
 
 SOUND = '''
 import torch
@@ -26,6 +28,10 @@ class Method(api.Method):
 '''
 RENDER = 'return self.generator.synthesize(w_plus) + inversion.memory["kept"]'
 INVERSION = 'return api.Inversion(w, {"kept": x * self.opt["part"]})'
+STEPPING = SOUND.replace(INVERSION, "return api.Inversion(w, steps=torch.stack([0.5 * w, w], 1))").replace(
+    ' + inversion.memory["kept"]', ""
+)
+STACKED = "torch.stack([0.5 * w, w], 1)"
 
 # clause -> (what of the sound method, its fault, words of the reason)
 FAULTS = {
@@ -42,6 +48,11 @@ FAULTS = {
     ),
     "shapes and types": (INVERSION, INVERSION.replace("(w,", "(w[:, 1:],"), "w_plus.* wrong shape|codes"),
     "finite": (INVERSION, INVERSION.replace('x * self.opt["part"]', "x / 0"), "kept|x_hat has values"),
+    "steps lead to the result": (
+        INVERSION,
+        INVERSION.replace("})", "}, torch.stack([w, w], 1))"),
+        r"steps beside memory .kept.",
+    ),
     "range of pictures": (RENDER, f"{RENDER} * 0 + 127.5 * (1 + inversion.memory['kept'])", "x_hat reaches 1"),
     "deterministic": ("generator=torch.Generator().manual_seed(seed)", "dtype=None", "use context.image_seeds"),
     "independent of batch split": ("x.mean((1, 2, 3))[:, None, None]", "x.mean()", "one by one differ"),
@@ -66,6 +77,21 @@ MORE = [
     ("input is left alone", RENDER, f"inversion.memory['kept'].mul_(0.5)\n        {RENDER}", "render changes kept"),
     ("input is left alone", RENDER, f"w_plus += 0.1\n        {RENDER}", "render changes codes"),
     ("input is left alone", RENDER, f"inversion.memory['more'] = w_plus\n        {RENDER}", "render changes memory"),
+]
+
+
+# of a method that keeps steps: clause, what of it, its fault, words of the reason
+STEPS = [
+    ("shapes and types", STACKED, "torch.stack([w, w])", "wrong shape; got .2, 4, 10, 16.; expected .4, S, 10"),
+    ("shapes and types", STACKED, "w[:, None][:, :0]", "steps of the wrong shape; got .4, 0, 10"),
+    ("shapes and types", STACKED, f"{STACKED}.double()", "steps are torch.float64"),
+    ("finite", "0.5 * w, w]", "w / 0, w]", "steps has values that are not finite"),
+    ("steps lead to the result", "0.5 * w, w]", "w, 0.5 * w]", "the last step differs from w_plus by"),
+    ("steps lead to the result", "synthesize(w_plus)", "synthesize(w_plus) * 0.9", "the shared generator, which draws"),
+    ("independent of batch split", "0.5 * w, w]", "w * len(x), w]", "steps of images computed one by one differ"),
+    ("independent of batch split", "0.5 * w, w]", "*[w] * len(x)]", "numbers of steps differ: 1, 4"),
+    ("independent of batch split", f"steps={STACKED}", f"steps={STACKED} if len(x) > 1 else None", "differ: 2, None"),
+    ("input is left alone", "return self.gen", "inversion.steps[:, 0] = 0; return self.gen", "render changes steps"),
 ]
 
 
@@ -95,6 +121,18 @@ def test_a_fault_is_found(outcomes, clause, sound, fault, words):
     assert outcome.checked and not outcome.passed and re.search(words, outcome.reason), outcome
 
 
+def test_a_sound_method_with_steps_passes(outcomes):
+    found = outcomes(STEPPING)
+    assert all(o.passed for o in found.values()), found
+
+
+@pytest.mark.parametrize(("clause", "sound", "fault", "words"), STEPS)
+def test_a_fault_of_steps_is_found(outcomes, clause, sound, fault, words):
+    assert sound in STEPPING
+    outcome = outcomes(STEPPING.replace(sound, fault))[clause]
+    assert outcome.checked and not outcome.passed and re.search(words, outcome.reason), outcome
+
+
 def test_a_device_is_found_out(outcomes, monkeypatch):
     """Where there is an accelerator the clause is tried; here a stand-in shows what it asks for."""
     monkeypatch.setattr(MethodChecks, "accelerators", ["meta"])
@@ -106,6 +144,20 @@ def test_a_device_is_found_out(outcomes, monkeypatch):
     assert outcomes(SOUND)["the same on cpu"].passed
     monkeypatch.setattr(MethodChecks, "_gap", staticmethod(lambda a, b: 1.0))
     assert "differ by 1, allowed 0.02" in outcomes(SOUND)["the same on cpu"].reason
+
+
+def test_a_metric_is_tried_on_a_device(project, monkeypatch):
+    monkeypatch.setattr("bench.metric_checks.accelerators", lambda: ["cpu"])
+
+    def outcome(name):
+        return {o.check: o for o in run_checks(MetricChecks(project, name))}["the same on cpu"]
+
+    for name in ("mae", "perc_efflite0", "kd_efflite0"):
+        assert outcome(name).passed, outcome(name)
+    monkeypatch.setattr(MetricChecks, "of_noise", np.full(4, 0.5))
+    monkeypatch.setattr(MetricChecks, "features", lambda self, x: np.zeros((len(x), 1280), np.float32))
+    for name in ("mae", "kd_efflite0"):
+        assert re.search("values differ by .* allowed 0.0001", outcome(name).reason)
 
 
 def test_a_variant_is_checked_with_its_options(outcomes):

@@ -227,8 +227,8 @@ def test_check_without_weights_says_what_was_not_tried(cli, project):
     (project / "methods/absent.py").write_text(source.replace('self.opt["untrained"]', "False"))
     answer = cli("check", "absent")
     assert answer.code == 1 and "FAIL" not in answer.out
-    assert answer.out.count("not tried ") == 8 and "moon_encoder unknown" in answer.out
-    assert "8 clauses of the contract could not be tried here" in answer.out
+    assert answer.out.count("not tried ") == 9 and "moon_encoder unknown" in answer.out
+    assert "9 clauses of the contract could not be tried here" in answer.out
 
 
 def test_ls_methods_shows_domains_and_weights(cli, project):

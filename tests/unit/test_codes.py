@@ -1,4 +1,4 @@
-"""Codes on the disk: ids and float32 values come back exactly; damage is named."""
+"""Codes on the disk: ids and float32 values come back exactly, those of steps too; damage is named."""
 
 import numpy as np
 import pytest
@@ -23,3 +23,19 @@ def test_codes(tmp_path):
     for name in ("cut", "absent"):
         with pytest.raises(DataError, match="cannot be read"):
             read_codes(tmp_path / name)
+
+
+def test_codes_of_steps(tmp_path):
+    steps = np.random.default_rng(0).normal(size=(2, 5, 4, 3)).astype(np.float32)
+    write_codes(tmp_path / "a", ["x", "y"], steps, "steps")
+    write_codes(tmp_path / "b", ["z"], steps[:1] + 1, "steps")
+    assert join_codes([tmp_path / "a", tmp_path / "b"], tmp_path / "joined", "steps") == ["x", "y", "z"]
+    ids, back = read_codes(tmp_path / "joined", "steps")
+    assert ids == ["x", "y", "z"] and (back == np.concatenate([steps, steps[:1] + 1])).all()
+    with pytest.raises(ShapeError, match=r"expected \(2, L, D\)"):
+        write_codes(tmp_path / "c", ["x", "y"], steps)
+    with pytest.raises(DataError, match="expected safetensors with w_plus"):
+        read_codes(tmp_path / "a")
+    write_codes(tmp_path / "few", ["z"], steps[:1, :2], "steps")
+    with pytest.raises(ShapeError, match="differ in shape"):
+        join_codes([tmp_path / "a", tmp_path / "few"], tmp_path / "mixed", "steps")

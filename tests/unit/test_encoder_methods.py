@@ -214,7 +214,10 @@ def test_steps_of_restyle(adapter, trunk, toy, x):
             w_plus = w_plus + encoder(torch.cat([x, render], 1))
             torch.testing.assert_close(step, w_plus)
             render = toy.synthesize(w_plus)
-        assert len(steps) == 3 and torch.equal(found.embed(x).w_plus, steps[-1])
+        inversion = found.embed(x)
+        assert len(steps) == 3 and torch.equal(inversion.w_plus, steps[-1])
+        assert torch.equal(inversion.steps, torch.stack(steps, 1)) and inversion.rate() == steps[0][0].numel()
+        assert torch.equal(inversion[1:].steps, inversion.steps[1:])
         assert not torch.allclose(steps[0], steps[1], atol=1e-4) and not torch.allclose(steps[1], steps[2], atol=1e-4)
 
 

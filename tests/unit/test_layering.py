@@ -15,7 +15,8 @@ GROUPS = [
     "nets landmarks measures weights published generator editing directions",
     "registry attributes metric_build codes locking rundir store engine device listed config provenance loading plan "
     "probe needs",
-    "rendering pictures folders numbered prepare runner pairs sets set_lines scoring scores statistics tables timing "
+    "rendering pictures folders numbered prepare runner pairs sets set_lines step_results step_scoring scoring scores "
+    "statistics tables timing "
     "training directing edits check_subject checks metric_checks cost forecast stage_code "
     "edit_preparation edit_features edit_results edit_sets edit_targets edit_measures edit_work edit_batch edit_scoring "
     "rate_coding rate_quantise rate_edits rate rate_codecs rate_results "

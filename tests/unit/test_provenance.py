@@ -4,6 +4,7 @@ import getpass
 import json
 import platform
 import subprocess
+import weakref
 
 import pytest
 import torch
@@ -64,6 +65,32 @@ def test_devices():
     assert device.resolve_device("auto").type in ("cpu", "cuda", "mps")
     with pytest.raises(BenchError, match="unknown device 'tpu'"):
         device.resolve_device("tpu")
+
+
+def test_cuda_computes_in_full_float32(monkeypatch):
+    """torch rounds the inputs of convolutions to 10 bits by default."""
+    products, networks = torch.backends.cuda.matmul, torch.backends.cudnn
+    products.allow_tf32 = networks.allow_tf32 = networks.benchmark = True
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device.resolve_device("cuda").type == "cuda" == device.resolve_device("auto").type
+    assert not (products.allow_tf32 or networks.allow_tf32 or networks.benchmark) and networks.deterministic
+
+
+def test_memory_of_a_failed_computation_is_freed():
+    """A traceback holds the variables of its frames; pictures that are tried again need the room."""
+
+    def compute():
+        held = torch.zeros(3)
+        kept.append(weakref.ref(held))
+        raise ValueError("no")
+
+    kept = []
+    try:
+        compute()
+    except ValueError as error:
+        assert kept[0]() is not None
+        assert device.free_after(error, alone=True) is False
+        assert kept[0]() is None
 
 
 def test_engines_of_devices():

@@ -238,7 +238,7 @@ def test_what_may_vary():
 
     for opts in ({}, {"start_from_latent_avg": True, "learn_in_w": False}, {"start_from_latent_avg": 1}):
         kind = {"encoder_type": "Encoder4Editing"}
-        assert check("e4e_ffhq", made("e4e_ffhq", lambda c, o=opts: c.update(opts={**kind, **o})))[1] == []
+        assert check("e4e_ffhq", made("e4e_ffhq", lambda c, o={**kind, **opts}: c.update(opts=o)))[1] == []
     # ReStyle's code adds its mean code whatever the option says
     check("restyle_psp_ffhq", made("restyle_psp_ffhq", lambda c: c["opts"].update(start_from_latent_avg=False)))
     ready, notes = check("e4e_ffhq", made("e4e_ffhq", old))

@@ -1,6 +1,7 @@
 """The runner: no picture is dropped; results depend on neither batches nor engine, interruptions or the clock."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ import torch
 
 from bench.codes import read_codes
 from bench.config import load_config
+from bench.device import ACCELERATOR_BATCH
+from bench.engine import Shard
 from bench.errors import BenchError, DataError, ShapeError, UnknownName, WeightsError
 from bench.images import read_rgb
 from bench.loading import PreparedDataset
 from bench.plan import Overrides, plan_run
-from bench.runner import image_seed, invert_batch, load_method, run
+from bench.runner import _finite, batch_on, image_seed, invert_batch, load_method, run
 
 
 def plan(project, method="toy_codes", **asked):
@@ -88,6 +91,51 @@ def test_failing_pictures_are_recorded_and_the_rest_goes_on(project):
     run(whole)
     good = pictures(whole)
     assert pictures(chosen) == {k: v for k, v in good.items() if k not in result["failures"]}
+
+
+HUNGRY = """
+import torch
+from bench import api
+class Method(api.Method):
+    'Has memory for so many pictures at a time.'
+    title, source = "Hungry", "test"
+    options = {"fits": 1}
+    def embed(self, x):
+        if len(x) > self.opt["fits"]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has nothing. More")
+        self.context.progress(len(x))
+        return api.Inversion(self.generator.latent_avg.expand(len(x), -1, -1) + x.mean((1, 2, 3))[:, None, None])
+"""
+
+
+@pytest.mark.parametrize("fits", [1, 2, 3])
+def test_a_batch_that_does_not_fit_is_halved(project, monkeypatch, fits):
+    (project / "methods" / "toy_hungry.py").write_text(HUNGRY)
+    sizes = []
+    monkeypatch.setattr("bench.runner._finite", lambda x, of=_finite: sizes.append(len(x)) or of(x))
+    chosen = plan(project, "toy_hungry", options={"fits": fits}, batch_size=8)
+    monkeypatch.setattr("bench.runner.make_shards", lambda ids, size: [Shard(0, tuple(ids))])
+    assert run(chosen)["n"] == 8 and max(sizes) == min(fits, 2)  # 8, 4, 2, 1
+    roomy = plan(project, "toy_hungry", options={"fits": 8}, variant="roomy")
+    run(roomy)
+    assert pictures(chosen) == pictures(roomy)
+
+
+def test_no_memory_for_one_picture_is_the_users_to_mend(project, one_line_error):
+    """Not a failure of the picture: the run stops, and what was done stays."""
+    (project / "methods" / "toy_hungry.py").write_text(HUNGRY.replace("def embed(self, x):", """def embed(self, x):
+        self.opt["fits"] -= 1"""))
+    chosen = plan(project, "toy_hungry", options={"fits": 3})
+    message = "too little memory; got CUDA out of memory. Tried to allocate 20.00 MiB. Fix: .*--batch-size.*--device cpu"
+    with pytest.raises(BenchError, match=message):
+        run(chosen)
+    assert chosen.run.has_shard(0, chosen.ids[:2]) and not chosen.run.json.exists()
+    assert re.search(message, one_line_error(*"run --method toy_hungry --dataset toy --set fits=0 --overwrite".split()))
+
+
+def test_an_accelerator_takes_the_batch_that_was_asked_for(project):
+    assert batch_on(plan(project), "cuda") == ACCELERATOR_BATCH and batch_on(plan(project), "cpu") == 2
+    assert batch_on(plan(project, batch_size=3), "cuda") == 3 == batch_on(plan(project, batch_size=3), "cpu")
 
 
 def test_a_method_that_fails_everywhere_is_an_error(project):
@@ -176,7 +224,8 @@ def test_skip_reason_reaches_the_user(project):
     (project / "methods" / "picky.py").write_text(
         "from bench import api\nclass Method(api.Method):\n    '''Doc.'''\n    weights = {'cars': 'toy_generator'}\n"
     )
-    with pytest.raises(BenchError, match=r"'picky' cannot run on 'toy'; got no weights for domain 'toy'; there are some for: cars"):
+    told = "'picky' cannot run on 'toy'; got no weights for domain 'toy'; there are some for: cars"
+    with pytest.raises(BenchError, match=told):
         plan(project, "picky")
 
 

@@ -24,6 +24,7 @@ from bench.editing import files
 from bench.editing.direction import Direction
 from bench.errors import DataError
 
+
 def test_a_strength_is_where_the_mark_is_crossed():
     curve = {-1.0: np.array([-0.1, -0.3]), -2.0: np.array([-0.4, -0.8])}
     found = match(-0.5, -0.4, curve)

@@ -41,7 +41,8 @@ class FakeRenderer:
 
 @pytest.fixture
 def drawn(edited, monkeypatch):
-    """Clips 00 and 01 of four frames; the last two frames of 01 have no room for the edit, one of them is asked for. Nothing moves."""
+    """Clips 00 and 01 of four frames; the last two frames of 01 have no room for the edit, one of them
+    is asked for. Nothing moves."""
     scene = types.SimpleNamespace(
         sample_scene=lambda split, index, seed: {"index": index},
         edit_scene=lambda scene, attribute, degree: {**scene, "more": round(127.5 * degree)},
@@ -51,8 +52,8 @@ def drawn(edited, monkeypatch):
     render = types.SimpleNamespace(Renderer=FakeRenderer, RENDERER_VERSION="1")
     monkeypatch.setitem(sys.modules, "bench.annyfaces.render", render)
     monkeypatch.setattr(rendering, "_renderers", {})
+    still = np.zeros((32, 32, 2), np.float32)
     for module in (video_preparation, video_scoring):
-        still = np.zeros((32, 32, 2), np.float32)
         monkeypatch.setattr(module, "true_motions", lambda dataset, ids: [still] * (len(ids) - 1))
     head = {"id": "drawn", "domain": "toy", "kind": "rendered", "resolution": 32, "licence": "CC0", "count": COUNT}
     head["render"] = {"renderer_version": "1", "split": "video", "seed": 0, "clip": FRAMES}

@@ -47,6 +47,22 @@ def test_values_by_hand(project):
         assert row.value == pytest.approx(np.abs(dataset.read(row.image_id) / 255 - x_hat).mean(), abs=1e-12)
 
 
+def test_no_memory_is_the_users_to_mend(project, one_line_error):
+    invert(project)
+    (project / "metrics").mkdir()
+    (project / "metrics" / "hungry.py").write_text("""
+import torch
+from bench import api
+class Metric(api.PairMetric):
+    'Wants more memory than there is.'
+    title, source, higher_is_better, ideal = "Hungry", "test", False, 0.0
+    def __call__(self, x, x_hat):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0")
+""")
+    line = one_line_error("score", "--method", "toy_codes", "--dataset", "toy", "--metric", "hungry")
+    assert "too little memory; got CUDA out of memory. Tried to allocate 20.00 MiB" in line and "--device cpu" in line
+
+
 def test_engines_agree(project):
     invert(project)
     _, serial = scored(project)

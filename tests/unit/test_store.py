@@ -26,7 +26,7 @@ def run(store):
     return store.run("main", "m", "d")
 
 
-def fill(ids, failures=None, rate=7):
+def fill(ids, failures=None, rate=7, steps=0):
     def write(folder):
         (folder / "images").mkdir()
         good = [i for i in ids if i not in (failures or {})]
@@ -34,6 +34,8 @@ def fill(ids, failures=None, rate=7):
             write_png(folder / "images" / f"{i}.png", np.full((2, 2, 3), ord(i[0]), np.uint8))
         codes = np.stack([np.full((2, 3), ord(i[0])) for i in good]) if good else np.zeros((0, 1, 1))
         write_codes(folder / "w_plus.safetensors", good, codes)
+        if good and steps:
+            write_codes(folder / "steps.safetensors", good, np.stack([codes] * steps, 1), "steps")
         return {"failures": failures or {}, "rate_floats": rate if good else None}
 
     return write
@@ -76,6 +78,33 @@ def test_failures_are_kept_with_reasons(run):
     content = run.finish(IDS, RECORD)
     assert content["failures"] == {"b": "too bright", "c": "NaN"} and content["n"] == 1
     assert [p.stem for p in run.images.iterdir()] == ["a"] and run.read_codes()[0] == ["a"]
+
+
+def test_steps_are_kept_for_every_picture(run):
+    """A shard whose pictures all failed has none, and takes nothing from the others."""
+    run.begin("h1", {})
+    run.commit_shard(0, IDS[0], fill(IDS[0], {"b": "too bright"}, steps=3))
+    run.commit_shard(1, IDS[1], fill(IDS[1], {"c": "NaN"}, steps=3))
+    run.finish(IDS, RECORD)
+    ids, steps = run.read_steps()
+    assert ids == ["a"] and steps.shape == (1, 3, 2, 3) and steps.dtype == np.float32
+    assert (steps[:, -1] == run.read_codes()[1]).all()
+
+
+def test_steps_of_some_pictures_only_are_refused(run):
+    run.begin("h1", {})
+    run.commit_shard(0, IDS[0], fill(IDS[0], steps=3))
+    run.commit_shard(1, IDS[1], fill(IDS[1]))
+    with pytest.raises(DataError, match="steps of some images only; got 2 of 3"):
+        run.finish(IDS, RECORD)
+    assert run.state() == "partial"
+
+
+def test_a_run_without_steps_has_no_file_of_them(run):
+    run.begin("h1", {})
+    commit_all(run)
+    run.finish(IDS, RECORD)
+    assert run.read_steps() is None and not run.steps.exists()
 
 
 def test_resume_keeps_committed_shards(run):

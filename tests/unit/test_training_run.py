@@ -147,7 +147,8 @@ def test_refusals_name_the_remedy(project):
 def test_a_diverged_run_goes_on_at_a_lower_rate(project):
     """The message's advice: the phase's rate may change between two stretches, and the checkpoint is a good one."""
     root, config = project
-    high = CONFIG.replace("name: large,", "name: large, lr: 1.0e+30,").replace("checkpoint_every: 48", "checkpoint_every: 64")
+    high = CONFIG.replace("name: large,", "name: large, lr: 1.0e+30,")
+    high = high.replace("checkpoint_every: 48", "checkpoint_every: 64")
     config.write_text(high)
     with pytest.raises(BenchError, match="the generator in phase large stopped at step .* not finite") as caught:
         run_generator.main(config, root)

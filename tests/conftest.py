@@ -92,10 +92,9 @@ PROFILE = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--device", choices=["cpu", "cuda", "mps"], help="where tests/golden, tests/device and tests/perf compute"
-    )
-    parser.addoption("--store", type=Path, help="folder that tests/perf writes what it measured to, as JSON")
+    where = "where tests/golden, tests/device and tests/perf/test_time_1024.py compute"
+    parser.addoption("--device", choices=["cpu", "cuda", "mps"], help=where)
+    parser.addoption("--store", type=Path, help="folder that tests/perf/test_time_1024.py writes to")
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,7 @@ PROFILE = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    where = "where tests/golden, tests/device and tests/perf/test_time_1024.py compute"
+    where = "where tests/golden, tests/device and tests/perf/test_step_1024.py compute"
     parser.addoption("--device", choices=["cpu", "cuda", "mps"], help=where)
     parser.addoption("--store", type=Path, help="folder that tests/perf/test_time_1024.py writes to")
 

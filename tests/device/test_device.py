@@ -1,6 +1,6 @@
 """An accelerator computes what the CPU computes: every trained method of the embedded domain, its edits and scores.
 
-Left out where torch sees no CUDA device. Pictures are the generator's own samples, so nothing has to be rendered.
+Pictures are the generator's own samples, so nothing has to be rendered.
 """
 
 from functools import lru_cache
@@ -19,9 +19,10 @@ from bench.runner import invert_batch, load_method
 ROOT = Path(__file__).parents[2]
 METHODS = ["psp", "e4e", "restyle_psp", "restyle_e4e", "hfgi"]
 SEEDS = list(range(4))
-LEVELS = 1.0  # grey levels of 255, mean over a picture: fp32 on both, other order of additions
-
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+# Grey levels of 255, mean over the pictures. Measured on an H200: 0.0000; optimisation, which feeds rounding back, 0.21.
+LEVELS = {"optimize_w_plus": 1.0}
+FEW = 0.01
+SPLIT = 0.1  # between batches of another size
 
 
 @lru_cache
@@ -47,43 +48,43 @@ def inverted(name, device, precision="fp32", moved=False):
 
 @pytest.mark.parametrize("name", [*METHODS, "optimize_w_plus"])
 @pytest.mark.parametrize("moved", [False, True], ids=["inversion", "edit"])
-def test_pictures_are_those_of_the_cpu(name, moved, capsys):
-    (one, codes), (other, others) = inverted(name, "cpu", moved=moved), inverted(name, "cuda", moved=moved)
+def test_pictures_are_those_of_the_cpu(name, moved, accelerator, capsys):
+    (one, codes), (other, others) = inverted(name, "cpu", moved=moved), inverted(name, accelerator, moved=moved)
     mean, most = abs(one - other).mean(), abs(one - other).max()
     with capsys.disabled():
         print(f"\n{name}: mean {mean:.4f}, most {most:.0f} levels; codes {float((codes - others).abs().max()):.2e}")
-    assert mean < LEVELS
+    assert mean < LEVELS.get(name, FEW)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_batches_of_one_on_the_device(name):
-    method = load_method(ROOT, name, "annyfaces", {}, "cuda")
-    whole, _ = inverted(name, "cuda")
+def test_batches_of_one_on_the_device(name, accelerator):
+    method = load_method(ROOT, name, "annyfaces", {}, accelerator)
+    whole, _ = inverted(name, accelerator)
     alone = [invert_batch(method, pictures()[n : n + 1].to(method.device), [n], "fp32")[0].astype(float)[0] for n in SEEDS]
-    assert max(abs(a - b).mean() for a, b in zip(alone, whole, strict=True)) < LEVELS
+    assert max(abs(a - b).mean() for a, b in zip(alone, whole, strict=True)) < SPLIT
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_bfloat16_is_near(name, capsys):
-    mean = abs(inverted(name, "cuda", "bf16")[0] - inverted(name, "cuda")[0]).mean()
+def test_bfloat16_is_near(name, accelerator, capsys):
+    mean = abs(inverted(name, accelerator, "bf16")[0] - inverted(name, accelerator)[0]).mean()
     with capsys.disabled():
         print(f"\n{name}: bf16 differs by {mean:.3f} levels")
-    assert mean < 6
+    assert mean < 1
 
 
 @pytest.mark.parametrize("name", ["mae", "psnr", "ssim_gauss", "ssim_w51", "ms_ssim", "mae_rel", "mse_pm1"])
-def test_scores_are_those_of_the_cpu(name):
+def test_scores_are_those_of_the_cpu(name, accelerator):
     x, x_hat = to_uint8(pictures()), inverted("e4e", "cpu")[0].astype("uint8")
     values = [
         score_batch(build(ROOT, metrics(ROOT).load(name), torch.device(device)), name, x, x_hat)
-        for device in ("cpu", "cuda")
+        for device in ("cpu", accelerator)
     ]
     assert values[0] == pytest.approx(values[1], rel=1e-6)
 
 
 @pytest.mark.parametrize("name", [*METHODS, "optimize_w_plus", "copy_input", "latent_avg"])
-def test_the_contract_holds_on_the_device(name):
+def test_the_contract_holds_on_the_device(name, accelerator):
     assert name in methods(ROOT).names()
     outcomes = [outcome for subject in checks_of(ROOT, name) for outcome in run_checks(subject)]
-    assert "the same on cuda" in [outcome.check for outcome in outcomes]
+    assert f"the same on {accelerator}" in [outcome.check for outcome in outcomes]
     assert not [outcome for outcome in outcomes if outcome.checked and not outcome.passed]

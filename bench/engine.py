@@ -15,10 +15,12 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
+
+from threadpoolctl import threadpool_limits
 
 from bench.errors import BenchError
 
@@ -26,6 +28,8 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 _CHILD_VARIABLES = ("NUMBA_NUM_THREADS",)  # numba refuses a change in a process where its threads have started
 START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _on_tick: Callable[[float], None] | None = None  # where this process reports progress inside a shard
+_forked = False  # this process was forked from a warm one (bench/warm.py), for one command
+_idle: list[_Worker] = []  # of a forked process, between two uses
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,26 @@ def make_ready(*modules: str) -> None:
     start threads or open an accelerator; those that are not there are passed over. Without this call workers work as
     well, they only start later.
     """
-    if START == "forkserver":
+    if _forked:
+        if not _idle:
+            context = multiprocessing.get_context("fork")
+            _idle.extend(_Worker(context) for _ in range(default_workers()))
+    elif START == "forkserver":
         from multiprocessing import forkserver
 
         multiprocessing.get_context(START).set_forkserver_preload(["__main__", *modules])
         with _environment((*_THREAD_VARIABLES, *_CHILD_VARIABLES)):
             forkserver.ensure_running()
+
+
+def forked() -> None:
+    """Tell that this process was forked from one that has imported everything, and that none of its threads runs yet.
+
+    :func:`make_ready` then forks workers from it at once, and they stay for the next call of :func:`map_shards`: such a
+    process carries out one command, so nothing that a worker remembers can be out of date.
+    """
+    global _forked
+    _forked = True
 
 
 def tick(amount: float) -> None:
@@ -165,17 +183,24 @@ def _environment(names: Sequence[str]) -> Iterator[None]:
 class _Worker:
     """A process of its own and the two ends of its pipe."""
 
-    def __init__(self, context: Any, work: Work):
+    def __init__(self, context: Any):
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, work, dict(os.environ)), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()
         self.shard: Shard | None = None
 
+    def prepare(self, work: Work) -> None:
+        """What its next shards are for. The environment is the parent's of now; a fork server may have another."""
+        self._send((work, dict(os.environ)))
+
     def give(self, shard: Shard) -> None:
         self.shard = shard
+        self._send(shard)
+
+    def _send(self, message: Any) -> None:
         try:
-            self.connection.send(shard)
+            self.connection.send(message)
         except (BrokenPipeError, OSError):
             pass  # it has died; its sentinel says so
 
@@ -211,7 +236,10 @@ class _Pool:
                     self._step()
         finally:
             for worker in self.workers:
-                worker.stop()
+                if _forked and worker.shard is None:
+                    _idle.append(worker)
+                else:
+                    worker.stop()
         if self.error is not None:
             raise self.error
         if self.lost:
@@ -219,7 +247,8 @@ class _Pool:
         return [self.results[shard.index] for shard in self.shards]
 
     def _start_worker(self) -> None:
-        worker = _Worker(self.context, self.work)
+        worker = _idle.pop() if _idle else _Worker(self.context)
+        worker.prepare(self.work)
         self.workers.append(worker)
         self._feed(worker)
 
@@ -280,30 +309,36 @@ class _Pool:
         )
 
 
-def _serve(connection: Connection, work: Work, environment: Mapping[str, str]) -> None:
-    """A worker's life: take a shard, answer, until the pipe closes. Interrupts are the parent's to handle.
-
-    Args:
-        environment: the parent's of now; the fork server may have started with another.
-    """
+def _serve(connection: Connection) -> None:
+    """A worker's life: take work and its shards, answer, until the pipe closes. Interrupts are the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.clear()
-    os.environ.update(environment)
     _leave_with_parent()
-    with _listening(lambda amount: connection.send(("tick", amount))), one_thread():
+    work: Work | None = None
+    with _listening(lambda amount: connection.send(("tick", amount))), one_thread(), _one_thread_of_libraries():
         while True:
             try:
-                shard = connection.recv()
+                message = connection.recv()
             except (EOFError, OSError):
                 return
+            if not isinstance(message, Shard):
+                work, environment = message
+                os.environ.clear()
+                os.environ.update(environment)
+                continue
+            assert work is not None
             try:
-                answer = ("done", work(shard))
+                answer = ("done", work(message))
             except Exception as error:  # sent to the parent, which raises it
-                answer = ("error", _portable(error, shard))
+                answer = ("error", _portable(error, message))
             try:
                 connection.send(answer)
             except (BrokenPipeError, OSError):
                 return
+
+
+def _one_thread_of_libraries() -> AbstractContextManager[Any]:
+    """The same for libraries of linear algebra that were loaded, with more threads, before this process was forked."""
+    return threadpool_limits(1) if _forked else nullcontext()
 
 
 def _portable(error: Exception, shard: Shard) -> Exception:

@@ -204,4 +204,4 @@ def one_line_error(cli):
 @pytest.fixture(scope="session")
 def bench_command() -> list[str]:
     """The console entry point for subprocesses, of the interpreter that runs the tests."""
-    return [sys.executable, "-c", "from bench.cli import main; main()"]
+    return [sys.executable, "-c", "from bench.warm import main; main()"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ from typing import Annotated
 import typer
 import yaml
 
+from bench import warm
 from bench.cli import common
 from bench.cli.common import examples, open_project, say
 from bench.errors import BenchError
@@ -44,7 +46,9 @@ def command(
     if dry:
         code = _dry(command_line, stage or [], config.root)
     else:
-        code = subprocess.run([*command_line, *(stage or [])], cwd=config.root).returncode
+        with warm.serving() as found:
+            environment = {**os.environ, **found}
+            code = subprocess.run([*command_line, *(stage or [])], cwd=config.root, env=environment).returncode
     if code:
         raise BenchError(
             "the pipeline stopped",

@@ -11,18 +11,20 @@ import pandas as pd
 import pytest
 import yaml
 
+from bench import warm
 from bench.config import load_config
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("bench", "methods", "datasets", "profiles", "weights", "results/reference", ".dvc/config", ".dvcignore")
 COPIED_FILES = ("dvc.yaml", "params.yaml", "ablations.yaml", "pyproject.toml")
+SERVER = {}  # variable of the warm server that the commands of this project are forked from
 METHODS = ("copy_input", "latent_avg", "optimize_w_plus")
 
 
 def dvc(project: Path, *arguments: str) -> str:
     """Output of a DVC command that must succeed; `bench` on its PATH is this installation's and imports the copy."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    env = {**os.environ, "PATH": path, "PYTHONPATH": str(project), "DVC_NO_ANALYTICS": "1"}
+    env = {**os.environ, **SERVER, "PATH": path, "PYTHONPATH": str(project), "DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments], cwd=project, env=env, capture_output=True, text=True
     )
@@ -56,8 +58,12 @@ def project(tmp_path_factory):
         shutil.copy(ROOT / name, folder / name)
     switch(folder, "smoke")
     dvc(folder, "config", "core.no_scm", "true")
-    dvc(folder, "repro")
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))  # the server's code is the copy's
+        with warm.serving() as found:
+            patch.setitem(SERVER, *next(iter(found.items()), ("", "")))
+            dvc(folder, "repro")
+            yield folder
 
 
 def test_table_1_is_in_the_order_it_must_be(project):

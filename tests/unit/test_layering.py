@@ -24,7 +24,7 @@ GROUPS = [
     "video_scoring video "
     "mapping protocol resultset gate gate_report significance controls explain",
     "report rehearsal reconcile",
-    "cli",
+    "cli warm",
 ]
 RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group.split()}
 FOR_METHODS = {"api", "nets", "images", "landmarks", "training.losses"}

@@ -35,6 +35,7 @@ class Scores:
     rows: pd.DataFrame
     failures: Mapping[str, Mapping[str, str]]
     sets: Mapping[str, tuple[Path, SetScores]] = field(default_factory=dict)
+    tables: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)  # of `wide`
 
     def failed(self) -> dict[str, dict[str, str]]:
         """run_id -> image id -> reason, of every image absent from a mean: no picture, or no finite value."""
@@ -122,11 +123,14 @@ def wide(scores: Scores, dataset: str, metric: str) -> pd.DataFrame:
 
     ``metric`` may be ``<task>:<metric>``.
     """
-    rows = scores.rows
-    part = rows[(rows["dataset"] == dataset) & (summary_metric(rows) == metric)]
-    names = [label(m, v) for m, v in zip(part["method"], part["variant"], strict=True)]
-    table = part.assign(label=names).pivot(index="image_id", columns="label", values="value")
-    return table.where(np.isfinite(table))
+    if (dataset, metric) not in scores.tables:
+        task, _, name = metric.rpartition(":")
+        rows = scores.rows[scores.rows["metric"] == name]
+        part = rows[(rows["dataset"] == dataset) & (rows["task"] == (task or "inversion"))]
+        names = [label(m, v) for m, v in zip(part["method"], part["variant"], strict=True)]
+        table = part.assign(label=names).pivot(index="image_id", columns="label", values="value")
+        scores.tables[dataset, metric] = table.where(np.isfinite(table))
+    return scores.tables[dataset, metric].copy()
 
 
 def summary_metric(rows: pd.DataFrame) -> pd.Series:

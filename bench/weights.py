@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from bench.errors import BenchError, UnknownName, WeightsError
 from bench.images import atomic_write
-from bench.manifest import one_line
+from bench.manifest import YAML_LOADER, one_line
 from bench.published import load as fetched
 from bench.published.listing import PublishedList, declared, read_published
 
@@ -145,11 +146,17 @@ def read_manifest(root: str | Path) -> WeightManifest:
     return manifest
 
 
+@lru_cache(maxsize=4)
+def _validated(text: str) -> WeightManifest:
+    """The manifest of a text: it is asked for each of a method's weights."""
+    return WeightManifest.model_validate(yaml.load(text, YAML_LOADER) or {})
+
+
 def _read(path: Path) -> WeightManifest:
     if not path.is_file():
         return WeightManifest()
     try:
-        return WeightManifest.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        return _validated(path.read_text(encoding="utf-8")).model_copy()
     except ValidationError as error:
         raise WeightsError(f"weight manifest {path} is not valid", got=one_line(error), fix="mend the file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

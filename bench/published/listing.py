@@ -8,6 +8,7 @@ recorded (bench/published/lock.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,13 +16,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import UnknownName, WeightsError
-from bench.manifest import one_line
+from bench.manifest import YAML_LOADER, one_line
 
 FOLDER = "weights"
 FILE = "published.yaml"
 DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
 DRIVE_PAGE = "https://drive.google.com/file/d/{}/view"
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -206,6 +206,12 @@ def published_path(root: str | Path) -> Path:
     return Path(root) / FOLDER / FILE
 
 
+@lru_cache(maxsize=4)
+def _validated(text: str) -> PublishedList:
+    """The list of a text: it is asked for each of a method's weights."""
+    return PublishedList.model_validate(yaml.load(text, YAML_LOADER) or {})
+
+
 def read_published(root: str | Path) -> PublishedList:
     """Parse and validate the list of a project; a project without one knows no published weights.
 
@@ -216,7 +222,7 @@ def read_published(root: str | Path) -> PublishedList:
     if not path.is_file():
         return PublishedList()
     try:
-        return PublishedList.model_validate(yaml.load(path.read_text(encoding="utf-8"), _LOADER) or {})
+        return _validated(path.read_text(encoding="utf-8"))
     except ValidationError as error:
         raise WeightsError(f"{path} is not valid", got=one_line(error), fix="mend the file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

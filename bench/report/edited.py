@@ -17,10 +17,12 @@ Pairs = Callable[[str, Sequence[str]], pd.DataFrame]  # (measure, labels) -> ima
 
 def edits_of(material: Material, dataset: str, direction: str = "") -> dict[str, Edits]:
     """Methods and variants of this report whose edits on the dataset were scored; with rows of one direction, or all."""
-    found = read_edits(material.store, material.scope, material.rows(dataset))
-    found = {label: one for label, one in found.items() if set(one.rows["dataset"]) == {dataset}}
+    if (edits_of, dataset) not in material.memo:
+        read = read_edits(material.store, material.scope, material.rows(dataset))
+        material.memo[edits_of, dataset] = {n: one for n, one in read.items() if set(one.rows["dataset"]) == {dataset}}
+    found = material.memo[edits_of, dataset]
     if not direction:
-        return found
+        return dict(found)
     return {label: replace(one, rows=one.rows[one.rows["direction"] == direction]) for label, one in found.items()}
 
 

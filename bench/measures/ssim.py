@@ -12,6 +12,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from types import ModuleType
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -62,15 +63,14 @@ def means(x: Tensor, y: Tensor, taps: tuple[float, ...], sample: bool = False) -
     if x.device.type != "cpu":
         whole, structure = maps(x, y, taps, sample)
         return (whole * structure).mean((2, 3)), structure.mean((2, 3))
-    compiled = _compiled()
-    if compiled is None or x.requires_grad or y.requires_grad:
+    if (compiled := _compiled(x.dtype)) is None:
         return means_in_bands(x, y, taps, sample)
-    planes = [p.double().flatten(0, 1).contiguous().numpy() for p in (x, y)]
+    planes, unbias = (_planes(x), _planes(y)), _unbias(taps, sample)
     if len(set(taps)) == 1:
-        found = compiled.uniform(*planes, len(taps), _unbias(taps, sample), C1, C2)
+        found = compiled.uniform(*planes, len(taps), unbias, C1, C2)
     else:
-        found = compiled.symmetric(*planes, taps[: RADIUS + 1], _unbias(taps, sample), C1, C2)
-    whole, structure = torch.from_numpy(found).to(x.dtype).unflatten(1, x.shape[:2])
+        found = compiled.symmetric(*planes, taps[: RADIUS + 1], unbias, C1, C2)
+    whole, structure = torch.from_numpy(found).unflatten(1, x.shape[:2])
     return whole, structure
 
 
@@ -110,7 +110,7 @@ def multi_scale(x: Tensor, y: Tensor, taps: tuple[float, ...]) -> Tensor:
     for scale in range(len(SCALE_WEIGHTS)):
         if scale:
             odd = max(side % 2 for side in x.shape[-2:])
-            x, y = (F.avg_pool2d(F.pad(p, (odd, 0, odd, 0), mode="replicate"), 2) for p in (x, y))
+            x, y = (halve(F.pad(p, (odd, 0, odd, 0), mode="replicate") if odd else p) for p in (x, y))
         whole, structure = means(x, y, taps)
         parts.append(whole if scale == len(SCALE_WEIGHTS) - 1 else structure)
     weights = x.new_tensor(SCALE_WEIGHTS).view(-1, 1, 1)
@@ -138,14 +138,27 @@ def _unbias(taps: tuple[float, ...], sample: bool) -> float:
     return count / (count - 1) if sample else 1.0
 
 
-@lru_cache(maxsize=1)
-def _compiled() -> ModuleType | None:
-    """The compiled form, or None where numba is not installed (it comes with the extra ``render``)."""
-    if find_spec("numba") is None:
+def halve(x: Tensor) -> Tensor:
+    """(B, C, H, W), even sides -> (B, C, H / 2, W / 2): means of 2 x 2."""
+    compiled = _compiled(x.dtype) if x.device.type == "cpu" else None
+    if compiled is None:
+        return F.avg_pool2d(x, 2)
+    return torch.from_numpy(compiled.halve(_planes(x))).unflatten(0, x.shape[:2])
+
+
+@lru_cache(maxsize=2)
+def _compiled(dtype: torch.dtype) -> ModuleType | None:
+    """The compiled form for a CPU: of float64, and where numba is installed (the extra ``render``); else None."""
+    if dtype != torch.float64 or find_spec("numba") is None:
         return None
     from bench.measures import ssim_compiled
 
     return ssim_compiled
+
+
+def _planes(x: Tensor) -> np.ndarray:
+    """(B, C, H, W) -> (B C, H, W)."""
+    return x.contiguous().flatten(0, 1).numpy()
 
 
 def filter_valid(x: Tensor, taps: tuple[float, ...]) -> Tensor:

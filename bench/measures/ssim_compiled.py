@@ -107,3 +107,16 @@ def uniform(x, y, side, unbias, c1, c2):
             _add_ssim(filtered, unbias, c1, c2, whole, structure)
         means[0, n], means[1, n] = whole.sum(), structure.sum()
     return means / ((height - side + 1) * inner)
+
+
+@jit
+def halve(x):
+    """(N, H, W) float64, even sides -> (N, H / 2, W / 2): means of 2 x 2."""
+    planes, height, width = x.shape
+    out = np.empty((planes, height // 2, width // 2))
+    for n in range(planes):
+        for i in range(height // 2):
+            above, below = x[n, 2 * i], x[n, 2 * i + 1]
+            for j in range(width // 2):
+                out[n, i, j] = ((above[2 * j] + above[2 * j + 1]) + (below[2 * j] + below[2 * j + 1])) * 0.25
+    return out

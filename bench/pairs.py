@@ -184,7 +184,8 @@ class Views:
         if at not in self._made:
             by_pil = how in PIL_RESIZES
             low, high = value_range
-            x = self.eight_bit(size if by_pil else None, how).double().mul_((high - low) / 255.0).add_(low)
+            x = self.eight_bit(size if by_pil else None, how).double().mul_((high - low) / 255.0)
+            x = x.add_(low) if low else x
             self._made[at] = resize(x, size, how).clamp(low, high) if size and not by_pil else x
         return self._made[at]
 

@@ -75,7 +75,7 @@ def means(x: Tensor, y: Tensor, taps: tuple[float, ...], sample: bool = False) -
 
 
 def means_in_bands(x: Tensor, y: Tensor, taps: tuple[float, ...], sample: bool = False) -> tuple[Tensor, Tensor]:
-    """As :func:`means`, by torch on a CPU: in bands of rows, channel by channel, so that its cache holds what is in work."""
+    """As :func:`means`, by torch on a CPU: in bands of rows, channel by channel, so that what is in work stays in cache."""
     reach, (height, width) = len(taps) - 1, x.shape[-2:]
     band = max(PIXELS_AT_ONCE // width - reach, 2 * reach, 1)
     count = (height - reach) * (width - reach)
@@ -126,6 +126,7 @@ def in_steps(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) 
 
 
 def _check_fits(x: Tensor, taps: tuple[float, ...]) -> None:
+    """Raises ShapeError where the window fits nowhere."""
     if min(x.shape[-2:]) < len(taps):
         raise ShapeError(
             "picture too small for the SSIM window", got=tuple(x.shape[-2:]), expected=f"sides of {len(taps)} or more"
@@ -139,7 +140,7 @@ def _unbias(taps: tuple[float, ...], sample: bool) -> float:
 
 
 def halve(x: Tensor) -> Tensor:
-    """(B, C, H, W), even sides -> (B, C, H / 2, W / 2): means of 2 x 2."""
+    """(B, C, H, W) -> (B, C, H // 2, W // 2): means of 2 x 2; the last row and column of odd sides are left out."""
     compiled = _compiled(x.dtype) if x.device.type == "cpu" else None
     if compiled is None:
         return F.avg_pool2d(x, 2)

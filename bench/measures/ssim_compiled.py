@@ -62,7 +62,8 @@ def symmetric(x, y, half, unbias, c1, c2):
             _products(x[n, i], y[n, i], line)
             for m in range(4):
                 p = line[m]
-                _weigh(p, p[1:], p[2:], p[3:], p[4:], p[5:], p[6:], p[7:], p[8:], p[9:], p[10:], half, ring[m, i % TAPS])
+                out = ring[m, i % TAPS]
+                _weigh(p, p[1:], p[2:], p[3:], p[4:], p[5:], p[6:], p[7:], p[8:], p[9:], p[10:], half, out)
             if i < TAPS - 1:
                 continue
             s = i + 1  # the oldest row of the ring, modulo its length
@@ -84,7 +85,8 @@ def uniform(x, y, side, unbias, c1, c2):
     planes, height, width = x.shape
     inner, share = width - side + 1, 1.0 / (side * side)
     means = np.empty((2, planes))
-    line, gone, columns, filtered = np.empty((4, width)), np.empty((4, width)), np.empty((4, width)), np.empty((4, inner))
+    line, gone, columns = np.empty((4, width)), np.empty((4, width)), np.empty((4, width))
+    filtered = np.empty((4, inner))
     for n in range(planes):
         whole, structure = np.zeros(inner), np.zeros(inner)
         columns[:] = 0.0
@@ -102,7 +104,8 @@ def uniform(x, y, side, unbias, c1, c2):
             for j in range(inner):
                 k = j + side - 1
                 a, b, c, d = a + columns[0, k], b + columns[1, k], c + columns[2, k], d + columns[3, k]
-                filtered[0, j], filtered[1, j], filtered[2, j], filtered[3, j] = a * share, b * share, c * share, d * share
+                filtered[0, j], filtered[1, j] = a * share, b * share
+                filtered[2, j], filtered[3, j] = c * share, d * share
                 a, b, c, d = a - columns[0, j], b - columns[1, j], c - columns[2, j], d - columns[3, j]
             _add_ssim(filtered, unbias, c1, c2, whole, structure)
         means[0, n], means[1, n] = whole.sum(), structure.sum()
@@ -111,7 +114,7 @@ def uniform(x, y, side, unbias, c1, c2):
 
 @jit
 def halve(x):
-    """(N, H, W) float64, even sides -> (N, H / 2, W / 2): means of 2 x 2."""
+    """(N, H, W) float64 -> (N, H // 2, W // 2): means of 2 x 2."""
     planes, height, width = x.shape
     out = np.empty((planes, height // 2, width // 2))
     for n in range(planes):

@@ -25,6 +25,7 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of Wang et al. 2003,
 PIXELS_AT_ONCE = 1 << 15  # on a CPU, bounds the working set to about its cache
 
 
+@lru_cache(maxsize=1)
 def gaussian() -> tuple[float, ...]:
     """The 11 taps of Wang et al. 2004, summing to 1."""
     taps = torch.exp(-0.5 * (torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float64) / SIGMA) ** 2)
@@ -63,10 +64,11 @@ def means(x: Tensor, y: Tensor, taps: tuple[float, ...], sample: bool = False) -
     if x.device.type != "cpu":
         whole, structure = maps(x, y, taps, sample)
         return (whole * structure).mean((2, 3)), structure.mean((2, 3))
-    if (compiled := _compiled(x.dtype)) is None:
+    compiled, equal = _compiled(x.dtype), len(set(taps)) == 1
+    if compiled is None or not (equal or taps == gaussian()):
         return means_in_bands(x, y, taps, sample)
     planes, unbias = (_planes(x), _planes(y)), _unbias(taps, sample)
-    if len(set(taps)) == 1:
+    if equal:
         found = compiled.uniform(*planes, len(taps), unbias, C1, C2)
     else:
         found = compiled.symmetric(*planes, taps[: RADIUS + 1], unbias, C1, C2)

@@ -119,7 +119,7 @@ class PairMetric(PictureMetric):
         low, high = self.value_range
         slack = 1e-4 * (high - low)
         for name, batch in (("source", x), ("reconstruction", x_hat)):
-            least, most = (float(batch.amin()), float(batch.amax())) if batch.numel() else (low, high)
+            least, most = map(float, batch.aminmax()) if batch.numel() else (low, high)
             if least < low - slack or most > high + slack:  # NaN passes: its NaN score is a failure
                 raise BenchError(
                     f"{name} leaves the range of metric {type(self).__module__.rsplit('.', 1)[-1]!r}",

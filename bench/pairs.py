@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import api, registry
-from bench.device import resolve_device
+from bench.device import keep_memory, resolve_device
 from bench.engine import Shard, tick
 from bench.errors import BenchError, DataError
 from bench.images import PIL_RESIZES, atomic_write, read_rgb, resize, resize_pil
@@ -78,6 +78,7 @@ class _Loaded:
 @lru_cache(maxsize=1)
 def loaded(job: ScoreJob) -> _Loaded:
     """See :class:`_Loaded`; ``loaded.cache_clear()`` frees it."""
+    keep_memory()
     known, device = registry.metrics(job.root), resolve_device(job.device)
     dataset = PreparedDataset.open(job.root, job.dataset)
     sets = {}
@@ -183,7 +184,8 @@ class Views:
         if at not in self._made:
             by_pil = how in PIL_RESIZES
             low, high = value_range
-            x = self.eight_bit(size if by_pil else None, how).double() * ((high - low) / 255.0) + low
+            x = self.eight_bit(size if by_pil else None, how).double().mul_((high - low) / 255.0)
+            x = x.add_(low) if low else x
             self._made[at] = resize(x, size, how).clamp(low, high) if size and not by_pil else x
         return self._made[at]
 

@@ -19,7 +19,7 @@ class Trunk(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = PerceptualDistance()
+        self.net = _pads_inside(PerceptualDistance())
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised to ImageNet's statistics -> five maps."""
@@ -34,13 +34,22 @@ class Pooled(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trunk, self.head = PerceptualDistance(stages=(15,)), pretrained_head()
+        self.trunk, self.head = _pads_inside(PerceptualDistance(stages=(15,))), pretrained_head()
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1) * 255)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 -> (B, 1280) float32."""
         return self.head(self.trunk.maps((x.float() - self.mean) / self.std)[-1]).mean((2, 3))
+
+
+def _pads_inside(net: PerceptualDistance) -> PerceptualDistance:
+    """Let the package's convolutions pad by themselves where all sides are padded alike: the same bits, no copy made."""
+    for layer in net.modules():
+        padding = getattr(getattr(layer, "static_padding", None), "padding", ())
+        if len(set(padding)) == 1:
+            layer.padding, layer.static_padding = padding[:2], nn.Identity()
+    return net
 
 
 def extractor() -> nn.Module:

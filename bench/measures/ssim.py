@@ -1,14 +1,18 @@
 """Structural similarity for a batch at once, with any separable window: equal to scikit-image's and to piq's.
 
-A window is a band matrix, so a filter pass is a matrix product on strips of the picture: exact float64, fast on a CPU
-(where float64 convolution is not) and on a GPU. One of equal taps is a difference of running sums.
+Written twice, because of speed: for a CPU compiled (:mod:`bench.measures.ssim_compiled`), and in torch for other devices
+and for a CPU without numba. There a window is a band matrix, so a filter pass is a matrix product on strips of the
+picture: exact float64, which convolution is slow at. One of equal taps is a difference of running sums.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import find_spec
+from types import ModuleType
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,6 +25,7 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of Wang et al. 2003,
 PIXELS_AT_ONCE = 1 << 15  # on a CPU, bounds the working set to about its cache
 
 
+@lru_cache(maxsize=1)
 def gaussian() -> tuple[float, ...]:
     """The 11 taps of Wang et al. 2004, summing to 1."""
     taps = torch.exp(-0.5 * (torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float64) / SIGMA) ** 2)
@@ -43,36 +48,46 @@ def maps(x: Tensor, y: Tensor, taps: tuple[float, ...], sample: bool = False) ->
     Returns:
         luminance and contrast-structure, (B, C, H - k + 1, W - k + 1) each; SSIM is their product.
     """
-    if min(x.shape[-2:]) < len(taps):
-        raise ShapeError(
-            "picture too small for the SSIM window", got=tuple(x.shape[-2:]), expected=f"sides of {len(taps)} or more"
-        )
+    _check_fits(x, taps)
     channels = x.shape[1]
     filtered = filter_valid(torch.cat([x, y, x * x + y * y, x * y], dim=1), taps)
     mean_x, mean_y, mean_squares, mean_product = filtered.split(channels, dim=1)
     product, squares = mean_x * mean_y, mean_x.square() + mean_y.square()
-    count = len(taps) ** 2
-    unbias = count / (count - 1) if sample else 1.0
+    unbias = _unbias(taps, sample)
     structure = (2 * unbias * (mean_product - product) + C2) / (unbias * (mean_squares - squares) + C2)
     return (2 * product + C1) / (squares + C1), structure
 
 
 def means(x: Tensor, y: Tensor, taps: tuple[float, ...], sample: bool = False) -> tuple[Tensor, Tensor]:
-    """SSIM and its structure factor averaged over positions, (B, C) each.
+    """SSIM and its structure factor averaged over positions, (B, C) each; arguments as of :func:`maps`."""
+    _check_fits(x, taps)
+    if x.device.type != "cpu":
+        whole, structure = maps(x, y, taps, sample)
+        return (whole * structure).mean((2, 3)), structure.mean((2, 3))
+    compiled, equal = _compiled(x.dtype), len(set(taps)) == 1
+    if compiled is None or not (equal or taps == gaussian()):
+        return means_in_bands(x, y, taps, sample)
+    planes, unbias = (_planes(x), _planes(y)), _unbias(taps, sample)
+    if equal:
+        found = compiled.uniform(*planes, len(taps), unbias, C1, C2)
+    else:
+        found = compiled.symmetric(*planes, taps[: RADIUS + 1], unbias, C1, C2)
+    whole, structure = torch.from_numpy(found).unflatten(1, x.shape[:2])
+    return whole, structure
 
-    On a CPU computed in bands of rows, channel by channel: what is in work then stays in its cache.
-    """
+
+def means_in_bands(x: Tensor, y: Tensor, taps: tuple[float, ...], sample: bool = False) -> tuple[Tensor, Tensor]:
+    """As :func:`means`, by torch on a CPU: in bands of rows, channel by channel, so that what is in work stays in cache."""
     reach, (height, width) = len(taps) - 1, x.shape[-2:]
-    cpu = x.device.type == "cpu"
-    band = max(PIXELS_AT_ONCE // width - reach, 2 * reach, 1) if cpu else height
+    band = max(PIXELS_AT_ONCE // width - reach, 2 * reach, 1)
     count = (height - reach) * (width - reach)
     whole, structure = x.new_zeros(2, *x.shape[:2])
-    for c in [slice(n, n + 1) for n in range(x.shape[1])] if cpu else [slice(None)]:
-        for top in range(0, max(height - reach, 1), band):
+    for c in range(x.shape[1]):
+        for top in range(0, height - reach, band):
             rows = slice(top, min(top + band, height - reach) + reach)
-            one, other = maps(x[:, c, rows], y[:, c, rows], taps, sample)
-            structure[:, c] += other.sum((2, 3))
-            whole[:, c] += (one * other).sum((2, 3))
+            one, other = maps(x[:, c : c + 1, rows], y[:, c : c + 1, rows], taps, sample)
+            structure[:, c] += other.sum((1, 2, 3))
+            whole[:, c] += (one * other).sum((1, 2, 3))
     return whole / count, structure / count
 
 
@@ -97,7 +112,7 @@ def multi_scale(x: Tensor, y: Tensor, taps: tuple[float, ...]) -> Tensor:
     for scale in range(len(SCALE_WEIGHTS)):
         if scale:
             odd = max(side % 2 for side in x.shape[-2:])
-            x, y = (F.avg_pool2d(F.pad(p, (odd, 0, odd, 0), mode="replicate"), 2) for p in (x, y))
+            x, y = (halve(F.pad(p, (odd, 0, odd, 0), mode="replicate") if odd else p) for p in (x, y))
         whole, structure = means(x, y, taps)
         parts.append(whole if scale == len(SCALE_WEIGHTS) - 1 else structure)
     weights = x.new_tensor(SCALE_WEIGHTS).view(-1, 1, 1)
@@ -110,6 +125,43 @@ def in_steps(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) 
     step = len(x) if x.device.type != "cpu" else PIXELS_AT_ONCE // (x.shape[-1] * x.shape[-2])
     parts = [measure(a, b) for a, b in zip(x.split(max(step, 1)), y.split(max(step, 1)), strict=True)]
     return torch.cat(parts)
+
+
+def _check_fits(x: Tensor, taps: tuple[float, ...]) -> None:
+    """Raises ShapeError where the window fits nowhere."""
+    if min(x.shape[-2:]) < len(taps):
+        raise ShapeError(
+            "picture too small for the SSIM window", got=tuple(x.shape[-2:]), expected=f"sides of {len(taps)} or more"
+        )
+
+
+def _unbias(taps: tuple[float, ...], sample: bool) -> float:
+    """What turns variances in a window into sample variances, or 1."""
+    count = len(taps) ** 2
+    return count / (count - 1) if sample else 1.0
+
+
+def halve(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C, H // 2, W // 2): means of 2 x 2; the last row and column of odd sides are left out."""
+    compiled = _compiled(x.dtype) if x.device.type == "cpu" else None
+    if compiled is None:
+        return F.avg_pool2d(x, 2)
+    return torch.from_numpy(compiled.halve(_planes(x))).unflatten(0, x.shape[:2])
+
+
+@lru_cache(maxsize=2)
+def _compiled(dtype: torch.dtype) -> ModuleType | None:
+    """The compiled form for a CPU: of float64, and where numba is installed (the extra ``render``); else None."""
+    if dtype != torch.float64 or find_spec("numba") is None:
+        return None
+    from bench.measures import ssim_compiled
+
+    return ssim_compiled
+
+
+def _planes(x: Tensor) -> np.ndarray:
+    """(B, C, H, W) -> (B C, H, W)."""
+    return x.contiguous().flatten(0, 1).numpy()
 
 
 def filter_valid(x: Tensor, taps: tuple[float, ...]) -> Tensor:

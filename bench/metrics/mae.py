@@ -18,4 +18,4 @@ class Metric(api.PairMetric):
     def __call__(self, x: Tensor, x_hat: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B,) float64."""
         x, x_hat = self.pair(x, x_hat)
-        return (x - x_hat).abs().flatten(1).mean(1)
+        return (x - x_hat).abs_().flatten(1).mean(1)

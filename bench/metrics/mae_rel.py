@@ -23,5 +23,5 @@ class Metric(api.PairMetric):
     def __call__(self, x: Tensor, x_hat: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B,) float64 in [0, 1]."""
         x, x_hat = self.pair(x, x_hat)
-        error, brightness = (x - x_hat).abs().flatten(1).sum(1), (x + x_hat).flatten(1).sum(1)
+        error, brightness = (x - x_hat).abs_().flatten(1).sum(1), x.flatten(1).sum(1) + x_hat.flatten(1).sum(1)
         return error / brightness.masked_fill(brightness == 0, 1.0)

@@ -10,11 +10,10 @@ comparison with published columns only; ``ms_ssim`` is the definition.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from bench import api
-from bench.measures.ssim import SCALE_WEIGHTS, gaussian, in_steps, means
+from bench.measures.ssim import SCALE_WEIGHTS, gaussian, halve, in_steps, means
 
 DARK = -0.5  # values below it make the port take the range for 2
 
@@ -41,7 +40,7 @@ def guessing(x: Tensor, x_hat: Tensor) -> Tensor:
     levels = []
     for scale in range(len(SCALE_WEIGHTS)):
         if scale:
-            x, x_hat = F.avg_pool2d(x, 2), F.avg_pool2d(x_hat, 2)
+            x, x_hat = halve(x), halve(x_hat)
         guess = torch.where(x_hat.flatten(1).amin(1) < DARK, 2.0, 1.0).to(x)[:, None, None, None]
         whole, structure = means(x / guess, x_hat / guess, gaussian())  # as with constants (K L)^2 for range L
         levels.append((whole if scale == len(SCALE_WEIGHTS) - 1 else structure).mean(1))  # channels before the power

@@ -19,4 +19,4 @@ class Metric(api.PairMetric):
     def __call__(self, x: Tensor, x_hat: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B,) float64."""
         x, x_hat = self.pair(x, x_hat)
-        return (x - x_hat).square().flatten(1).mean(1)
+        return (x - x_hat).square_().flatten(1).mean(1)

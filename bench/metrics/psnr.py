@@ -26,5 +26,5 @@ class Metric(api.PairMetric):
     def __call__(self, x: Tensor, x_hat: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B,) float64, at most 100; NaN stays NaN."""
         x, x_hat = self.pair(x, x_hat)
-        mse = (x - x_hat).square().flatten(1).mean(1)
+        mse = (x - x_hat).square_().flatten(1).mean(1)
         return -10.0 * mse.clamp(min=FLOOR).log10()

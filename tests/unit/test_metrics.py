@@ -182,6 +182,64 @@ def test_scales_equal_piq_at_odd_sizes(size):
     torch.testing.assert_close(ms_ssim.Metric()(x, y), piq.multi_scale_ssim(x, y, reduction="none"), rtol=0, atol=1e-10)
 
 
+WINDOWS = {
+    "gauss": windows.gaussian(),
+    "wide": windows.uniform(51),
+    "narrow": windows.uniform(7),
+    "lopsided": (0.5, 0.3, 0.2),  # not compiled
+}
+
+
+def in_torch(x: torch.Tensor, y: torch.Tensor, taps: tuple[float, ...], sample: bool) -> torch.Tensor:
+    """SSIM and structure, (2, B, C), from the maps that other devices use."""
+    luminance, structure = windows.maps(x, y, taps, sample)
+    return torch.stack([(luminance * structure).mean((2, 3)), structure.mean((2, 3))])
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("size", [(51, 51), (64, 75), (97, 53), (256, 256)])
+@pytest.mark.parametrize("sample", [False, True])
+def test_compiled_ssim_is_that_of_torch(window, size, sample):
+    pytest.importorskip("numba")
+    rng, taps = np.random.default_rng(3), WINDOWS[window]
+    x, y = torch.from_numpy(rng.random((2, 2, 3, *size)))
+    x[1, 1] = 0.7  # flat against texture
+    x[1, 2], y[1, 2] = 0.7, 0.2  # variances are differences of equal numbers
+    found = torch.stack(windows.means(x, y, taps, sample))
+    assert windows._compiled(x.dtype) is not None
+    allowed = EXACT if len(set(taps)) > 1 else 1e-10  # running sums: what they lose is divided by C2 where all is flat
+    torch.testing.assert_close(found, in_torch(x, y, taps, sample), rtol=0, atol=allowed)
+    torch.testing.assert_close(torch.stack(windows.means_in_bands(x, y, taps, sample)), found, rtol=0, atol=allowed)
+    alone = torch.cat([torch.stack(windows.means(x[n : n + 1], y[n : n + 1], taps, sample)) for n in range(2)], 1)
+    assert torch.equal(alone, found)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_compiled_ssim_keeps_a_broken_sample_in_its_plane(window):
+    pytest.importorskip("numba")
+    x, y = torch.from_numpy(np.random.default_rng(4).random((2, 3, 2, 60, 64)))
+    y[1, 0, 3, 3] = float("nan")
+    broken = torch.zeros(3, 2, dtype=torch.bool)
+    broken[1, 0] = True
+    for found in windows.means(x, y, WINDOWS[window]):
+        assert torch.equal(found.isnan(), broken)
+
+
+def test_ssim_without_the_compiler(monkeypatch):
+    """The extra that brings it may be absent: the same numbers, slower."""
+    x, y = (enlarged(a) for a in natural_pairs()[1][1:])
+    metrics = [ssim_gauss.Metric(), ssim_w51.Metric(), ms_ssim.Metric()]
+    found = [float(metric(x, y)) for metric in metrics]
+    monkeypatch.setattr(windows, "_compiled", lambda dtype: None)
+    assert [float(metric(x, y)) for metric in metrics] == pytest.approx(found, abs=EXACT)
+
+
+@pytest.mark.parametrize("size", [(6, 8), (7, 5)])
+def test_halving_is_pooling(size):
+    x = torch.from_numpy(np.random.default_rng(0).random((2, 3, *size)))
+    torch.testing.assert_close(windows.halve(x), torch.nn.functional.avg_pool2d(x, 2), rtol=0, atol=EXACT)
+
+
 def test_windows_differ_where_they_should():
     """Detail moved by three pixels: the wide window forgives, as protocols that use it do."""
     _, source, shifted = natural_pairs()[1]
@@ -279,6 +337,17 @@ def test_perceptual_through_lpips_is_the_loss_of_training(perceptual):
     x = photographs()
     theirs = PerceptualDistance()(x.roll(1, 0), x).double()
     torch.testing.assert_close(perceptual(x, x.roll(1, 0)), theirs, rtol=1e-6, atol=0)
+
+
+def test_padding_inside_convolutions_changes_nothing():
+    from bench.measures.efflite import Trunk
+    from bench.nets.perceptual import PerceptualDistance
+
+    x, trunk = photographs(), Trunk()
+    convolutions = [layer for layer in trunk.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert sum(layer.padding != (0, 0) for layer in convolutions) == 12
+    for found, expected in zip(trunk(x), PerceptualDistance().maps(x), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_perceptual_takes_its_own_range_only(perceptual):

@@ -1,5 +1,9 @@
 """Scores: exactly the run's images, one row a metric; values by hand; no dependence on engine."""
 
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -205,3 +209,26 @@ def test_wrong_number_of_values_is_named():
 
     with pytest.raises(BenchError, match="metric 'short' returned the wrong shape"):
         score_batch(Short(), "short", np.zeros((2, 16, 16, 3), np.uint8), np.zeros((2, 16, 16, 3), np.uint8))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone")
+def test_memory_is_kept_for_the_next_batch():
+    """In processes of their own, because the setting lasts: 64 MB that were freed come back with hardly a page fault."""
+    code = """
+import resource, sys
+import numpy as np
+from bench.device import keep_memory
+if sys.argv[1] == "kept":
+    keep_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(8 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+    kept, given_back = (
+        int(subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("kept", "given back")
+    )
+    assert kept <= given_back // 8, (kept, given_back)  # at least 32, of 2 MB a page, where it is given back

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench import registry
+from bench import api, registry
 from bench.attributes import judge
 from bench.device import autocast, free_after
 from bench.edit_settings import EditSettings
@@ -82,9 +82,48 @@ class Part:
             self.features.setdefault(name, []).extend(more)
 
 
+@dataclass(frozen=True)
+class _Tools:
+    """What calibration and scoring have in common, loaded once per process; equal where it would be loaded alike.
+
+    Args:
+        plan: not compared: its hash says what it fixes.
+    """
+
+    root: Path
+    config_hash: str
+    device: str
+    judge: str
+    fixed: bool
+    metrics: tuple[str, ...]
+    sets: tuple[str, ...]
+    plan: RunPlan = field(compare=False)
+
+    @classmethod
+    def of(cls, job: EditJob) -> _Tools:
+        plan, settings = job.plan, job.settings
+        names = tuple(dict.fromkeys([*settings.metrics, *filter(None, [settings.identity])]))
+        fixed = settings.policy == "fixed"
+        return cls(
+            plan.root, plan.config_hash, plan.device, settings.judge, fixed, names, tuple(settings.sets), plan
+        )
+
+
 @lru_cache(maxsize=1)
-def _method(plan: RunPlan) -> Method:
-    return load_method(plan.root, plan.method, plan.domain, plan.options, plan.device, plan.precision)
+def _loaded(
+    tools: _Tools,
+) -> tuple[Method, Callable | None, dict[str, api.PairMetric], dict[str, tuple[api.SetMetric, Callable]]]:
+    """The method, what the judge reads (None under fixed degrees), metrics, and extractor -> (metric, network)."""
+    plan, known = tools.plan, registry.metrics(tools.root)
+    method = load_method(plan.root, plan.method, plan.domain, plan.options, plan.device, plan.precision)
+    device = method.device
+    read = None if tools.fixed else judge(plan.root, plan.domain, device, tools.judge)[0]
+    metrics = {name: build(plan.root, known.load(name), device) for name in tools.metrics}
+    sets: dict[str, tuple[api.SetMetric, Callable]] = {}
+    for name in tools.sets:
+        metric = build(plan.root, known.load(name), device)
+        sets.setdefault(metric.extractor, (metric, metric.network()))
+    return method, read, metrics, sets
 
 
 @lru_cache(maxsize=1)
@@ -94,7 +133,7 @@ def editor_of(job: EditJob) -> Editor:
 
 def forget() -> None:
     """Free what this process keeps between shards."""
-    _method.cache_clear()
+    _loaded.cache_clear()
     editor_of.cache_clear()
 
 
@@ -146,20 +185,12 @@ class Editor:
 
     def __init__(self, job: EditJob):
         self.job, self.plan, self.settings = job, job.plan, job.settings
-        self.method = _method(job.plan)
+        self.method, self.read, self.metrics, self.sets = _loaded(_Tools.of(job))
         self.device = self.method.device
         self.dataset = PreparedDataset.open(job.plan.root, job.dataset)
         fixed, generator = job.settings.policy == "fixed", self.method.generator
-        self.read = None if fixed else judge(job.plan.root, job.plan.domain, self.device, job.settings.judge)[0]
         self.directions = {one.name: direction_of(job.plan, one, generator, fixed) for one in job.edits}
         self.exact = self.dataset.manifest.render is not None and not fixed
-        known = registry.metrics(job.plan.root)
-        names = dict.fromkeys([*job.settings.metrics, *filter(None, [job.settings.identity])])
-        self.metrics = {name: build(job.plan.root, known.load(name), self.device) for name in names}
-        self.sets: dict[str, tuple[Any, Callable]] = {}
-        for name in job.settings.sets:
-            metric = build(job.plan.root, known.load(name), self.device)
-            self.sets.setdefault(metric.extractor, (metric, metric.network()))
 
     def embed(self, ids: Sequence[str], pictures: np.ndarray) -> Inversion:
         """Invert 8-bit pictures (B, R, R, 3)."""

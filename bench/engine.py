@@ -22,6 +22,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from bench.device import keep_memory
 from bench.errors import BenchError
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -129,6 +130,7 @@ def map_shards(
 
 def _serial(work: Work, shards: Sequence[Shard], on_done: Callable | None, on_tick: Callable | None) -> list[Any]:
     results = []
+    keep_memory()
     with _listening(on_tick), one_thread():
         for shard in shards:
             results.append(work(shard))
@@ -312,6 +314,7 @@ class _Pool:
 def _serve(connection: Connection) -> None:
     """A worker's life: take work and its shards, answer, until the pipe closes. Interrupts are the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_memory()
     _leave_with_parent()
     work: Work | None = None
     with _listening(lambda amount: connection.send(("tick", amount))), one_thread(), _one_thread_of_libraries():

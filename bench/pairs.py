@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import api, registry
-from bench.device import keep_memory, resolve_device
+from bench.device import resolve_device
 from bench.engine import Shard, tick
 from bench.errors import BenchError, DataError
 from bench.images import PIL_RESIZES, atomic_write, read_rgb, resize, resize_pil
@@ -78,7 +78,6 @@ class _Loaded:
 @lru_cache(maxsize=1)
 def loaded(job: ScoreJob) -> _Loaded:
     """See :class:`_Loaded`; ``loaded.cache_clear()`` frees it."""
-    keep_memory()
     known, device = registry.metrics(job.root), resolve_device(job.device)
     dataset = PreparedDataset.open(job.root, job.dataset)
     sets = {}

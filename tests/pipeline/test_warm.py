@@ -110,8 +110,7 @@ def test_killing_a_command_kills_its_fork(here, slow, cli, bench_command):
 
 
 def test_a_server_ends_with_the_process_that_wanted_it(tmp_path):
-    lines = ("from bench import warm", "with warm.serving() as found:", " print(found[warm.VARIABLE], flush=True)", " input()")
-    script = "\n".join(lines)
+    script = "from bench import warm\nwith warm.serving() as found:\n print(found[warm.VARIABLE], flush=True)\n input()"
     process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     address = process.stdout.readline().strip()
     wait_for(lambda: subprocess.run(["pgrep", "-f", address], capture_output=True).returncode == 0)

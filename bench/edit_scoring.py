@@ -35,7 +35,7 @@ from bench.store import RunStore
 if TYPE_CHECKING:
     import torch
 
-SHARD = 6  # pictures worked on together: few, so that two workers share a small profile evenly
+SHARD = 4  # pictures worked on together: few, so that two workers share a small profile evenly
 SPREAD = 200  # at most so many pictures say how much attributes vary
 
 

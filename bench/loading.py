@@ -99,6 +99,10 @@ class PreparedDataset:
 
     def truth(self) -> pd.DataFrame:
         """Ground truth of a rendered dataset, one row an image, in manifest order."""
+        return self._truth.copy()
+
+    @cached_property
+    def _truth(self) -> pd.DataFrame:
         import pandas as pd
 
         if not self.paths.truth.is_file():

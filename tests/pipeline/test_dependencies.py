@@ -26,6 +26,11 @@ def body(stage):
     return PIPELINE[stage].get("do", PIPELINE[stage])
 
 
+def commands(stage):
+    found = body(stage)["cmd"]
+    return [found] if isinstance(found, str) else found
+
+
 def code_deps(stage):
     return [d for d in body(stage)["deps"] if d.startswith(("bench", "methods", "results/code"))]
 
@@ -36,24 +41,32 @@ def other_deps(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_code_of_its_verb_and_its_method(stage):
-    verb, method = re.match(r"bench ([a-z-]+) --profile \$\{profile\}", body(stage)["cmd"])[1], ""
-    if "methods" in VERBS[verb] and "--codec" not in body(stage)["cmd"]:  # a variant's stage is keyed by its name
-        method = "${item.method}" if "matrix" in PIPELINE[stage] else "${item}"
-    assert code_deps(stage) == (
-        [f"results/code/{verb}/{method}.json", f"methods/{method}.py"] if method else [f"results/code/{verb}.json"]
-    )
+    wanted = set()
+    for command in commands(stage):
+        verb, method = re.match(r"bench ([a-z-]+) --profile \$\{profile\}", command)[1], ""
+        if "methods" in VERBS[verb] and "--codec" not in command:  # a variant's stage is keyed by its name
+            method = "${item.method}" if "matrix" in PIPELINE[stage] else "${item}"
+        code = f"results/code/{verb}/{method}.json" if method else f"results/code/{verb}.json"
+        wanted |= {code, f"methods/{method}.py"} if method else {code}
+    assert len(code_deps(stage)) == len(wanted) and set(code_deps(stage)) == wanted
 
 
 def test_every_verb_has_a_stage_and_a_part_for_every_method():
-    assert {body(stage)["cmd"].split()[1] for stage in STAGES} == set(VERBS)
+    assert {command.split()[1] for stage in STAGES for command in commands(stage)} == set(VERBS)
     of_methods = {f"{verb}/{method}" for verb, kinds in VERBS.items() if "methods" in kinds for method in METHODS}
     assert set(CODE) == set(VERBS) | of_methods
     assert PIPELINE["code"]["deps"] == ["bench", "methods"] and PIPELINE["code"]["outs"] == ["results/code"]
 
 
+def profile_keys(params):
+    return [key for p in params if isinstance(p, dict) for file, keys in p.items() if "profile" in file for key in keys]
+
+
 def test_the_two_forms_of_a_stage_are_one():
     """Methods and their ablations go through the same code with the same settings."""
-    for stage in ("run", "score", "edits", "rate"):
+    both = {key for name in ("run", "score") for key in profile_keys(body(name)["params"])}
+    assert set(profile_keys(body("ablation")["params"])) == both | {"ablations"}
+    for stage in ("edits", "rate"):
         ours, theirs = (body(name)["params"] for name in (stage, f"{stage}_ablation"))
         shared = [
             {k: [v for v in keys if v != "ablations"] for k, keys in p.items()} if isinstance(p, dict) else p

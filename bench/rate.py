@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-SHARD = 5  # pictures: few are measured, and two processes should share them evenly
+SHARD = 4  # pictures: few are measured, and two processes should share them evenly
 
 
 @dataclass(frozen=True)

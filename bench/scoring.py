@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 COLUMNS = ["run_id", "dataset", "method", "variant", "image_id", "task", "metric", "signature", "value"]
 TASK = "inversion"
 STATES = "run_states"  # metadata of a score file: run_id -> hash of the run.json its rows were computed from
-SHARD = 32  # images
+SHARD = 24  # images
 
 
 @dataclass(frozen=True)

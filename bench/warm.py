@@ -85,10 +85,13 @@ def serving() -> Iterator[dict[str, str]]:
         return
     with TemporaryDirectory(prefix="hfgi-bench-") as folder:
         address = str(Path(folder) / "warm")
-        # -P: the folder it is started in is no place to import from, as for the console script
-        command = [sys.executable, "-P", "-m", "bench.warm", address]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        server = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, **quiet)
+        with socket.socket(socket.AF_UNIX) as listener:  # open from now on: commands wait until the server is ready
+            listener.bind(address)
+            listener.listen(16)
+            # -P: the folder it is started in is no place to import from, as for the console script
+            command = [sys.executable, "-P", "-m", "bench.warm", str(listener.fileno()), address]
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+            server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()], **quiet)
         try:
             yield {VARIABLE: address}
         finally:
@@ -133,16 +136,13 @@ def _receive(connection: socket.socket, count: int) -> bytes:
     return received
 
 
-def _serve(address: str) -> None:
+def _serve(listener: socket.socket) -> None:
     """Import, then fork for each command, until standard input ends: its other end is with the process that started us.
 
     Commands that come before the imports are done wait. Nothing is computed here, so that no thread of ours is lost in
     a fork; those of OpenBLAS, which start with its import, are restarted there by itself.
     """
     own = _at_start(os.environ)  # of now: libraries set some themselves
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
-    listener.listen(16)
     for module in SLOW:
         with suppress(ImportError):
             importlib.import_module(module)
@@ -222,4 +222,4 @@ def _become(order: Mapping[str, Any], streams: Sequence[int]) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -27,6 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 VARIABLE = "HFGI_BENCH_WARM"  # environment: the server's socket
+LONGEST = 107  # bytes of a socket's path on Linux (sun_path of unix(7), less its end)
 COLD = 1 << 20  # answer instead of an exit code: this command must start by itself
 PASSED_ON = (signal.SIGINT, signal.SIGTERM)
 # What a process takes over when it starts or imports; where these differ from the server's, a fork of it would not do.
@@ -78,13 +79,14 @@ def main() -> None:
 def serving() -> Iterator[dict[str, str]]:
     """Run a server for the block; yields the variable by which commands of this environment find it.
 
-    It lives no longer than this process. Where processes cannot be forked safely (not Linux), nothing is yielded.
+    It lives no longer than this process. Nothing is yielded, and commands start by themselves, where processes cannot
+    be forked safely (not Linux) and where the folder for temporary files is too deep for a socket.
     """
-    if sys.platform != "linux":
-        yield {}
-        return
     with TemporaryDirectory(prefix="hfgi-bench-") as folder:
         address = str(Path(folder) / "warm")
+        if sys.platform != "linux" or len(os.fsencode(address)) > LONGEST:
+            yield {}
+            return
         with socket.socket(socket.AF_UNIX) as listener:  # open from now on: commands wait until the server is ready
             listener.bind(address)
             listener.listen(16)

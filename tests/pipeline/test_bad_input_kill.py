@@ -7,7 +7,6 @@ import time
 from functools import partial
 
 import pytest
-import yaml
 
 from bench.runner import image_seed
 from bench.store import RunStore
@@ -32,23 +31,8 @@ def wait_for(condition, process, seconds=90.0):
         time.sleep(0.02)
 
 
-def files_of(run):
-    return {str(p.relative_to(run.folder)): p.read_bytes() for p in run.folder.rglob("*") if p.is_file()}
-
-
-@pytest.fixture
-def slow(project):
-    """toy_deadly in the profile, a third of a second for each of four shards."""
-    path = project / "profiles/toy.yaml"
-    settings = {**yaml.safe_load(path.read_text()), "options": {"toy_deadly": {"sleep": 0.3}}}
-    path.write_text(yaml.safe_dump(settings))
-    params = yaml.safe_load((project / "params.yaml").read_text())
-    (project / "params.yaml").write_text(yaml.safe_dump({**params, "methods": [*params["methods"], "toy_deadly"]}))
-    return RunStore(project, "toy").run("toy", "toy_deadly", "toy")
-
-
 @pytest.mark.parametrize("engine, more", [("serial", ["--overwrite"]), ("processes", [])])
-def test_killed_run_resumes_to_the_same_files(slow, cli, bench_command, engine, more):
+def test_killed_run_resumes_to_the_same_files(slow, cli, bench_command, files_of, engine, more):
     """With --overwrite too, which the pipeline's stage passes."""
     words = ("run", "--method", "toy_deadly", "--engine", engine, "--workers", "1", *more)
     assert cli(*words[:3]).code == 0

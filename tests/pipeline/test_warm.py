@@ -30,21 +30,6 @@ def here(server, monkeypatch):
     return server[warm.VARIABLE]
 
 
-@pytest.fixture
-def slow(project):
-    """toy_deadly in the profile, a third of a second for each of four shards."""
-    path = project / "profiles/toy.yaml"
-    settings = {**yaml.safe_load(path.read_text()), "options": {"toy_deadly": {"sleep": 0.3}}}
-    path.write_text(yaml.safe_dump(settings))
-    params = yaml.safe_load((project / "params.yaml").read_text())
-    (project / "params.yaml").write_text(yaml.safe_dump({**params, "methods": [*params["methods"], "toy_deadly"]}))
-    return RunStore(project, "toy").run("toy", "toy_deadly", "toy")
-
-
-def files_of(run):
-    return {str(p.relative_to(run.folder)): p.read_bytes() for p in run.folder.rglob("*") if p.is_file()}
-
-
 def wait_for(condition, seconds=90.0):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -61,7 +46,7 @@ def test_a_command_says_and_returns_what_it_does_by_itself(here, cli, capfd):
 
 
 @pytest.mark.parametrize("kind", ["serial", "processes"])
-def test_a_run_and_its_scores_are_the_same(here, project, cli, kind):
+def test_a_run_and_its_scores_are_the_same(here, project, cli, files_of, kind):
     store = RunStore(project, "toy")
     found = []
     for call in (lambda *words: cli(*words).code, lambda *words: warm._hand_over(here, words)):
@@ -146,3 +131,11 @@ def test_forked_workers_use_one_thread_and_stay(tmp_path):
     calls = yaml.safe_load(done.stdout)
     assert all(threads == 1 and set(pools) == {1} for call in calls for _, threads, pools in call)
     assert len({pid for call in calls for pid, *_ in call}) <= 2
+
+
+def test_a_folder_too_deep_for_a_socket_means_no_server(tmp_path, monkeypatch):
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with warm.serving() as found:
+        assert found == {}

@@ -116,8 +116,7 @@ def _draw(material, dataset, rows, spread, drawn, shared):
     for ax in axes.flat[len(drawn) :]:
         ax.set_visible(False)
     images = f"the {shared:,} images all methods have" if shared else "each method's own images"
-    figure.suptitle(f"{dataset}: {images}. Diamond: mean with 95 % bootstrap interval", fontsize=9, color="0.3")
-    figure.tight_layout()
+    figure.suptitle(f"{dataset}: {images}. Diamond: mean with 95 % bootstrap interval", fontsize=9, color="0.3", va="bottom")
     return figure
 
 

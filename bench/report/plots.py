@@ -116,7 +116,10 @@ def _draw(material, dataset, rows, spread, drawn, shared):
     for ax in axes.flat[len(drawn) :]:
         ax.set_visible(False)
     images = f"the {shared:,} images all methods have" if shared else "each method's own images"
-    figure.suptitle(f"{dataset}: {images}. Diamond: mean with 95 % bootstrap interval", fontsize=9, color="0.3", va="bottom")
+    top = 1 - 0.35 / figure.get_figheight()  # the line keeps its room, however many rows of panels there are
+    note = f"{dataset}: {images}. Diamond: mean with 95 % bootstrap interval"
+    figure.suptitle(note, y=top, va="bottom", fontsize=9, color="0.3")
+    figure.tight_layout(rect=(0, 0, 1, top))
     return figure
 
 

@@ -100,7 +100,9 @@ def pictures_of(config: Config, settings: EditSettings, dataset: str, images: in
 
 
 def prepare_edits(config: Config, store: RunStore, engine: str, workers: int | None) -> tuple[Path, dict[str, Any]]:
-    """Prepare the calibration pictures, render all exact targets and record what they are.
+    """Prepare the calibration pictures, render all exact targets and record what is asked for and what they are.
+
+    Stages that edit depend on this record, and so on the settings in it.
 
     Returns:
         targets.json; what :func:`bench.edit_targets.render_targets` says; empty where the profile asks for no edits, or
@@ -117,5 +119,6 @@ def prepare_edits(config: Config, store: RunStore, engine: str, workers: int | N
         rendered = {name: ids for name, ids in parts.items() if load_manifest(config.root, name).render is not None}
         found = render_targets(config.root, rendered, edits, engine, workers)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, found)
+    asked = settings.model_dump(mode="json") if settings else None
+    write_json(path, {"settings": {"edits": asked}, "targets": found})
     return path, found

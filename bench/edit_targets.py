@@ -81,8 +81,8 @@ def with_room(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> l
 
     degree_of(dataset, wanted)
     _, factor, low, high, _ = EDITS[wanted.direction]
-    truth = dataset.truth().set_index("image_id")[factor]
-    return [i for i in ids if low - SLACK <= float(truth[i]) + wanted.change <= high + SLACK]
+    truth = dataset.factor(factor)
+    return [i for i in ids if low - SLACK <= truth[i] + wanted.change <= high + SLACK]
 
 
 def exact(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> Targets:

@@ -99,10 +99,20 @@ class PreparedDataset:
 
     def truth(self) -> pd.DataFrame:
         """Ground truth of a rendered dataset, one row an image, in manifest order."""
-        return self._truth.copy()
+        return self._read_truth()
+
+    def factor(self, name: str) -> dict[str, float]:
+        """Image id -> one number of the ground truth: of its hundreds of columns these two alone are read, once."""
+        if name not in self._factors:
+            two = self._read_truth(["image_id", name])
+            self._factors[name] = dict(zip(two["image_id"], two[name].astype(float), strict=True))
+        return self._factors[name]
 
     @cached_property
-    def _truth(self) -> pd.DataFrame:
+    def _factors(self) -> dict[str, dict[str, float]]:
+        return {}
+
+    def _read_truth(self, columns: list[str] | None = None) -> pd.DataFrame:
         import pandas as pd
 
         if not self.paths.truth.is_file():
@@ -111,4 +121,4 @@ class PreparedDataset:
                 expected="a rendered dataset",
                 fix="only kind 'rendered' has it",
             )
-        return pd.read_parquet(self.paths.truth)
+        return pd.read_parquet(self.paths.truth, columns=columns)

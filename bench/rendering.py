@@ -110,6 +110,8 @@ def render_shard(shard: Shard, job: RenderJob) -> None:
             rows[image_id] = row
     todo = [i for i in shard.ids if i not in rows]
     tick(len(rows))
+    if todo and job.resolution not in _renderers and shard.index % 2:
+        renderer(job.resolution).compile_shading()  # while the worker of the shard before compiles the rest
     for start in range(0, len(todo), BATCH):
         chunk = todo[start : start + BATCH]
         for image_id, picture in zip(chunk, _render(job, chunk), strict=True):

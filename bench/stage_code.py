@@ -1,7 +1,7 @@
 """Which code each stage of the pipeline uses, and its hashes: neither less, which would leave stale results, nor more.
 
 The code of a stage is everything that its verb's file and the plug-ins it loads by name import, wherever the import
-stands, read from the syntax trees: nothing is imported. A method's own file is left to the stage that runs the method.
+stands, read from the syntax trees: nothing is imported. Of methods it is the stage's own and what that one imports.
 Stages depend on the hashes, not on the files: dvc.yaml stays readable, dvc.lock short, and no list has to be mended.
 """
 
@@ -120,7 +120,7 @@ def stage_code(root: Path) -> dict[str, dict[str, str]]:
         used |= {path.relative_to(root).as_posix() for file in used & set(DATA) for path in root.glob(DATA[file])}
         found[verb] = hashed(used)
         for file in plugins["methods"] if "methods" in kinds else ():
-            found[f"{verb}/{Path(file).stem}"] = hashed((used | sources.closure([file])) - {file})
+            found[f"{verb}/{Path(file).stem}"] = hashed(used | sources.closure([file]))
     return found
 
 

@@ -114,7 +114,8 @@ def _picked(clips: dict[str, list[str]], numbers: Sequence[int]) -> dict[str, li
 
 
 def prepare_video(config: Config, store: RunStore, engine: str, workers: int | None) -> tuple[Path, dict[str, Any]]:
-    """Prepare clips and calibration pictures, render all exact edits, compute true motion, and record what they are.
+    """Prepare clips and calibration pictures, render all exact edits, compute true motion, and record what they are
+    and what is asked for: stages that edit clips depend on this record.
 
     Returns:
         targets.json; dataset -> {id: hash of the exact edit, see :func:`bench.edit_targets.render_targets`},
@@ -135,8 +136,10 @@ def prepare_video(config: Config, store: RunStore, engine: str, workers: int | N
         done = map_shards(work, shards, engine if len(shards) > 1 else "serial", workers)
         found = {name: edits[asked.wanted.name] for name, edits in targets.items()}
         found["visible"] = {i: share for part in done for i, share in part.items()}
+    sections = {"edits": config.settings.edits, "video": config.settings.video}
+    settings = {name: asked.model_dump(mode="json") if asked else None for name, asked in sections.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, found)
+    write_json(path, {"settings": settings, "targets": found})
     return path, found
 
 

@@ -38,7 +38,7 @@ def face_paint(x, y, z, look):
         d = np.sqrt((x - cx) ** 2 + (y - cy) ** 2)
         return step(radius, radius - 0.0018, d), (1.0 if d < 0.45 * radius else 0.0)
     if kind == 5:  # half the face
-        edge = 0.006 * (smooth(y * 120, u * 9, 0.0, 5) - 0.5)
+        edge = 0.006 * (smooth(y * 120, u * 9, 0.0, np.int64(5)) - 0.5)
         return step(0.0, 0.002, side * x + edge), (1.0 if abs(y - 0.01) < 0.012 else 0.0)
     if kind == 6:  # a tear below one eye
         cx = side * 0.034
@@ -76,7 +76,8 @@ def cast_pattern(x, y, look):
     elif kind == 2:  # a hard edge across the face
         lit = step(-0.004 - 0.01 * w, 0.004 + 0.01 * w, s + 0.05 * (v - 0.5))
     elif kind == 3:  # leaves
-        n = smooth(x * 28 + 9 * u, y * 28 + 7 * v, w * 5, 11) + 0.5 * smooth(x * 70, y * 70, v * 5, 12)
+        n = smooth(x * 28 + 9 * u, y * 28 + 7 * v, w * 5, np.int64(11))
+        n += 0.5 * smooth(x * 70, y * 70, v * 5, np.int64(12))
         lit = step(0.62, 0.80, n)
     else:  # window bars
         bar = min(abs((s / 0.11 + v) % 1.0 - 0.5), abs((t / 0.13 + w) % 1.0 - 0.5))

@@ -13,7 +13,7 @@ import functools
 import os
 import sys
 import tempfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +84,7 @@ def load_model() -> HeadModel:
     if path.is_file():
         try:
             with np.load(path, allow_pickle=False) as store:
-                return HeadModel(**{n: store[n] for n in names})
+                return _rows_together(HeadModel(**{n: store[n] for n in names}))
         except (OSError, ValueError, KeyError):
             pass  # a damaged cache is simply written again
     with silenced():
@@ -92,7 +92,12 @@ def load_model() -> HeadModel:
 
         model = extract()
     _save(path, {n: getattr(model, n) for n in names})
-    return model
+    return _rows_together(model)
+
+
+def _rows_together(model: HeadModel) -> HeadModel:
+    """Triangles in C order, as those that headwear adds: for another order every kernel would be compiled once more."""
+    return replace(model, faces=np.ascontiguousarray(model.faces))
 
 
 def cache_path() -> Path:

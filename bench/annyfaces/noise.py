@@ -25,7 +25,10 @@ def cell(i, j, k, seed):
 
 @jit
 def smooth(x, y, z, seed):
-    """Trilinear value noise, 0..1, one cell per unit."""
+    """Trilinear value noise, 0..1, one cell per unit.
+
+    Compiled anew for each seed that is written as a plain number: write ``np.int64(5)``.
+    """
     i, j, k = np.floor(x), np.floor(y), np.floor(z)
     u, v, w = x - i, y - j, z - k
     u, v, w = u * u * (3 - 2 * u), v * v * (3 - 2 * v), w * w * (3 - 2 * w)

@@ -61,6 +61,19 @@ class Renderer:
         self.lashes = {k: np.ascontiguousarray(m.faces[m.kind == k]) for k in (M.LASH_UPPER, M.LASH_LOWER)}
         self.eye_canon = np.stack([(m.canon[v].min(axis=0) + m.canon[v].max(axis=0)) / 2 for v in G.eye_vertices(m)])
 
+    def compile_shading(self) -> None:
+        """Shade no sample at all, which compiles what takes half of the compiler's time, or loads it.
+
+        In a fresh environment one of two processes begins with it while the other compiles what comes before.
+        """
+        m, nothing, look = self.model, Buffers(1, np.zeros((1, 1, 3), np.float32)), np.zeros(K.COUNT)
+        points, row, shadow = np.zeros((1, 3)), np.zeros(1), np.zeros((1, 1, 1))
+        mesh = points, points, points, row, row, row, row, m.faces, m.kind, self.eye_canon, self.eye_canon
+        things, parts = np.zeros((1, 5)), np.full(1, P.HAT)
+        shade_mesh(
+            nothing.triangle, nothing.weights, *mesh, shadow, look, things, parts, nothing.parts, nothing.painted
+        )
+
     def render(self, scenes: list[Scene]) -> list[Rendered]:
         """One :class:`Rendered` per scene; each depends on its own scene alone."""
         return [self.render_one(scene) for scene in scenes]

@@ -210,7 +210,7 @@ def _eye(x, y, z, px, py, pz, centre, shadow, frame, look, out):
     if z > 0.0:
         m = step(IRIS, IRIS - 0.0010, radius)
         if m > 0.0:
-            rays = 0.80 + 0.45 * smooth(np.arctan2(y, x) * 7.0, radius * 500, 0.5, 9)
+            rays = 0.80 + 0.45 * smooth(np.arctan2(y, x) * 7.0, radius * 500, 0.5, np.int64(9))
             tone = (
                 rays
                 * (0.70 + 0.65 * step(IRIS - 0.0002, PUPIL, radius))

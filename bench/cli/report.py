@@ -12,13 +12,22 @@ def register(app: typer.Typer) -> None:
     app.command(
         "report",
         help="Draw tables and figures from results alone; published numbers stand beside, never mixed.",
-        epilog=examples("bench report", "bench report --scope local"),
+        epilog=examples("bench report", "bench report --scope local", "bench report --engine serial"),
     )(command)
 
 
-def command(scope: common.Scope = None, profile: common.ProfileName = None, root: common.Root = None) -> None:
+def command(
+    scope: common.Scope = None,
+    engine: common.Engine = None,
+    workers: common.Workers = None,
+    profile: common.ProfileName = None,
+    root: common.Root = None,
+) -> None:
+    common.check_options(engine=engine, workers=workers)
     config, store = open_project(root, profile)
+    common.make_ready(config, engine, "matplotlib.pyplot", "pandas", "scipy.stats", "seaborn")
     where = scopes_of(config, store, scope)
     from bench.report import build
 
-    show(build(config.root, where, config), config.root)
+    how = engine or config.settings.engine, workers or config.settings.workers
+    show(build(config.root, where, config, *how), config.root)

@@ -2,49 +2,84 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bench.config import Config
+    from bench.engine import Shard
+    from bench.report.material import Material
 
 __all__ = ["build"]
 
+LONGEST_FIRST = ("editing", "metrics", "grid", "edits", "video", "rate", "steps", "sheet")  # kinds of figures
+ON_PAGE = ("grid", "steps", "editing", "edits", "rate", "metrics", "sheet", "video")
 
-def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
+
+@dataclass
+class Written:
+    """Files of one part. Args: figures: (kind or caption, path), for the page. extra: what the page does not list."""
+
+    tables: list[Path] = field(default_factory=list)
+    figures: list[tuple[str, Path]] = field(default_factory=list)
+    extra: list[Path] = field(default_factory=list)
+
+
+def build(
+    root: Path, scope: str, config: Config | None = None, engine: str = "serial", workers: int | None = None
+) -> list[Path]:
     """Write the report of a scope: reports/ for the main profile, reports/<scope>/ for any other.
 
     Args:
         root: project folder. scope: profile or ``local``. config: settings; None reads them from ``root``.
+        engine, workers: as in :func:`bench.engine.map_shards`: tables are one part, each kind of figure another.
     Returns:
         All files written: tables/*, figures/*, plots/*, claims.md, index.md.
     Raises:
         DataError: results are missing or inconsistent; the message names the verb that makes them.
         BenchError: a file cannot be written; figures need a package that is not installed.
     """
-    from bench.images import write_png
-    from bench.reconcile import write_reconciliation
-    from bench.report.ablation import write_ablations
-    from bench.report.claims import CLAIMS_FILE, write_claims
-    from bench.report.edit_figures import write_edit_figures
-    from bench.report.editing import write_editing
-    from bench.report.editing_figures import write_editing_figures
-    from bench.report.grid import write_grid
+    from bench.engine import Shard, Work, map_shards
     from bench.report.index import write_index
     from bench.report.material import gather
-    from bench.report.pictures import sheet
-    from bench.report.plots import write_plot_data, write_plots
-    from bench.report.protocols import write_protocols
-    from bench.report.rate import write_rate
-    from bench.report.rate_figures import write_rate_figures
-    from bench.report.significance import write_significance
-    from bench.report.steps import write_step_figure, write_steps
-    from bench.report.tables import write_tables
-    from bench.report.times import write_times
-    from bench.report.video import write_video
+    from bench.report.plots import write_plot_data
 
     material = gather(root, scope, config)
     folder = material.store.reports_dir(scope)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    parts = ["tables", *LONGEST_FIRST]
+    found = map_shards(
+        Work(write_part, {"material": material}), [Shard(n, (name,)) for n, name in enumerate(parts)], engine, workers
+    )
+    written = dict(zip(parts, found, strict=True))
+    everything = [written[name] for name in ("tables", *ON_PAGE)]
+    tables = [path for one in everything for path in one.tables]
+    figures = [figure for one in everything for figure in one.figures]
+    data = write_plot_data(material, folder / "plots")
+    index = write_index(material, folder / "index.md", figures, [*tables, *data])
+    return [*tables, *[path for _, path in figures], *[p for one in everything for p in one.extra], *data, index]
+
+
+def write_part(shard: Shard, material: Material) -> Written:
+    """The part that a shard names: ``tables``, or a kind of figure."""
+    name, folder = shard.ids[0], material.store.reports_dir(material.scope)
+    return _tables(material, folder) if name == "tables" else _figures(name, material, folder)
+
+
+def _tables(material: Material, folder: Path) -> Written:
+    """All tables and the claims: one part, as they print some of the same tests."""
+    from bench.reconcile import write_reconciliation
+    from bench.report.ablation import write_ablations
+    from bench.report.claims import CLAIMS_FILE, write_claims
+    from bench.report.editing import write_editing
+    from bench.report.protocols import write_protocols
+    from bench.report.rate import write_rate
+    from bench.report.significance import write_significance
+    from bench.report.steps import write_steps
+    from bench.report.tables import write_tables
+    from bench.report.times import write_times
+
     reference = material.store.results / "reference"
     tables = write_tables(material, folder / "tables", reference)
     tables += write_ablations(material, folder / "tables")
@@ -54,29 +89,47 @@ def build(root: Path, scope: str, config: Config | None = None) -> list[Path]:
     tables += write_significance(material, folder / "tables" / "significance.md")
     tables.append(write_protocols(material, folder / "tables" / "protocols.md"))
     tables.append(write_times(material, folder / "tables" / "timing.md", reference))
-    tables.append(write_reconciliation(material.config, material.store, scope))
-    figures: list[tuple[str, Path]] = []
-    extra: list[Path] = []
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
-    for n, dataset in enumerate(material.datasets):
-        suffix = f"_{dataset}" if n else ""  # the first dataset has the plain names
-        grid = write_grid(material, dataset, folder / "figures" / f"grid_inversion{suffix}.png")
-        figures += [("grid", grid)] if grid else []
-        if not n:  # figures of steps, edits and rates are of the first dataset
-            figures += write_step_figure(material, dataset, folder / "figures")
-            figures += write_editing_figures(material, dataset, folder / "figures")
-            figures += write_edit_figures(material, dataset, folder / "figures", reference)
-            figures += write_rate_figures(material, dataset, folder / "figures")
-        plots = write_plots(material, dataset, folder / "figures" / f"metrics{suffix}")
-        figures += [("metrics", plots[0])] if plots else []
-        extra += plots[1:]
-        contact = folder / "figures" / f"{dataset if n else material.manifest(dataset).domain}_sheet.png"
-        write_png(contact, sheet(material, dataset))
-        figures.append(("sheet", contact))
-    films, stills = write_video(material, folder)
-    tables, figures = [*tables, *films], [*figures, *stills]
-    data = write_plot_data(material, folder / "plots")
+    tables.append(write_reconciliation(material.config, material.store, material.scope))
     if (reference / CLAIMS_FILE).is_file():  # a project of one's own may have no paper to compare with
         tables.append(write_claims(material, folder / "claims.md", reference))
-    index = write_index(material, folder / "index.md", figures, [*tables, *data])
-    return [*tables, *[path for _, path in figures], *extra, *data, index]
+    return Written(tables)
+
+
+def _figures(kind: str, material: Material, folder: Path) -> Written:
+    """Figures of one kind, of every dataset: the first has the plain names; steps, edits and rates are of it alone."""
+    from bench.images import write_png
+    from bench.report.edit_figures import write_edit_figures
+    from bench.report.editing_figures import write_editing_figures
+    from bench.report.grid import write_grid
+    from bench.report.pictures import sheet
+    from bench.report.plots import write_plots
+    from bench.report.rate_figures import write_rate_figures
+    from bench.report.steps import write_step_figure
+    from bench.report.video import write_video
+
+    figures, first, done = folder / "figures", material.datasets[0], Written()
+    if kind == "steps":
+        done.figures += write_step_figure(material, first, figures)
+    elif kind == "editing":
+        done.figures += write_editing_figures(material, first, figures)
+    elif kind == "edits":
+        done.figures += write_edit_figures(material, first, figures, material.store.results / "reference")
+    elif kind == "rate":
+        done.figures += write_rate_figures(material, first, figures)
+    elif kind == "video":
+        films, stills = write_video(material, folder)
+        done.tables, done.figures = list(films), list(stills)
+    for dataset in material.datasets if kind in ("grid", "metrics", "sheet") else ():
+        suffix = "" if dataset == first else f"_{dataset}"
+        if kind == "grid":
+            grid = write_grid(material, dataset, figures / f"grid_inversion{suffix}.png")
+            done.figures += [("grid", grid)] if grid else []
+        elif kind == "metrics":
+            plots = write_plots(material, dataset, figures / f"metrics{suffix}")
+            done.figures += [("metrics", plots[0])] if plots else []
+            done.extra += plots[1:]
+        else:
+            contact = figures / f"{dataset if suffix else material.manifest(dataset).domain}_sheet.png"
+            write_png(contact, sheet(material, dataset))
+            done.figures.append(("sheet", contact))
+    return done

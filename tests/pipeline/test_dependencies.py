@@ -46,8 +46,7 @@ def test_a_stage_depends_on_the_code_of_its_verb_and_its_method(stage):
         verb, method = re.match(r"bench ([a-z-]+) --profile \$\{profile\}", command)[1], ""
         if "methods" in VERBS[verb] and "--codec" not in command:  # a variant's stage is keyed by its name
             method = "${item.method}" if "matrix" in PIPELINE[stage] else "${item}"
-        code = f"results/code/{verb}/{method}.json" if method else f"results/code/{verb}.json"
-        wanted |= {code, f"methods/{method}.py"} if method else {code}
+        wanted.add(f"results/code/{verb}/{method}.json" if method else f"results/code/{verb}.json")
     assert len(code_deps(stage)) == len(wanted) and set(code_deps(stage)) == wanted
 
 
@@ -56,6 +55,24 @@ def test_every_verb_has_a_stage_and_a_part_for_every_method():
     of_methods = {f"{verb}/{method}" for verb, kinds in VERBS.items() if "methods" in kinds for method in METHODS}
     assert set(CODE) == set(VERBS) | of_methods
     assert PIPELINE["code"]["deps"] == ["bench", "methods"] and PIPELINE["code"]["outs"] == ["results/code"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_settings_of_edits_and_clips_come_by_their_targets(stage):
+    """They are long, dozens of stages need them, and DVC writes them into dvc.lock for each."""
+    verbs = {command.split()[1] for command in commands(stage)}
+    keys = set(profile_keys(body(stage).get("params", [])))
+    if verbs & {"edit-targets", "video-targets"}:
+        assert "edits" in keys and ("video" in keys) == ("video-targets" in verbs)
+        return
+    assert not keys & {"edits", "video"}
+    recorded = {
+        "score-edits": {"results/edits/${profile}/targets.json"},
+        "score-video": {"results/video/${profile}/targets.json"},
+        "rate": {"results/edits/${profile}"},  # of methods: codecs are not edited
+    }
+    for verb in verbs & recorded.keys():
+        assert recorded[verb] <= set(other_deps(stage)) or stage == "rate_codec"
 
 
 def profile_keys(params):
@@ -81,7 +98,8 @@ def test_changes_rerun_what_they_touch_only(method):
     """What costs hours does not wait on what is drawn from it."""
     for verb in ("run", "time"):
         used = CODE[f"{verb}/{method}"]
-        assert not any(f.startswith(("bench/report/", "bench/metrics/", "methods/", "bench/annyfaces/sc")) for f in used)
+        assert not any(f.startswith(("bench/report/", "bench/metrics/", "bench/annyfaces/sc")) for f in used)
+        assert f"methods/{method}.py" in used
         assert not used.keys() & {"bench/scoring.py", "bench/tables.py", *WITHOUT_EFFECT}
         assert used.keys() >= {f"bench/cli/{verb}.py", "bench/seeds.py", "bench/device.py", "bench/weights.py"}
         assert ("bench/nets/alignment.py" in used) == (method == "hfgi")

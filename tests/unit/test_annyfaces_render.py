@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 
 from bench.annyfaces import labels as P
-from bench.annyfaces.geometry import ffhq_similarity
+from bench.annyfaces.geometry import ffhq_similarity, vertex_normals
+from bench.annyfaces.headwear import worn
 from bench.annyfaces.landmarks import GROUPS
+from bench.annyfaces.light import shadow_map
+from bench.annyfaces.noise import smooth
+from bench.annyfaces.raster import draw_triangles
 from bench.annyfaces.render import RENDERER_VERSION, Renderer
 from bench.annyfaces.scene import edit_scene, sample_scene
+from bench.annyfaces.shade import shade_mesh
 from bench.annyfaces.sheet import contact_sheet
 from bench.errors import BenchError, ShapeError
 
@@ -55,6 +60,15 @@ def test_batch_order_and_process_do_not_matter(renderer):
     child = subprocess.run([sys.executable, "-c", _CHILD], capture_output=True, text=True, check=True)
     assert json.loads(child.stdout) == together, "another process, another order: other bytes"
     assert child.stderr == ""
+
+
+def test_each_kernel_is_compiled_once(renderer):
+    """Whatever is drawn, and for the call that only compiles: another type of an argument costs seconds a kernel."""
+    renderer.compile_shading()
+    scenes = [sample_scene("test", i, 0) for i in range(40)]
+    renderer.render([next(s for s in scenes if (worn(s) is not None) == hat) for hat in (False, True)])
+    for kernel in (shade_mesh, draw_triangles, shadow_map, vertex_normals, smooth):
+        assert len(kernel.signatures) == 1, kernel.__name__
 
 
 def test_shapes_and_types(renderer):

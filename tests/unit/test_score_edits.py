@@ -226,4 +226,5 @@ def test_masks_and_a_profile_without_edits(edited, ask, cli):
     assert cli("score-edits", "--method", "toy_codes").code == 0
     assert json.loads((edited / "results/edits/toy/toy_codes/edits.json").read_text()) == {}
     assert cli("edit-targets").code == 0
-    assert json.loads((edited / "results/edits/toy/targets.json").read_text()) == {}
+    nothing = {"settings": {"edits": None}, "targets": {}}
+    assert json.loads((edited / "results/edits/toy/targets.json").read_text()) == nothing

@@ -100,7 +100,9 @@ def test_edit_targets_say_which_are_there(rendered, cli):
     (rendered / "profiles" / "toy.yaml").write_text(yaml.safe_dump({**profile, "datasets": ["drawn"]}))
     answer = cli("edit-targets")
     assert answer.code == 0 and "2 of 5 pictures have a target" in answer.err, answer.err
-    found = json.loads((rendered / "results/edits/toy/targets.json").read_text())["drawn"][f"bright{STEP:+g}"]
+    recorded = json.loads((rendered / "results/edits/toy/targets.json").read_text())
+    assert recorded["settings"]["edits"]["directions"] == {"bright": [STEP]}
+    found = recorded["targets"]["drawn"][f"bright{STEP:+g}"]
     assert found["000001"] == "" and found["000003"] is None and len(found["000002"]) == 64
 
 

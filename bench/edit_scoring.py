@@ -22,7 +22,7 @@ from bench.edit_sets import set_values
 from bench.edit_settings import EditSettings
 from bench.edit_targets import Wanted, render_targets
 from bench.edit_work import EditJob, Part, calibrate_shard, forget
-from bench.engine import Work, make_shards, map_shards
+from bench.engine import Work, even_shards, map_shards
 from bench.errors import BenchError, DataError
 from bench.loading import PreparedDataset
 from bench.manifest import load_manifest
@@ -35,7 +35,7 @@ from bench.store import RunStore
 if TYPE_CHECKING:
     import torch
 
-SHARD = 4  # pictures worked on together: few, so that two workers share a small profile evenly
+SHARD = 6  # pictures worked on together, at most: few, so that workers share a small profile evenly
 SPREAD = 200  # at most so many pictures say how much attributes vary
 
 
@@ -78,7 +78,7 @@ def score_edits(
     job = EditJob(plan, plan.dataset, tuple(edits), usable, masks)
 
     def each(work: Callable[..., Part], ids: Sequence[str], job: EditJob) -> Part:
-        shards = make_shards(list(ids), SHARD)
+        shards = even_shards(list(ids), SHARD)
         kind = engine_for(where, engine if len(shards) > 1 else "serial", engine_asked)
         done = Part()
         for part in map_shards(Work(work, {"job": job}), shards, kind, workers, on_tick=on_tick):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.engine import Shard, Work, make_shards, map_shards
+from bench.engine import Shard, Work, even_shards, map_shards
 from bench.errors import BenchError, UnknownName
 from bench.images import pixel_sha256, read_rgb
 from bench.loading import PreparedDataset
@@ -110,7 +110,7 @@ def render_targets(
     """
     found: dict[str, Any] = {}
     for dataset, ids in parts.items():
-        shards = make_shards(list(ids), SHARD)
+        shards = even_shards(list(ids), SHARD)
         work = Work(_render_shard, {"root": root, "dataset": dataset, "edits": tuple(edits)})
         alone = len(shards) == 1 or _all_there(PreparedDataset.open(root, dataset), ids, edits)
         done = map_shards(work, shards, "serial" if alone else engine, workers)

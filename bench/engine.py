@@ -57,6 +57,14 @@ def make_shards(ids: Sequence[str], size: int) -> list[Shard]:
     return [Shard(n, tuple(ids[start : start + size])) for n, start in enumerate(range(0, len(ids), size))]
 
 
+def even_shards(ids: Sequence[str], most: int) -> list[Shard]:
+    """Cut ids, in order, into an even number of shards, as equal as can be, of at most ``most``: where there are few,
+    two workers then end together. The cut depends on the number of ids alone, not on that of workers.
+    """
+    count = 2 * max(1, -(-len(ids) // (2 * most)))
+    return make_shards(ids, max(1, -(-len(ids) // count)))
+
+
 def default_workers() -> int:
     """The cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

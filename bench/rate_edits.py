@@ -22,7 +22,7 @@ from bench.edit_scoring import SHARD, strength_of
 from bench.edit_settings import EditSettings
 from bench.edit_targets import Wanted, exact
 from bench.edit_work import EditJob, Part, calibrate_shard, direction_of, forget
-from bench.engine import Work, make_shards, map_shards
+from bench.engine import Work, even_shards, map_shards
 from bench.errors import UnknownName
 from bench.loading import PreparedDataset
 from bench.manifest import Manifest, load_manifest
@@ -128,7 +128,7 @@ def _matched_here(
     other = settings.calibration.dataset
     ids = pictures_of(config, settings, plan.dataset, None)[other]
     bare = settings.model_copy(update={"metrics": [], "sets": [], "identity": ""})
-    shards = make_shards(list(ids), SHARD)
+    shards = even_shards(list(ids), SHARD)
     kind = engine_for(resolve_device(plan.device), engine if len(shards) > 1 else "serial", engine_asked)
     work = Work(calibrate_shard, {"job": EditJob(plan, other, tuple(edits), bare)})
     done = Part()

@@ -17,7 +17,7 @@ import numpy as np
 from bench import registry
 from bench.api import PairMetric
 from bench.device import autocast, engine_for, resolve_device
-from bench.engine import Shard, Work, make_shards, map_shards
+from bench.engine import Shard, Work, even_shards, map_shards
 from bench.errors import BenchError
 from bench.generator import SharedGenerator
 from bench.images import to_uint8
@@ -28,7 +28,7 @@ from bench.pairs import Views, batch_size, score_views
 if TYPE_CHECKING:
     import pandas as pd
 
-SHARD = 16  # images
+SHARD = 24  # images, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def score_steps(
     for name in job.metrics:
         if not issubclass(registry.metrics(job.root).load(name), PairMetric):
             raise BenchError(f"metric {name!r} compares no pair of pictures", fix="correct `steps: metrics`")
-    shards = make_shards(list(job.codes), SHARD)
+    shards = even_shards(list(job.codes), SHARD)
     engine = engine_for(resolve_device(job.device), engine if len(shards) > 1 else "serial", engine_asked)
     try:
         parts = map_shards(Work(score_shard, {"job": job}), shards, engine, workers)

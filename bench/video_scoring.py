@@ -16,9 +16,9 @@ from bench.attributes import judge
 from bench.config import Config
 from bench.device import engine_for, resolve_device
 from bench.edit_matching import Matched
-from bench.edit_scoring import strength_of
+from bench.edit_scoring import SHARD, strength_of
 from bench.edit_work import EditJob, Editor, Part, calibrate_shard, editor_of, forget, isolated
-from bench.engine import Shard, Work, make_shards, map_shards
+from bench.engine import Shard, Work, even_shards, map_shards
 from bench.errors import BenchError
 from bench.images import read_rgb
 from bench.metric_build import lacking
@@ -34,7 +34,6 @@ from bench.video_results import KINDS, video_dir, write_films, write_nothing
 
 BATCH = 8  # frames computed together, whatever the engine: rows do not depend on it
 GREY = 225
-CALIBRATION = 8  # as `bench score-edits` does, so that both find the same strengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +71,7 @@ def score_video(
     calibration = asked.calibration
     job = EditJob(plan, calibration.dataset, (asked.wanted,), asked.edit)
     try:
-        matched, calibration_failures = _calibrated(job, asked, config.root)
-        forget()
+        matched, calibration_failures = _calibrated(job, asked, config.root, engine, workers, engine_asked)
         films = VideoJob(asked, EditJob(plan, asked.video.dataset, (asked.wanted,), asked.edit), matched.degree)
         shards = [Shard(n, tuple(ids)) for n, ids in enumerate(asked.clips.values())]
         kind = engine_for(where, engine if len(shards) > 1 else "serial", engine_asked)
@@ -128,13 +126,13 @@ def _usable(config: Config, asked: Asked) -> tuple[Asked, dict[str, str]]:
     return replace(asked, edit=asked.edit.model_copy(update=left)), missing
 
 
-def _calibrated(job: EditJob, asked: Asked, root: Path) -> tuple[Matched, dict[str, str]]:
-    """The strength of the edit, and id -> reason of calibration pictures that failed.
-
-    In this process: loading a method in others takes longer than the few pictures.
-    """
-    calibrated = Part()
-    for part in map_shards(Work(calibrate_shard, {"job": job}), make_shards(asked.held, CALIBRATION), "serial"):
+def _calibrated(
+    job: EditJob, asked: Asked, root: Path, engine: str, workers: int | None, engine_asked: bool
+) -> tuple[Matched, dict[str, str]]:
+    """The strength of the edit, and id -> reason of calibration pictures that failed."""
+    calibrated, shards = Part(), even_shards(asked.held, SHARD)
+    kind = engine_for(resolve_device(job.plan.device), engine if len(shards) > 1 else "serial", engine_asked)
+    for part in map_shards(Work(calibrate_shard, {"job": job}), shards, kind, workers):
         calibrated.join(part)
     if len(calibrated.failures) == len(asked.held):
         raise BenchError(

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from bench import engine
-from bench.engine import Shard, Work, make_shards, map_shards
+from bench.engine import Shard, Work, even_shards, make_shards, map_shards
 from bench.errors import BenchError
 
 WORK = """
@@ -60,6 +60,16 @@ def test_shards_have_fixed_composition():
     shards = make_shards(list("abcdefg"), 3)
     assert [s.ids for s in shards] == [("a", "b", "c"), ("d", "e", "f"), ("g",)]
     assert [s.index for s in shards] == [0, 1, 2] and make_shards([], 3) == []
+
+
+CUTS = [(0, []), (1, [1]), (5, [3, 2]), (12, [6, 6]), (13, [4, 4, 4, 1]), (16, [4, 4, 4, 4])]
+
+
+@pytest.mark.parametrize(("count", "sizes"), CUTS)
+def test_few_ids_are_cut_for_two_workers_that_end_together(count, sizes):
+    ids = [str(n) for n in range(count)]
+    shards = even_shards(ids, 6)
+    assert [len(s.ids) for s in shards] == sizes and [i for s in shards for i in s.ids] == ids
 
 
 def test_engines_agree(work):

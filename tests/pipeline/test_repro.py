@@ -110,6 +110,8 @@ def test_second_repro_does_nothing_and_a_change_reruns_its_own_stages_only(proje
     assert "Data and pipelines are up to date." in dvc(project, "repro")
     method = project / "methods" / "latent_avg.py"
     method.write_text(method.read_text() + "\n# touched\n")
+    assert "code" in json.loads(dvc(project, "status", "--json"))
+    dvc(project, "repro", "code")  # says whose code it was
     status = json.loads(dvc(project, "status", "--json"))
     assert {stage for stage in status if stage.startswith(("run@", "score@"))} == {"run@latent_avg"}
     assert "prepare" not in status

@@ -16,7 +16,6 @@ from bench.annyfaces.headwear import worn
 from bench.annyfaces.landmarks import GROUPS
 from bench.annyfaces.light import shadow_map
 from bench.annyfaces.noise import smooth
-from bench.annyfaces.raster import draw_triangles
 from bench.annyfaces.render import RENDERER_VERSION, Renderer
 from bench.annyfaces.scene import edit_scene, sample_scene
 from bench.annyfaces.shade import shade_mesh
@@ -67,7 +66,7 @@ def test_each_kernel_is_compiled_once(renderer):
     renderer.compile_shading()
     scenes = [sample_scene("test", i, 0) for i in range(40)]
     renderer.render([next(s for s in scenes if (worn(s) is not None) == hat) for hat in (False, True)])
-    for kernel in (shade_mesh, draw_triangles, shadow_map, vertex_normals):
+    for kernel in (shade_mesh, shadow_map, vertex_normals):
         assert len(kernel.signatures) == 1, kernel.__name__
     assert len(smooth.signatures) <= 1  # none where the kernels that call it were loaded
 

@@ -62,7 +62,7 @@ def even_shards(ids: Sequence[str], most: int) -> list[Shard]:
     two workers then end together. The cut depends on the number of ids alone, not on that of workers.
     """
     count = 2 * max(1, -(-len(ids) // (2 * most)))
-    return make_shards(ids, max(1, -(-len(ids) // count)))
+    return make_shards(ids, -(-len(ids) // count) or 1)
 
 
 def default_workers() -> int:

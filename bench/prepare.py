@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import annyfaces
 from bench.config import Config
 from bench.errors import BenchError, DataError
 from bench.folders import FolderRequest, Prepared, prepare_folder
@@ -13,14 +14,11 @@ from bench.images import picture_errors, read_rgb, write_error, write_png
 from bench.loading import PreparedDataset
 from bench.manifest import load_manifest, manifest_path
 from bench.numbered import prepare_numbered
-from bench.provenance import files_sha256
 from bench.rendering import prepare_rendered, renderer
 from bench.store import RunStore, read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
-
-RENDERER = Path(__file__).parent / "annyfaces"
 
 
 def prepare(
@@ -102,7 +100,7 @@ def counterfactuals(dataset: PreparedDataset, ids: Sequence[str], attribute: str
     if unknown := [i for i in ids if i not in index]:
         raise DataError(f"dataset {dataset.id!r} has no image {unknown[0]!r}", expected=f"e.g. {manifest.ids[0]!r}")
     paths = {i: dataset.paths.counterfactual(i, attribute, degree) for i in ids}
-    state = {"manifest_sha256": manifest.sha256, "renderer_sha256": files_sha256(sorted(RENDERER.rglob("*.py")))}
+    state = {"manifest_sha256": manifest.sha256, "renderer_sha256": annyfaces.code_sha256()}
     todo = [i for i in dict.fromkeys(ids) if not _current(paths[i], manifest.resolution, state)]
     if todo:
         from bench.annyfaces.scene import edit_scene, sample_scene

@@ -13,10 +13,12 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from bench.imports import Sources, package_root
 from bench.runid import canonical_json
 
 PACKAGES = (
@@ -30,18 +32,7 @@ PACKAGES = (
     "anny",
     "numba",
 )
-RESULT_CODE = (  # beside bench/nets: a change in any of these may change results, so it makes them stale
-    "api.py",
-    "codes.py",
-    "device.py",
-    "generator.py",
-    "images.py",
-    "landmarks.py",
-    "loading.py",
-    "runner.py",
-    "seeds.py",
-    "weights.py",
-)
+RUNNER = "bench/runner.py"  # where the code of a run begins
 
 
 def versions() -> dict[str, str]:
@@ -56,19 +47,27 @@ def versions() -> dict[str, str]:
 
 
 def code_sha256(extra: Iterable[Path] = ()) -> str:
-    """One hash over the code that turns pictures into results: networks, generator, runner and the ``extra`` files."""
-    package = Path(__file__).parent
-    files = [package / name for name in RESULT_CODE] + sorted((package / "nets").rglob("*.py"))
-    files += [package / "training" / "losses.py", *extra]
-    return files_sha256(path for path in files if path.is_file())
+    """Hash the code that makes a run: the runner, the ``extra`` files (a method's own), and all that these import.
 
-
-def files_sha256(files: Iterable[Path]) -> str:
-    """One hash over names and contents of files, in the order given."""
+    Raises:
+        BenchError: a file is not there or cannot be read as Python.
+    """
+    sources = _package_sources()
+    starts = [
+        path.relative_to(sources.root) if path.is_relative_to(sources.root) else path for path in map(Path, extra)
+    ]
+    files = sources.closure([RUNNER, *(path.as_posix() for path in starts)])
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for file in sorted(files):
+        name = Path(file).name if Path(file).is_absolute() else file
+        digest.update(name.encode() + b"\0" + (sources.root / file).read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _package_sources() -> Sources:
+    """The imports of the installed package, read once: its files do not change while it runs."""
+    return Sources(package_root())
 
 
 def git_revision(root: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import annyfaces
 from bench.csvfiles import write_rows
 from bench.drift import coarse, drifted
 from bench.engine import Shard, Work, make_shards, map_shards, tick
@@ -18,7 +19,6 @@ from bench.errors import BenchError, DataError
 from bench.images import atomic_write, file_sha256, pixel_sha256, read_rgb, write_error, write_png
 from bench.manifest import INLINE, ImageEntry, Manifest, load_manifest, name_some, save_manifest
 from bench.prepared import PreparedPaths
-from bench.provenance import files_sha256
 from bench.rundir import read_json, write_json
 
 BATCH = 16  # pictures rendered together
@@ -256,9 +256,8 @@ def _part(paths: PreparedPaths, shard: Shard) -> Path:
 def _open_parts(paths: PreparedPaths, manifest: Manifest) -> None:
     """Make the folders; drop parts that another renderer or recipe left."""
     assert manifest.render is not None
-    package = Path(__file__).parent / "annyfaces"
     plan = {
-        "code_sha256": files_sha256(sorted(package.rglob("*.py"))),
+        "code_sha256": annyfaces.code_sha256(),
         "count": manifest.count,
         "resolution": manifest.resolution,
         "split": manifest.render.split,

@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from bench import annyfaces
 from bench.errors import BenchError, DataError
 from bench.images import atomic_write, file_sha256
 from bench.loading import PreparedDataset
-from bench.provenance import files_sha256
 
-RENDERER = Path(__file__).parent / "annyfaces"
 HIDDEN = 0.006  # 1/m: a surface this much nearer (a centimetre at the camera's distance) hides what lies behind it
 SPREAD = 1.0  # px: samples of one pixel that move more apart than this straddle an edge
 AGREE = 1.0  # px: an estimate whose way back ends farther off than this is none
@@ -156,8 +155,7 @@ def true_motions(dataset: PreparedDataset, ids: Sequence[str]) -> list[np.ndarra
     Args:
         ids: consecutive frames of one clip.
     """
-    code = files_sha256(sorted(RENDERER.rglob("*.py")))
-    state = f"{dataset.manifest.sha256} {code} {file_sha256(__file__)}"
+    state = f"{dataset.manifest.sha256} {annyfaces.code_sha256()} {file_sha256(__file__)}"
     paths = [dataset.paths.folder / "motion" / f"{i}.npz" for i in ids[1:]]
     found = [_kept(path, state) for path in paths]
     views: dict[int, View] = {}

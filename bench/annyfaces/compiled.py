@@ -16,6 +16,8 @@ from pathlib import Path
 import numba
 from numba.core import config
 
+from bench.annyfaces import code_sha256
+
 
 def cache_folder() -> Path:
     """``$XDG_CACHE_HOME`` or ``~/.cache``, then ``hfgi-bench``: for compiled code and extracted arrays."""
@@ -27,8 +29,7 @@ def cache_folder() -> Path:
 def _code_folder() -> str | None:
     """A writable folder for this state of the sources, or None (then every process compiles for itself)."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
+    digest.update(code_sha256().encode())
     folder = cache_folder() / f"code-{digest.hexdigest()[:16]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench import provenance
 from bench.errors import BenchError
-from bench.stage_code import VERBS, WITHOUT_EFFECT, Sources, stage_code
+from bench.imports import WITHOUT_EFFECT, Sources
+from bench.stage_code import VERBS, stage_code
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -110,16 +110,6 @@ def test_changes_rerun_what_they_touch_only(method):
 
 def test_settings_that_a_module_reads_are_its_code():
     assert {p.relative_to(ROOT).as_posix() for p in (ROOT / "bench" / "protocols").iterdir()} <= CODE["report"].keys()
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_method_s_code_is_in_the_hash_of_its_results(method):
-    """`bench run --overwrite` keeps runs of an equal hash, so what a method imports must be in it."""
-    hashed = {f"bench/{name}" for name in provenance.RESULT_CODE} | {"bench/training/losses.py"}
-    named_by_api = {"bench/metric_api.py"}  # metrics' base classes: api.py offers them beside the methods'
-    used = Sources(ROOT).closure([f"methods/{method}.py"])
-    ours = {f for f in used if not f.startswith(("bench/nets/", "methods/"))}
-    assert ours <= hashed | named_by_api, f"bench/provenance.py, RESULT_CODE: add {sorted(ours - hashed)}"
 
 
 def test_what_has_no_effect_is_there():

@@ -1,6 +1,6 @@
 """weights/dvc.yaml: a stage for every committed weight file and every preset, with the code and weights it uses.
 
-Code is read from the syntax trees as for dvc.yaml (bench/stage_code.py). Folders that most trainings share are named
+Code is read from the syntax trees as for dvc.yaml (bench/imports.py). Folders that most trainings share are named
 whole: a list that changes with every import would be mended, not read.
 """
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.stage_code import Sources
+from bench.imports import Sources
 
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "weights" / "dvc.yaml").read_text())["stages"]

@@ -1,6 +1,7 @@
 """Records: facts that fix numbers are stable; those of the machine name no one."""
 
 import getpass
+import hashlib
 import json
 import platform
 import subprocess
@@ -9,8 +10,9 @@ import weakref
 import pytest
 import torch
 
-from bench import device, provenance
+from bench import annyfaces, device, provenance
 from bench.errors import BenchError
+from bench.imports import Sources, package_root
 
 
 def test_versions_name_what_moves_numbers():
@@ -24,6 +26,43 @@ def test_code_hash_sees_names_and_contents(tmp_path):
     assert one == provenance.code_sha256([tmp_path / "a.py"]) != provenance.code_sha256()
     (tmp_path / "a.py").write_text("x = 2")
     assert provenance.code_sha256([tmp_path / "a.py"]) != one
+
+
+def test_code_hash_follows_imports(tmp_path):
+    """A method's file, the networks it imports and the runner are in the hash of its runs; what reports is not."""
+    mine = tmp_path / "mine.py"
+    mine.write_text("from bench.nets import fusion\n")
+    plain = tmp_path / "plain.py"
+    plain.write_text("x = 1\n")
+    sources = Sources(package_root())
+    used = sources.closure([provenance.RUNNER, mine.as_posix()])
+    assert {provenance.RUNNER, "bench/generator.py", "bench/seeds.py", "bench/nets/fusion.py"} <= used
+    assert "bench/nets/fusion.py" in sources.closure([mine.as_posix()])
+    assert not any(file.startswith(("bench/report/", "bench/metrics/")) for file in used)
+    before = provenance.code_sha256([mine])
+    mine.write_text("from bench.nets import alignment\n")
+    assert provenance.code_sha256([mine]) != before
+
+
+def test_code_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    """A hash of nothing would never go stale."""
+    monkeypatch.setattr(provenance, "RUNNER", "bench/moved_away.py")
+    with pytest.raises(BenchError, match="bench/moved_away.py is not there"):
+        provenance.code_sha256()
+
+
+def test_renderer_hash_is_of_its_files(monkeypatch, tmp_path):
+    assert annyfaces.code_sha256() != hashlib.sha256(b"").hexdigest()
+    names = {path.name for path in annyfaces.source_files()}
+    assert {"render.py", "scene.py", "geometry.py"} <= names
+    changed = tmp_path / "render.py"
+    changed.write_text("x = 2\n")
+    before = annyfaces.code_sha256()
+    monkeypatch.setattr(annyfaces, "source_files", lambda: [changed])
+    annyfaces.code_sha256.cache_clear()
+    assert annyfaces.code_sha256() != before
+    monkeypatch.undo()
+    annyfaces.code_sha256.cache_clear()
 
 
 def test_machine_is_described_without_its_name():

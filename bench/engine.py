@@ -29,7 +29,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 _CHILD_VARIABLES = ("NUMBA_NUM_THREADS",)  # numba refuses a change in a process where its threads have started
 START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _on_tick: Callable[[float], None] | None = None  # where this process reports progress inside a shard
-_forked = False  # this process was forked from a warm one (bench/warm.py), for one command
+_forked = False  # this process was forked from a warm one (bench/cli/fork_server.py), for one command
 _idle: list[_Worker] = []  # of a forked process, between two uses
 
 

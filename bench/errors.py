@@ -6,7 +6,35 @@ Lower layers raise :class:`BenchError`; the command line prints it as one line a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+
+def one_line(error: ValidationError, most: int = 3) -> str:
+    """The first few problems pydantic found, as ``key: problem``."""
+    problems = [f"{'.'.join(str(p) for p in e['loc']) or 'file'}: {e['msg'].lower()}" for e in error.errors()]
+    more = f" and {len(problems) - most} more" if len(problems) > most else ""
+    return "; ".join(problems[:most]) + more
+
+
+def name_some(ids: Iterable[str], most: int = 10) -> str:
+    """``a, b, c and 5 more``: the first ids and the number of the rest."""
+    ids = list(ids)
+    return ", ".join(ids[:most]) + (f" and {len(ids) - most} more" if len(ids) > most else "")
+
+
+def duplicates(ids: Sequence[str]) -> list[str]:
+    """Ids that occur more than once, each named once, in order of first repetition."""
+    seen: set[str] = set()
+    twice: dict[str, None] = {}
+    for image_id in ids:
+        if image_id in seen:
+            twice[image_id] = None
+        seen.add(image_id)
+    return list(twice)
 
 
 class BenchError(Exception):

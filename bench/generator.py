@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import weights
 from bench.errors import ShapeError, WeightsError
 from bench.nets.stylegan2 import Consult, Generator
 from bench.seeds import seed_for
+from bench.weights import manifest as weights
 
 AVERAGE = "latent_avg"
 ARCHITECTURE = ("size", "style_dim", "n_mlp", "channels")

@@ -3,7 +3,7 @@
 There is no list to edit. Names and class attributes are read from the syntax tree, so listing imports nothing; a class
 is imported when it is first needed. A file that cannot be read is listed with its error rather than left out.
 Searched, in this order: the installed package, the folder of the same kind in the user's project, entry points of
-other distributions (groups ``bench.methods``, ``bench.metrics``, ``bench.judges``, ``bench.landmarks``).
+other distributions (groups ``bench.methods``, ``bench.metrics``, ``bench.judges``, ``bench.predictors.landmarks``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 from bench import api
 from bench.errors import BenchError, UnknownName
-from bench.runid import check_id
+from bench.names import check_id
 
 
 @dataclass(frozen=True)
@@ -273,15 +273,15 @@ def metrics(root: Path | None = None) -> Registry:
 
 @lru_cache(maxsize=8)
 def judges(root: Path | None = None) -> Registry:
-    """Judges of attributes beside those of bench/attributes.py: in ``<root>/judges``, entry points."""
+    """Judges of attributes beside those of bench/predictors/attributes.py: in ``<root>/judges``, entry points."""
     return Registry("judge", "Judge", (api.Judge,), _folders("", root, "judges"), "bench.judges")
 
 
 @lru_cache(maxsize=8)
 def landmarks(root: Path | None = None) -> Registry:
-    """Landmark sources beside those of bench/landmarks.py: in ``<root>/landmarks``, entry points."""
+    """Landmark sources beside those of bench/predictors/landmarks.py: in ``<root>/landmarks``, entry points."""
     return Registry(
-        "landmark source", "Landmarks", (api.Landmarks,), _folders("", root, "landmarks"), "bench.landmarks"
+        "landmark source", "Landmarks", (api.Landmarks,), _folders("", root, "landmarks"), "bench.predictors.landmarks"
     )
 
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from bench import api
 from bench.images import resize
-from bench.landmarks import detector
 from bench.nets import encoders, thin_plate
 from bench.nets.alignment import DistortionAligner, widths_in
 from bench.nets.base_encoder import BaseEncoder
@@ -20,6 +19,7 @@ from bench.nets.consultation import fitted_encoder, packed, stages_for, unpacked
 from bench.nets.hfgi_training import OPTIONS as TRAINING
 from bench.nets.hfgi_training import SHARED, ConsultationTraining
 from bench.nets.statedict import Network, filled, part, seeded
+from bench.predictors.landmarks import detector
 
 BASE_ENCODERS = {  # name -> networks by trunk; the weights choose
     "none": (),  # the generator's mean code for every picture
@@ -56,7 +56,7 @@ class Method(api.TrainableMethod):
         "align": True,  # without it: the map is consulted as it is, out of place under edits
         "fusion": "release",  # (1 + scale) F + shift; "paper": gate F + detail; "image": added to the picture;
         # "image_warp": added, after a warp by landmarks of source and render
-        "landmarks": {},  # domain -> name of the landmark source (bench/landmarks.py) for "image_warp"
+        "landmarks": {},  # domain -> name of the landmark source (bench/predictors/landmarks.py) for "image_warp"
         "landmark_weights": {},  # domain -> id of its weights
         "layers": [7],  # consulted layers by style index; 3, 5 and 7 are the first of side 16, 32 and 64
         "distortion_size": 256,  # side of the map

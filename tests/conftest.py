@@ -118,11 +118,11 @@ def build_project(root: Path) -> Path:
     import numpy as np
     from PIL import Image
 
-    from bench.config import load_config
-    from bench.folders import FolderRequest
+    from bench.config.project import load_config
+    from bench.contract.toy import toy_images
+    from bench.data.import_folder import FolderRequest
+    from bench.data.prepare import prepare
     from bench.generator import SharedGenerator, save_generator
-    from bench.prepare import prepare
-    from bench.toy import toy_images
 
     for name in ("profiles", "datasets", "methods", "weights", "pictures"):
         (root / name).mkdir(parents=True)
@@ -174,7 +174,7 @@ def project(_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def cli(project: Path, capfd: pytest.CaptureFixture[str]):
     """Run a command in the toy project as ``bench`` would and return its Answer."""
     from bench import registry
-    from bench.cli import run_cli
+    from bench.cli.app import run_cli
 
     def call(*args: object) -> Answer:
         registry.forget()  # the test may have added files
@@ -204,4 +204,4 @@ def one_line_error(cli):
 @pytest.fixture(scope="session")
 def bench_command() -> list[str]:
     """The console entry point for subprocesses, of the interpreter that runs the tests."""
-    return [sys.executable, "-c", "from bench.warm import main; main()"]
+    return [sys.executable, "-c", "from bench.cli.entry import main; main()"]

@@ -19,6 +19,6 @@ def register(app: typer.Typer) -> None:
 def command(scope: common.Scope = None, profile: common.ProfileName = None, root: common.Root = None) -> None:
     config, store = open_project(root, profile)
     where = scopes_of(config, store, scope)
-    from bench.tables import aggregate
+    from bench.analysis.summary import aggregate
 
     show(aggregate(store, where, config), config.root)

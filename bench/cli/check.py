@@ -8,8 +8,8 @@ import typer
 
 from bench.cli import common
 from bench.cli.common import examples, open_project, wide_console
+from bench.contract.toy import Outcome
 from bench.errors import BenchError
-from bench.toy import Outcome
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +34,7 @@ def command(
     from rich.table import Table
     from rich.text import Text
 
-    from bench.checks import MethodChecks, checks_of, run_checks
+    from bench.contract.check_method import MethodChecks, checks_of, run_checks
 
     if not names and not ablation:
         raise BenchError("nothing to check", fix="name methods or metrics, or pass --ablation NAME")

@@ -21,8 +21,8 @@ def register(app: typer.Typer) -> None:
 
 def command(root: common.Root = None) -> None:
     config, store = open_project(root, None)
-    from bench.stage_code import stage_code
-    from bench.store import write_json
+    from bench.planning.code_hashes import stage_code
+    from bench.store.paths import write_json
 
     found = stage_code(config.root)
     shutil.rmtree(store.code_dir, ignore_errors=True)  # what methods that are gone have left

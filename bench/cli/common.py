@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.config import DEVICES, ENGINES, LOCAL, PRECISIONS, Config, check_overrides, find_root, load_config
+from bench.config.project import DEVICES, ENGINES, LOCAL, PRECISIONS, Config, check_overrides, find_root, load_config
 from bench.errors import BenchError, UnknownName
-from bench.store import RunStore
+from bench.store.paths import RunStore
 
 if TYPE_CHECKING:
     from rich.console import Console

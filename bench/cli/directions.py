@@ -38,16 +38,16 @@ def command(
         raise BenchError("--samples is too small", got=samples, expected="50 or more")
     common.check_options(device=device)
     project, _ = open_project(root)
-    from bench.editing.learning import way
+    from bench.directions.learning import way
 
     way(method)
-    from bench import directing
     from bench.device import resolve_device
+    from bench.directions import learn
 
     where = resolve_device(device or project.settings.device)
-    count = samples or directing.read_recipe(directing.recipe_path(project.root, domain)).samples
+    count = samples or learn.read_recipe(learn.recipe_path(project.root, domain)).samples
     with progress(f"{domain} samples", count) as advance:
-        made = directing.make(project.root, method, domain, where, samples, advance)
+        made = learn.make(project.root, method, domain, where, samples, advance)
     for name, row in made.learned.measured.items():
         say(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in row.items()))
     show([*made.files, *_figures(project.root, method, domain, made, where)], project.root)
@@ -59,7 +59,7 @@ def _figures(root: Path, method: str, domain: str, made, where) -> list[Path]:
         return []
     import torch
 
-    from bench.editing.pictures import ENTANGLEMENT, FOLDER, STRIPS
+    from bench.directions.pictures import ENTANGLEMENT, FOLDER, STRIPS
     from bench.generator import SharedGenerator
     from bench.images import to_uint8
     from bench.report import directions as figures

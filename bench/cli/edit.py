@@ -10,7 +10,7 @@ import typer
 
 from bench.cli import common
 from bench.cli.common import examples, open_project, progress, say, show
-from bench.config import Config, parse_settings
+from bench.config.project import Config, parse_settings
 from bench.errors import BenchError
 
 
@@ -52,8 +52,8 @@ def command(
     common.check_options(device=device, batch_size=batch_size, limit=limit)
     amount, span = number(degree), _rows(rows)
     config, _ = open_project(root, profile)
-    from bench.edits import RECORD
-    from bench.plan import Overrides
+    from bench.edits.apply import RECORD
+    from bench.inversion.plan import Overrides
 
     asked = Overrides(parse_settings(settings or []), ablation, None, None, None, batch_size, device)
     edit, pictures = _prepared(config, method, direction, amount, span, images, dataset, domain, asked, out, limit)
@@ -68,13 +68,13 @@ def _prepared(config: Config, method, direction, degree, rows, images, dataset, 
     """(edit, pictures): everything looked up and checked, nothing computed yet."""
     from dataclasses import replace
 
-    from bench import weights
-    from bench.editing import files
-    from bench.edits import Edit, of_dataset, of_folder
-    from bench.loading import PreparedDataset
-    from bench.plan import plan_run
-    from bench.runid import label
-    from bench.runner import load_method
+    from bench.data.dataset import PreparedDataset
+    from bench.directions import files
+    from bench.edits.apply import Edit, of_dataset, of_folder
+    from bench.inversion.plan import plan_run
+    from bench.inversion.runner import load_method
+    from bench.names import label
+    from bench.weights import manifest as weights
 
     plan = plan_run(config, method, dataset or config.settings.datasets[0], asked)
     folder = Path(images) if images and _is_folder(images) else None

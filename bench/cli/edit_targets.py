@@ -25,8 +25,8 @@ def command(
 ) -> None:
     common.check_options(engine=engine, workers=workers)
     config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.rendering")
-    from bench.edit_preparation import prepare_edits
+    common.make_ready(config, engine, "bench.data.render")
+    from bench.edits.prepare import prepare_edits
 
     path, found = prepare_edits(config, store, engine or config.settings.engine, workers or config.settings.workers)
     for dataset, edits in found.items():

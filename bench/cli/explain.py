@@ -40,7 +40,8 @@ def command(
     common.check_options(device=device, limit=limit)
     config, store = open_project(root, profile)
     where = scopes_of(config, store, scope)
-    from bench import explain, registry
+    from bench import registry
+    from bench.analysis import explain
 
     registry.metrics(config.root).entry(metric)
     print("\n".join(explain.describe(config.root, metric)))

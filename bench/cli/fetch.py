@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from bench import weights
 from bench.cli import common
 from bench.cli.common import examples, open_project, say
-from bench.config import Config
+from bench.config.project import Config
 from bench.errors import BenchError, WeightsError
-from bench.needs import profile_needs
-from bench.published.listing import read_published
+from bench.planning.required_weights import profile_needs
+from bench.weights import manifest as weights
+from bench.weights.listing import read_published
 
 Report = Callable[[str, int, int | None], None]
 
@@ -51,7 +51,7 @@ def command(
     if dry_run:
         _announce(config, chosen)
         return
-    from bench.published import fetch
+    from bench.weights import fetch
 
     problems: list[BenchError] = []
     for weights_id in chosen:
@@ -80,7 +80,7 @@ def _choose(config: Config, ids: list[str] | None, folder: Path | None, profile:
     if ids:
         return [known.entry(weights_id).id for weights_id in dict.fromkeys(i.replace("-", "_") for i in ids)]
     if folder is not None and profile is None:
-        from bench.published.fetch import found_in
+        from bench.weights.fetch import found_in
 
         found = found_in(known, folder)
         if not found:

@@ -44,11 +44,10 @@ def command(
 ) -> None:
     config, store = open_project(root, profile)
     where = scopes_of(config, store, scope)
-    from bench import gate_report
+    from bench.analysis.gate import check_names, compare, junit_xml, markdown_text, parse_margins
+    from bench.analysis.result_set import export_project, find_results, read_results
     from bench.errors import BenchError
-    from bench.gate import check_names, compare, parse_margins
-    from bench.images import atomic_write
-    from bench.resultset import export_project, find_results, read_results
+    from bench.files import atomic_write
 
     if (baseline is None) == (save is None):
         raise BenchError("bench gate needs one of --baseline and --save", fix="see `bench gate --help`")
@@ -70,12 +69,12 @@ def command(
         methods=method or (),
         root=config.root,
     )
-    text = gate_report.markdown(verdicts, before.name, where)
+    text = markdown_text(verdicts, before.name, where)
     print(text)
     if markdown is not None:
         atomic_write(markdown, text)
     if junit is not None:
-        atomic_write(junit, gate_report.junit(verdicts))
+        atomic_write(junit, junit_xml(verdicts))
     red = [v for v in verdicts if not v.ok]
     for v in red:
         say(f"regression in {v.run_id}: {v.reason}")

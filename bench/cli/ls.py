@@ -9,14 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from bench import registry, weights
+from bench import registry
 from bench.cli.common import ProfileName, Root, examples, open_project, wide_console
-from bench.config import Config
+from bench.config.project import Config
+from bench.data.dataset import PreparedPaths
+from bench.data.manifest import Manifest, dataset_ids, load_manifest
 from bench.errors import BenchError, UnknownName, WeightsError
-from bench.manifest import Manifest, dataset_ids, load_manifest
-from bench.prepared import PreparedPaths
-from bench.published.listing import declared, read_published
-from bench.published.lock import present, read_lock
+from bench.weights import manifest as weights
+from bench.weights.listing import declared, read_published
+from bench.weights.lock import present, read_lock
 
 KINDS = ("methods", "metrics", "datasets", "weights", "directions", "judges", "landmarks", "ablations", "profiles")
 
@@ -63,7 +64,7 @@ def collect(kind: str, config: Config) -> list[dict[str, Any]]:
         return _readers(kind, config.root)
     if kind == "ablations":
         return [{"id": name, **entry.model_dump()} for name, entry in config.ablations.items()]
-    from bench.config import profile_names
+    from bench.config.project import profile_names
 
     return [{"id": name, "used": name == config.profile} for name in profile_names(config.root)]
 
@@ -111,7 +112,7 @@ def directions(root: Path) -> list[dict[str, Any]]:
 
 def _readers(kind: str, root: Path) -> list[dict[str, Any]]:
     """Judges of attributes, or landmark sources: the suite's, then those of the project and of other packages."""
-    from bench import attributes, landmarks
+    from bench.predictors import attributes, landmarks
 
     own = attributes.SOURCES if kind == "judges" else landmarks.SOURCES
     rows = [(name, "package", source, "") for name, source in own.items()]

@@ -9,7 +9,7 @@ import typer
 
 from bench.cli import common
 from bench.cli.common import examples, open_project, wide_console
-from bench.forecast import Forecast, forecast, gigabytes
+from bench.planning.forecast import Forecast, forecast, gigabytes
 
 
 def register(app: typer.Typer) -> None:

@@ -10,11 +10,11 @@ import typer
 
 from bench.cli import common
 from bench.cli.common import examples, open_project, progress, say, show
-from bench.config import Config
-from bench.errors import BenchError
-from bench.folders import FolderRequest
-from bench.manifest import load_manifest, manifest_path, name_some
-from bench.prepared import PreparedPaths
+from bench.config.project import Config
+from bench.data.dataset import PreparedPaths
+from bench.data.import_folder import FolderRequest
+from bench.data.manifest import load_manifest, manifest_path
+from bench.errors import BenchError, name_some
 
 
 def register(app: typer.Typer) -> None:
@@ -56,7 +56,7 @@ def command(
 ) -> None:
     common.check_options(engine=engine, workers=workers)
     config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.rendering")
+    common.make_ready(config, engine, "bench.data.render")
     asked = FolderRequest(images, domain, resolution, align, crop, convert, licence)
     if asked != FolderRequest() and len(dataset or []) != 1:
         raise BenchError(
@@ -67,7 +67,7 @@ def command(
         )
     if not dataset:
         _check_pipeline(config)
-    from bench import prepare
+    from bench.data import prepare
 
     done = {}
     for name in dataset or config.settings.datasets:

@@ -9,13 +9,14 @@ import typer
 from bench import registry
 from bench.cli import common
 from bench.cli.common import examples, open_project, progress, say, show
-from bench.config import Config, RateSettings
+from bench.config.project import Config
+from bench.config.sections import RateSettings
 from bench.errors import BenchError, UnknownName
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.store import RunStore
+    from bench.store.paths import RunStore
 
     Found = tuple[list[pd.DataFrame], dict[str, dict[str, str]]]  # rows and failures, by dataset
 
@@ -52,8 +53,8 @@ def command(
             fix="pass --method NAME [--ablation NAME], or --codec NAME",
         )
     config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.rate", *common.SCORING)
-    from bench.rate_results import rate_path, write_rows
+    common.make_ready(config, engine, "bench.rate.sweep", *common.SCORING)
+    from bench.store.rate import rate_path, write_rows
 
     name = _name(config, method, ablation, codec)
     asked = config.settings.rate or RateSettings()
@@ -72,8 +73,8 @@ def command(
 
 def _name(config: Config, method: str | None, ablation: str | None, codec: str | None) -> str:
     """The file's name, of things that exist."""
-    from bench.rate_results import CODEC, CODEC_TITLES
-    from bench.runid import label
+    from bench.names import label
+    from bench.store.rate import CODEC, CODEC_TITLES
 
     if codec:
         if codec not in CODEC_TITLES:
@@ -95,9 +96,9 @@ def _method(
     engine: str | None,
     workers: int | None,
 ) -> Found:
-    from bench.plan import Overrides, plan_run
-    from bench.rate import check_metrics, measure_plan
-    from bench.rate_edits import moves_of
+    from bench.inversion.plan import Overrides, plan_run
+    from bench.rate.edits import moves_of
+    from bench.rate.sweep import check_metrics, measure_plan
 
     how = (engine or config.settings.engine, workers or config.settings.workers, engine is not None)
     check_metrics(config.root, asked.metrics)
@@ -116,6 +117,6 @@ def _method(
 
 
 def _codec(config: Config, codec: str, asked: RateSettings) -> Found:
-    from bench.rate_codecs import measure_codec
+    from bench.rate.codecs import measure_codec
 
     return [measure_codec(config, asked, codec, dataset) for dataset in config.settings.datasets], {}

@@ -20,6 +20,6 @@ def register(app: typer.Typer) -> None:
 def command(scope: common.Scope = None, profile: common.ProfileName = None, root: common.Root = None) -> None:
     config, store = open_project(root, profile)
     where = scopes_of(config, store, scope)
-    from bench.reconcile import write_reconciliation
+    from bench.report.reconcile import write_reconciliation
 
     show([write_reconciliation(config, store, where)], config.root)

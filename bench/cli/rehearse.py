@@ -36,7 +36,7 @@ def command(
     root: common.Root = None,
 ) -> None:
     config, _ = open_project(root, profile)
-    from bench.rehearsal.run import rehearse
+    from bench.cli.rehearsal.run import rehearse
 
     folder = into or config.root / "tmp" / "rehearsal"
     done = rehearse(config, domain, folder, images, method, say)

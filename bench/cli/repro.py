@@ -12,11 +12,10 @@ from typing import Annotated
 import typer
 import yaml
 
-from bench import warm
-from bench.cli import common
+from bench.cli import common, fork_server
 from bench.cli.common import examples, open_project, say
 from bench.errors import BenchError
-from bench.store import RunStore
+from bench.store.paths import RunStore
 
 SECTIONS = ("edits", "steps", "video")
 
@@ -46,7 +45,7 @@ def command(
     if dry:
         code = _dry(command_line, stage or [], config.root)
     else:
-        with warm.serving() as found:
+        with fork_server.serving() as found:
             environment = {**os.environ, **found}
             code = subprocess.run([*command_line, *(stage or [])], cwd=config.root, env=environment).returncode
     if code:

@@ -12,10 +12,10 @@ import typer
 from bench import registry
 from bench.cli import common
 from bench.cli.common import examples, open_project, progress, say, show
-from bench.config import LOCAL, Config, parse_settings
+from bench.config.project import LOCAL, Config, parse_settings
+from bench.data.manifest import load_manifest
 from bench.errors import BenchError
-from bench.manifest import load_manifest
-from bench.store import RunStore, write_json
+from bench.store.paths import RunStore, write_json
 
 
 def register(app: typer.Typer) -> None:
@@ -60,13 +60,13 @@ def command(
 ) -> None:
     common.check_options(device, precision, engine, workers, batch_size, limit)
     config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.runner")
+    common.make_ready(config, engine, "bench.inversion.runner")
     if method is None and ablation is None:
         raise BenchError("no method given", fix="pass --method ID; `bench ls methods` shows all")
     if ablation and variant:
         raise BenchError("--ablation and --variant exclude each other", fix="an ablation is a variant: drop --variant")
     method = method or config.ablation(str(ablation)).method
-    from bench.plan import Overrides, plan_run
+    from bench.inversion.plan import Overrides, plan_run
 
     asked = Overrides(parse_settings(settings or []), ablation, variant, limit, precision, batch_size, device)
     plans = [plan_run(config, method, name, asked) for name in _datasets(config, method, dataset)]
@@ -111,8 +111,8 @@ def _carry_out(
     overwrite: bool,
     fresh: bool,
 ) -> None:
-    from bench import provenance
-    from bench.runner import run
+    from bench.inversion.runner import run
+    from bench.store import provenance
 
     started, begin = provenance.now(), time.perf_counter()
     begun = False
@@ -146,7 +146,7 @@ def _report(
     config: Config, store: RunStore, plan: Any, result: Mapping[str, Any], started: str, seconds: float
 ) -> None:
     """Keep when and where the run was made; tell what came out and what to do next."""
-    from bench import provenance
+    from bench.store import provenance
 
     facts = {
         "run_id": plan.run_id,

@@ -40,10 +40,10 @@ def command(
 ) -> None:
     common.check_options(device=device, engine=engine, workers=workers)
     config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.pairs", *common.SCORING)
+    common.make_ready(config, engine, "bench.scoring.pair_metrics", *common.SCORING)
     where = scopes_of(config, store, scope)
     from bench import registry
-    from bench.scoring import score_run
+    from bench.scoring.score_run import score_run
 
     for name in method or []:
         registry.methods(config.root).entry(name)

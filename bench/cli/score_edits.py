@@ -9,7 +9,7 @@ import typer
 
 from bench.cli import common
 from bench.cli.common import examples, open_project, progress, say, show
-from bench.config import parse_settings
+from bench.config.project import parse_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -43,9 +43,9 @@ def command(
 ) -> None:
     common.check_options(device=device, engine=engine, workers=workers, limit=images)
     config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.edit_batch", *common.SCORING)
-    from bench.edit_scoring import nothing_asked, score_edits, settings_of, told
-    from bench.plan import Overrides, plan_run
+    common.make_ready(config, engine, "bench.edits.score_batch", *common.SCORING)
+    from bench.edits.score_method import nothing_asked, score_edits, settings_of, told
+    from bench.inversion.plan import Overrides, plan_run
 
     if config.settings.edits is None and not (dataset or settings or variant or images or masks):
         show([nothing_asked(config, store, method, ablation or "")], config.root)

@@ -30,9 +30,9 @@ def command(
 ) -> None:
     common.check_options(device=device, engine=engine, workers=workers)
     config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.video_scoring", *common.SCORING)
-    from bench.plan import Overrides, plan_run
-    from bench.video_scoring import nothing_asked, score_video, told
+    common.make_ready(config, engine, "bench.video.score_method", *common.SCORING)
+    from bench.inversion.plan import Overrides, plan_run
+    from bench.video.score_method import nothing_asked, score_video, told
 
     if config.settings.video is None:
         show([nothing_asked(config, store, method, ablation or "")], config.root)

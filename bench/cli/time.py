@@ -31,8 +31,8 @@ def command(
     common.check_options(device=device, precision=precision)
     config, store = open_project(root, profile)
     from bench import registry
-    from bench.manifest import load_manifest
-    from bench.timing import time_run
+    from bench.data.manifest import load_manifest
+    from bench.inversion.timing import time_run
 
     known = registry.methods(config.root)
     for name in method or config.methods:

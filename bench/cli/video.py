@@ -11,11 +11,11 @@ import typer
 from bench.cli import common
 from bench.cli.common import examples, open_project, progress, say, show
 from bench.cli.edit import number
-from bench.config import Config, parse_settings
+from bench.config.project import Config, parse_settings
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.video_frames import Clip
+    from bench.data.video_files import Clip
 
 AUTO, NONE = "auto", "none"
 
@@ -79,7 +79,7 @@ def command(
     amount = number(degree)
     _check(smooth, fps, landmarks, align)
     config, _ = open_project(root, profile)
-    from bench.plan import Overrides
+    from bench.inversion.plan import Overrides
 
     asked = Overrides(parse_settings(settings or []), ablation, None, None, None, batch_size, device)
     wish = _Wish(clip, domain, align, landmarks, smooth, fps, limit, out)
@@ -108,13 +108,13 @@ def _check(smooth: float, fps: float | None, landmarks: Path | None, align: str)
 
 def _prepared(config: Config, method: str, direction: str, degree: float, asked: Any, wish: _Wish) -> Any:
     """(edit, bridged frames): everything looked up, checked and aligned, nothing inverted yet."""
-    from bench import weights
-    from bench.editing import files
-    from bench.images import file_sha256
-    from bench.plan import plan_run
-    from bench.runid import label
-    from bench.runner import load_method
-    from bench.video import VideoEdit
+    from bench.directions import files
+    from bench.files import file_sha256
+    from bench.inversion.plan import plan_run
+    from bench.inversion.runner import load_method
+    from bench.names import label
+    from bench.video.edit_clip import VideoEdit
+    from bench.weights import manifest as weights
 
     dataset, name = _of_dataset(config, wish.clip)
     plan = plan_run(config, method, dataset or config.settings.datasets[0], asked)
@@ -151,7 +151,7 @@ def _of_dataset(config: Config, clip: str) -> tuple[str | None, str]:
     Raises:
         BenchError: neither a path nor a clip.
     """
-    from bench.manifest import dataset_ids
+    from bench.data.manifest import dataset_ids
 
     path = Path(clip)
     dataset, _, number = clip.partition("/")
@@ -167,29 +167,29 @@ def _of_dataset(config: Config, clip: str) -> tuple[str | None, str]:
 
 
 def _opened(config: Config, wish: _Wish, dataset: str | None, name: str, out: Path) -> Clip:
-    from bench import video_frames
+    from bench.data import video_files
+    from bench.data.dataset import PreparedDataset
     from bench.errors import UnknownName
-    from bench.loading import PreparedDataset
-    from bench.video_preparation import clips_of
+    from bench.video.prepare import clips_of
 
     path = Path(wish.clip)
     if dataset is None and path.is_dir():
-        return video_frames.of_folder(path, wish.fps).first(wish.limit)
+        return video_files.of_folder(path, wish.fps).first(wish.limit)
     if dataset is None:
-        return video_frames.of_file(path, out / "frames" / "source", wish.fps, wish.limit)
+        return video_files.of_file(path, out / "frames" / "source", wish.fps, wish.limit)
     prepared, number = PreparedDataset.open(config.root, dataset), wish.clip.partition("/")[2]
     clips = clips_of(prepared.manifest)
     if number not in clips:
         raise UnknownName.of(f"clip of dataset {dataset!r}", number, clips)
     side = prepared.manifest.resolution
-    rate = wish.fps or (config.settings.video.fps if config.settings.video else video_frames.DEFAULT_FPS)
-    clip = video_frames.Clip(name, tuple(clips[number]), prepared.read, (side, side), rate, aligned=True)
+    rate = wish.fps or (config.settings.video.fps if config.settings.video else video_files.DEFAULT_FPS)
+    clip = video_files.Clip(name, tuple(clips[number]), prepared.read, (side, side), rate, aligned=True)
     return clip.first(wish.limit)
 
 
 def _squares(config: Config, wish: _Wish, clip: Clip, device: Any) -> Any:
     """(squares or None, ids of bridged frames)."""
-    from bench.video_faces import load_finder, read_points, squares_of
+    from bench.video.face_track import load_finder, read_points, squares_of
 
     if wish.landmarks is not None:
         return squares_of(clip, None, read_points(wish.landmarks, len(clip.ids)), wish.smooth)
@@ -202,7 +202,7 @@ def _squares(config: Config, wish: _Wish, clip: Clip, device: Any) -> Any:
 def _identity(config: Config, device: Any) -> Any:
     """(name, metric) of the profile's identity on clips; None without one, or where it lacks something."""
     from bench import registry
-    from bench.metric_build import build, lacking
+    from bench.scoring.build import build, lacking
 
     name = config.settings.video.identity if config.settings.video else ""
     if not name:

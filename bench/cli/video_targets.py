@@ -25,8 +25,8 @@ def command(
 ) -> None:
     common.check_options(engine=engine, workers=workers)
     config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.rendering")
-    from bench.video_preparation import prepare_video
+    common.make_ready(config, engine, "bench.data.render")
+    from bench.video.prepare import prepare_video
 
     path, found = prepare_video(config, store, engine or config.settings.engine, workers or config.settings.workers)
     for dataset, targets in found.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.annyfaces.compiled import jit
+from bench.compiled import jit
 
 TAPS = 11  # of the symmetric window, unrolled in ``_weigh``
 

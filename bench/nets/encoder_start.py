@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import groupby
 from typing import Any, TypeVar
 
 import torch
@@ -16,10 +15,9 @@ from bench.nets.encoders import SLOPE
 from bench.nets.reconstruction import OPTIONS as RECONSTRUCTION
 from bench.nets.reconstruction import Reconstruction
 from bench.nets.resnet34 import RESNET34, ResNetTrunk, from_torchvision
-from bench.nets.resnet_ir import IR50, Groups
+from bench.nets.resnet_ir import ENTRY, IR50, RESNET_ENTRY, groups_of
 
 Made = TypeVar("Made", bound=Encoder)
-ENTRY, RESNET_ENTRY = "input_layer.0.weight", "conv1.weight"
 OPTIONS: Mapping[str, Any] = {
     "trunk": "",  # id of weights that hold a trunk to start from, which then fixes `groups`; "": start values
     "groups": None,  # (channels, units) of each group of the trunk; None: as published
@@ -90,16 +88,6 @@ def _trunk(context: Context, weights_id: str, resnet: bool) -> dict[str, Tensor]
             fix="name others as `trunk`, or change `kind`",
         )
     return trunk
-
-
-def groups_of(trunk: Mapping[str, Tensor], what: str) -> Groups:
-    """(channels, units) of the groups of a trunk, of IR units or residual blocks, read off its tensors."""
-    resnet = RESNET_ENTRY in trunk
-    last = "conv2" if resnet else "res_layer.3"
-    units = [len(trunk[key]) for n in range(len(trunk)) if (key := f"body.{n}.{last}.weight") in trunk]
-    if not (resnet or ENTRY in trunk) or not units:
-        raise WeightsError(f"weights {what!r} hold no trunk", got=", ".join(list(trunk)[:3]), expected=ENTRY)
-    return [(width, len(list(same))) for width, same in groupby(units)]
 
 
 def losses_of(context: Context, options: Mapping[str, Any], weights: Mapping[str, float]) -> Reconstruction:

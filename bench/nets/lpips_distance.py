@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import BenchError, UnknownName, WeightsError
-from bench.images import file_sha256
+from bench.files import file_sha256
 
 HEADS_SHA256 = {  # lpips 0.1.4, weights/v0.1
     "alex": "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",

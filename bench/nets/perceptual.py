@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import BenchError, WeightsError
-from bench.images import file_sha256
+from bench.files import file_sha256
 from bench.nets.ops import check_shape
 
 WEIGHTS_SHA256 = (

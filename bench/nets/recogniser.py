@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from bench.errors import UnknownName, WeightsError
 from bench.images import resize
-from bench.nets.encoder_start import groups_of
 from bench.nets.identity import CROP_FROM, arcface_ir_se50, face_crop
 from bench.nets.moco import moco_from
 from bench.nets.ops import check_shape
-from bench.nets.resnet_ir import Groups, IRTrunk
+from bench.nets.resnet_ir import Groups, IRTrunk, groups_of
 from bench.nets.statedict import filled, part
 
 MARGIN = 8  # the face fills a picture aligned the FFHQ way but for an eighth of the side at each edge

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import groupby, pairwise
 
 from torch import Tensor, nn
 
-from bench.errors import BenchError
+from bench.errors import BenchError, WeightsError
 from bench.nets.ir_unit import IRUnit, entry
 from bench.nets.ops import check_shape
+
+ENTRY, RESNET_ENTRY = "input_layer.0.weight", "conv1.weight"
+
+
+def groups_of(trunk: Mapping[str, Tensor], what: str) -> Groups:
+    """(channels, units) of the groups of a trunk, of IR units or residual blocks, read off its tensors."""
+    resnet = RESNET_ENTRY in trunk
+    last = "conv2" if resnet else "res_layer.3"
+    units = [len(trunk[key]) for n in range(len(trunk)) if (key := f"body.{n}.{last}.weight") in trunk]
+    if not (resnet or ENTRY in trunk) or not units:
+        raise WeightsError(f"weights {what!r} hold no trunk", got=", ".join(list(trunk)[:3]), expected=ENTRY)
+    return [(width, len(list(same))) for width, same in groupby(units)]
+
 
 Groups = Sequence[tuple[int, int]]  # (channels, units) of each group of units, fine to coarse
 Sides = tuple[int, int]  # height, width

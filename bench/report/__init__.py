@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.config import Config
+    from bench.config.project import Config
     from bench.engine import Shard
     from bench.report.material import Material
 
@@ -69,12 +69,12 @@ def write_part(shard: Shard, material: Material) -> Written:
 
 def _tables(material: Material, folder: Path) -> Written:
     """All tables and the claims: one part, as they print some of the same tests."""
-    from bench.reconcile import write_reconciliation
     from bench.report.ablation import write_ablations
     from bench.report.claims import CLAIMS_FILE, write_claims
     from bench.report.editing import write_editing
     from bench.report.protocols import write_protocols
     from bench.report.rate import write_rate
+    from bench.report.reconcile import write_reconciliation
     from bench.report.significance import write_significance
     from bench.report.steps import write_steps
     from bench.report.tables import write_tables
@@ -97,7 +97,7 @@ def _tables(material: Material, folder: Path) -> Written:
 
 def _figures(kind: str, material: Material, folder: Path) -> Written:
     """Figures of one kind, of every dataset: the first has the plain names; steps, edits and rates are of it alone."""
-    from bench.images import write_png
+    from bench.files import write_png
     from bench.report.edit_figures import write_edit_figures
     from bench.report.editing_figures import write_editing_figures
     from bench.report.grid import write_grid

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.edit_results import Edits
-from bench.images import atomic_write
+from bench.analysis.score_table import wide
+from bench.analysis.statistics import Statistics, statistics
+from bench.edits.results import Edits
+from bench.files import atomic_write
+from bench.names import parse_label
 from bench.report.edited import Pairs, columns, edit_head, edit_pairs, edits_of
 from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
 from bench.report.material import Material
 from bench.report.tables import metric_head
-from bench.runid import parse_label
-from bench.scores import wide
-from bench.statistics import Statistics, statistics
 
 SEEDS = "seeds"  # group of variants that differ in nothing but the seed of their training
 OF_EDITS = ("mae_face", "mae_rest", "leakage")  # measures of edits that stand behind the profile's metrics

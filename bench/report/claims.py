@@ -13,17 +13,16 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bench.errors import DataError
-from bench.images import atomic_write
-from bench.manifest import one_line
+from bench.analysis.score_table import wide
+from bench.analysis.statistics import CONFIDENCE, bootstrap_means, statistics
+from bench.analysis.summary import MetricInfo
+from bench.errors import DataError, one_line
+from bench.files import atomic_write
+from bench.names import parse_label
 from bench.report.edited import PREFIX, edit_info, edit_pairs, edits_of, split_measure
 from bench.report.layout import Cell, Table, to_markdown
 from bench.report.material import Material
-from bench.runid import parse_label
-from bench.scores import wide
 from bench.seeds import seed_for
-from bench.statistics import CONFIDENCE, bootstrap_means, statistics
-from bench.tables import MetricInfo
 
 HOLDS, FAILS, UNDECIDED, MISSING = "holds", "does not hold", "undecided", "not measured yet"
 CLAIMS_FILE = "claims.yaml"

@@ -13,10 +13,9 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.edit_results import Edits
-from bench.errors import DataError
-from bench.images import read_rgb
-from bench.manifest import one_line
+from bench.edits.results import Edits
+from bench.errors import DataError, one_line
+from bench.files import read_rgb
 from bench.report.edited import edits_of
 from bench.report.material import Material
 from bench.report.pictures import difference, enlarge

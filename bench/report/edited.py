@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pandas as pd
 
-from bench.edit_results import TITLES, Edits, per_image, read_edits
+from bench.analysis.summary import MetricInfo
+from bench.edits.results import TITLES, Edits, per_image, read_edits
 from bench.report.material import Material
-from bench.tables import MetricInfo
 
 PREFIX = "edit:"  # of a measure of edits, where those of inversions stand beside it: edit:mae, edit:yaw:mae
 Pairs = Callable[[str, Sequence[str]], pd.DataFrame]  # (measure, labels) -> image ids x labels that all have a value

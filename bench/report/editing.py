@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.edit_results import Edits, per_image
-from bench.edit_sets import set_values
-from bench.images import atomic_write
+from bench.analysis.statistics import statistics
+from bench.edits.results import Edits, per_image
+from bench.edits.set_metrics import set_values
+from bench.files import atomic_write
 from bench.report.edited import edit_head, edits_of
 from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
 from bench.report.material import Material
-from bench.sets import SetValue
-from bench.statistics import statistics
+from bench.scoring.set_metrics import SetValue
 
 AGAINST_TARGET = ("mae_face", "mae_rest", "ssim_face", "ssim_rest")  # behind the profile's metrics
 BESIDE = ("identity", "attribute_error", "leakage", "background", "background_drift")

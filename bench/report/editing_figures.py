@@ -9,13 +9,13 @@ from textwrap import wrap
 
 import numpy as np
 
-from bench.edit_results import Edits
-from bench.images import read_rgb
+from bench.analysis.statistics import CONFIDENCE, bootstrap_means
+from bench.edits.results import Edits
+from bench.files import read_rgb
 from bench.report.editing import fixed, jump, methods_of
 from bench.report.material import Material
 from bench.report.pictures import enlarge
 from bench.report.style import drawing, save
-from bench.statistics import CONFIDENCE, bootstrap_means
 
 CURVES = {"identity": "Identity kept", "background_drift": "Background moved by the edit"}
 GAP, HEAD, SIDE, WIDTH = 6, 64, 40, 2400

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.images import read_rgb
+from bench.files import read_rgb
 from bench.report.material import Material
 from bench.report.pictures import choose_varied, difference, enlarge
 from bench.report.style import drawing, save

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import provenance
-from bench.editing.pictures import pictures_of
-from bench.images import atomic_write
+from bench.directions.pictures import pictures_of
+from bench.files import atomic_write
 from bench.report.material import Material
-from bench.store import read_json
+from bench.store import provenance
+from bench.store.paths import read_json
 
 CAPTIONS = {
     "grid": "Source pictures, reconstructions and absolute differences, on images every method has.",

@@ -11,15 +11,15 @@ from typing import Any
 import pandas as pd
 
 from bench import registry
-from bench.config import Config, load_config
+from bench.analysis.score_table import Scores, ablation_rows, common_ids, scope_scores
+from bench.analysis.summary import MetricInfo, metric_info, read_summary
+from bench.config.project import Config, load_config
+from bench.data.dataset import PreparedDataset
+from bench.data.manifest import Manifest, load_manifest
 from bench.errors import BenchError
-from bench.loading import PreparedDataset
-from bench.manifest import Manifest, load_manifest
-from bench.metric_build import lacking
-from bench.runid import parse_label
-from bench.scores import Scores, ablation_rows, common_ids, scope_scores
-from bench.store import RunStore, read_json
-from bench.tables import MetricInfo, metric_info, read_summary
+from bench.names import parse_label
+from bench.scoring.build import lacking
+from bench.store.paths import RunStore, read_json
 
 
 @dataclass(frozen=True)

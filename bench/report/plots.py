@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bench.analysis.score_table import wide
 from bench.report.material import Material
 from bench.report.style import drawing, save
-from bench.scores import wide
-from bench.store import write_json
+from bench.store.paths import write_json
 
 QUANTILES = 101
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench import registry
-from bench.images import atomic_write
-from bench.metric_build import lacking
-from bench.protocol import CERTAINTIES, DISPERSIONS, Protocol, protocols
+from bench.analysis.protocol import CERTAINTIES, DISPERSIONS, Protocol, protocols
+from bench.files import atomic_write
 from bench.report.layout import Cell, Table, decimals, number, to_markdown
 from bench.report.material import Material
+from bench.scoring.build import lacking
 
 
 def write_protocols(material: Material, path: Path) -> Path:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.images import atomic_write
-from bench.rate_results import EDIT, SERIES
+from bench.analysis.statistics import statistics
+from bench.files import atomic_write
+from bench.names import label
 from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
 from bench.report.material import Material
 from bench.report.rate_claims import CLAIMS_FILE, argument
 from bench.report.rate_points import Rates, rates_of, title_of, told, values_at
 from bench.report.tables import metric_head
-from bench.runid import label
-from bench.statistics import statistics
+from bench.store.rate import EDIT, SERIES
 
 MARKS = (("front_rate", "D"), ("front_edit", "E"), ("front_all", "A"))
 

@@ -11,16 +11,15 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bench.errors import DataError
-from bench.manifest import one_line
-from bench.rate_results import CODEC_TITLES, EDIT, FILE, KEPT, OVER
+from bench.analysis.statistics import CONFIDENCE
+from bench.errors import DataError, one_line
+from bench.names import parse_label
 from bench.report.claims import FAILS, HOLDS, MISSING, UNDECIDED, Measured, compared, verdict
 from bench.report.claims import told as line_of
 from bench.report.layout import Cell, Table
 from bench.report.material import Material
 from bench.report.rate_points import Rates, title_of, told
-from bench.runid import parse_label
-from bench.statistics import CONFIDENCE
+from bench.store.rate import CODEC_TITLES, EDIT, FILE, KEPT, OVER
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.rate_results import EDIT, KEPT, SERIES
+from bench.names import label
 from bench.report.material import Material
 from bench.report.rate_points import Rates, rates_of, title_of
 from bench.report.style import drawing, save
 from bench.report.tables import metric_head
-from bench.runid import label
+from bench.store.rate import EDIT, KEPT, SERIES
 
 if TYPE_CHECKING:
     import pandas as pd

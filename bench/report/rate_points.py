@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.rate_results import (
+from bench.names import label
+from bench.report.material import Material
+from bench.store.rate import (
     CODEC_TITLES,
     EDIT,
     FILE,
@@ -19,8 +21,6 @@ from bench.rate_results import (
     reached,
     read_rows,
 )
-from bench.report.material import Material
-from bench.runid import label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ class Rates:
     """Everything measured of one dataset.
 
     Args:
-        rows: tidy. table: a line for each point (bench.rate_results.points), with FRONTS: rate against distortion, rate
+        rows: tidy. table: a line for each point (bench.store.rate.points), with FRONTS: rate against distortion, rate
             against edit error, all three; picture codecs are on none. pictures: a line for each point and picture.
         metrics: of distortion, the first is that of the fronts. edits: those that all methods reach.
     """

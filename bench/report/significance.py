@@ -8,15 +8,15 @@ from pathlib import Path
 import pandas as pd
 
 from bench import registry
-from bench.controls import EXPECTATIONS, Landing, landings, set_landing
+from bench.analysis.controls import EXPECTATIONS, Landing, landings, set_landing
+from bench.analysis.score_table import ledger
+from bench.analysis.significance import PERMUTATIONS, Comparison, Ranking, clear_winner, compare_all, ranking
 from bench.errors import BenchError
-from bench.images import atomic_write
+from bench.files import atomic_write
+from bench.names import parse_label
 from bench.report.layout import Cell, Table, decimals, interval, to_markdown
 from bench.report.material import Material
-from bench.runid import parse_label
-from bench.scores import ledger
-from bench.sets import features_of
-from bench.significance import PERMUTATIONS, Comparison, Ranking, clear_winner, compare_all, ranking
+from bench.scoring.set_metrics import features_of
 
 SHOWN = 8  # ids named per line of the ledger
 LEDGER = "ledger.csv"  # names them all
@@ -50,9 +50,7 @@ def scored(material: Material, dataset: str, metric: str, control: bool) -> list
     ]
 
 
-def comparisons(
-    material: Material, dataset: str, metric: str, ids: Collection[str] | None = None
-) -> list[Comparison]:
+def comparisons(material: Material, dataset: str, metric: str, ids: Collection[str] | None = None) -> list[Comparison]:
     """Every pair of methods that are no control, on the images a pair has or on ``ids`` alone."""
     key = ("comparisons", dataset, metric, None if ids is None else tuple(ids))
     if key not in material.memo:
@@ -128,7 +126,9 @@ def ranking_notes(material: Material, unit: str, orders: Sequence[Ranking]) -> l
     notes = []
     for order in orders:
         names = " > ".join(material.method(name).title for name in order.order)
-        notes.append(f"Order on the {order.n:,} images that these {len(order.order)} methods have, best first: {names}.")
+        notes.append(
+            f"Order on the {order.n:,} images that these {len(order.order)} methods have, best first: {names}."
+        )
         if order.stability:
             shares = "; ".join(f"{n:,} images: {best:.0%} / {same:.0%}" for n, best, same in order.stability)
             notes.append(f"Random subsets of these {order.n:,} with the same best method / the same order: {shares}.")
@@ -161,7 +161,9 @@ def ledger_table(material: Material, dataset: str) -> Table:
             more = f"; and {len(line.reasons) - SHOWN} more" if len(line.reasons) > SHOWN else ""
             cells = [f"{line.n:,}", str(len(line.reasons)), named + more]
             rows.append([Cell(material.method(label).title), Cell(line.metric), *[Cell(c) for c in cells]])
-    caption = f"Images behind every mean, and the ones that are not: the first {SHOWN} by name, all of them in {LEDGER}."
+    caption = (
+        f"Images behind every mean, and the ones that are not: the first {SHOWN} by name, all of them in {LEDGER}."
+    )
     notes = ["Means over different images are compared on those both have, never silently."]
     return Table("Ledger", caption, ["Method", "Metrics", "n", "Without value", "Which, why"], [("", rows)], notes)
 

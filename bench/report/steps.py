@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.images import atomic_write
+from bench.analysis.statistics import Statistics, statistics
+from bench.files import atomic_write
 from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
 from bench.report.material import Material
 from bench.report.style import drawing, save
 from bench.report.tables import metric_head
-from bench.statistics import Statistics, statistics
-from bench.step_results import read_steps
+from bench.store.steps import read_steps
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
-from bench.images import atomic_write
+from bench.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.images import atomic_write
-from bench.protocol import find_protocol
+from bench.analysis.protocol import find_protocol
+from bench.files import atomic_write
 from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
 from bench.report.material import Material
 from bench.report.reference import PAPER_TABLE, published_table, read_reference, references

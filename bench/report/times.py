@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.images import atomic_write
-from bench.reconcile import read_rules
+from bench.files import atomic_write
+from bench.names import parse_label
 from bench.report.layout import Cell, Table, to_markdown
 from bench.report.material import Material
+from bench.report.reconcile import read_rules
 from bench.report.reference import PAPER_TABLE, read_reference
 from bench.report.tables import seconds, time_caption
-from bench.runid import parse_label
 
 CLOCK = "seconds"  # the published column
 

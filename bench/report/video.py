@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.edit_matching import Matched
-from bench.images import atomic_write
+from bench.analysis.statistics import CONFIDENCE, bootstrap_means, statistics
+from bench.data.mosaic import board
+from bench.data.video_files import write_gif, write_mp4
+from bench.edits.strength import Matched
+from bench.files import atomic_write
 from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
 from bench.report.material import Material
 from bench.report.style import drawing, save
-from bench.statistics import CONFIDENCE, bootstrap_means, statistics
-from bench.video_film import board
-from bench.video_frames import write_gif, write_mp4
-from bench.video_results import TITLES, Films, read_films
+from bench.store.video import TITLES, Films, read_films
 
 if TYPE_CHECKING:
     import pandas as pd

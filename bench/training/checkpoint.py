@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from bench.errors import WeightsError
-from bench.images import write_error
+from bench.files import write_error
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

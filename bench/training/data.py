@@ -14,11 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.data.dataset import PreparedPaths
 from bench.errors import DataError
-from bench.images import picture_errors, read_rgb, write_error
-from bench.locking import only_writer
-from bench.prepared import PreparedPaths
-from bench.rundir import read_json, write_json
+from bench.files import only_writer, picture_errors, read_json, read_rgb, write_error, write_json
 from bench.seeds import seed_for
 
 

@@ -13,17 +13,18 @@ import torch
 import yaml
 from torch import Tensor
 
-from bench import weights
 from bench.errors import BenchError
+from bench.files import atomic_write, write_png
 from bench.generator import save_generator
-from bench.images import atomic_write, to_tensor, write_png
+from bench.images import to_tensor
 from bench.seeds import seed_for
 from bench.training import checkpoint, evaluate
 from bench.training.config import GeneratorConfig, read_config
 from bench.training.data import PackedImages
 from bench.training.generator import GeneratorTraining, split_rows
-from bench.training.run_generator import averaged_encoder, load_data, part_table, shared
+from bench.training.generator_data import averaged_encoder, load_data, part_table, shared
 from bench.training.spent import KEY, in_words
+from bench.weights import manifest as weights
 
 PROBES = ("smile", "age_years", "yaw", "gender", "mouth_open", "eyes_closed", "skin_tone", "beard")
 FRECHET_IMAGES = 3000

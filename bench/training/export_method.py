@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from bench import weights
+from bench.data.dataset import PreparedDataset
 from bench.errors import BenchError
-from bench.images import atomic_write
-from bench.loading import PreparedDataset
+from bench.files import atomic_write
 from bench.training.data import PackedImages
 from bench.training.loop import Loop
 from bench.training.preset import Preset, weights_id
 from bench.training.spent import KEY, in_words
 from bench.training.validation import evaluated, validate
+from bench.weights import manifest as weights
+from bench.weights.manifest import enter
 
 ROWS = 12  # of the curve in the card
 
@@ -76,19 +76,6 @@ def export_run(
     return [file, file.with_suffix(".json"), card, weights.manifest_path(root)]
 
 
-def enter(root: Path, entry: dict[str, Any]) -> None:
-    """Put an entry into weights/manifest.yaml in the place of one of the same id; its comments stay."""
-    path = weights.manifest_path(root)
-    manifest = weights.read_manifest(root).model_dump()
-    ids = [e["id"] for e in manifest["weights"]]
-    if entry["id"] in ids:
-        manifest["weights"][ids.index(entry["id"])] = entry
-    else:
-        manifest["weights"].append(entry)
-    comments = "".join(line for line in path.read_text().splitlines(True) if line.startswith("#"))
-    atomic_write(path, (comments + yaml.safe_dump(manifest, sort_keys=False)).encode())
-
-
 def curves(folder: Path) -> dict[str, list[list[float]]]:
     """Curve name -> [pictures seen, mean since the line before] of a few lines, the last among them."""
     found = {}
@@ -101,9 +88,7 @@ def curves(folder: Path) -> dict[str, list[list[float]]]:
     return found
 
 
-def card_text(
-    name: str, preset: Preset, measured: dict[str, Any], config: Path, licence: str, time_taken: str
-) -> str:
+def card_text(name: str, preset: Preset, measured: dict[str, Any], config: Path, licence: str, time_taken: str) -> str:
     """The model card, from the preset and what was measured."""
     settings = "\n".join(f"| {key} | {value} |" for key, value in preset.model_dump().items())
     lines = "\n".join(

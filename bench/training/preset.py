@@ -10,9 +10,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bench.errors import BenchError
-from bench.manifest import one_line
-from bench.weights import FOLDER
+from bench.errors import BenchError, one_line
+from bench.weights.manifest import FOLDER
 
 
 class _Strict(BaseModel):

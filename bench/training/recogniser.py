@@ -13,9 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from bench.errors import BenchError, DataError
+from bench.errors import BenchError, DataError, one_line
 from bench.images import resize
-from bench.manifest import one_line
 from bench.nets.recogniser import MARGIN, aligned_crop, build
 from bench.seeds import seed_for
 from bench.training.arcface import ArcFaceMargin

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.images import write_png
+from bench.files import write_png
 from bench.training import checkpoint
 from bench.training.data import PackedImages
 from bench.training.log import CurveLog

@@ -13,9 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from bench.errors import BenchError
+from bench.errors import BenchError, one_line
 from bench.images import resize
-from bench.manifest import one_line
 from bench.nets.regressor import POINTS, Reader, Regressor
 from bench.seeds import seed_for
 from bench.training.data import PackedImages, Sampler

@@ -7,25 +7,21 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from bench import weights
-from bench.annyfaces.labels import PARTS
-from bench.errors import BenchError, DataError
-from bench.generator import SharedGenerator
-from bench.images import write_png
-from bench.seeds import seed_for
+from bench.errors import BenchError
+from bench.files import write_png
 from bench.training import checkpoint, evaluate
 from bench.training.config import GeneratorConfig, read_config
-from bench.training.data import PackedImages, pack
+from bench.training.data import PackedImages
 from bench.training.ends import reached
 from bench.training.generator import GeneratorTraining, batches, split_rows, throughput
+from bench.training.generator_data import averaged_encoder, load_data, part_table, shared
 from bench.training.known import known_targets
 from bench.training.log import CurveLog
-from bench.training.scaffold import ScaffoldEncoder
 from bench.training.spent import KEY, Spent
+from bench.weights import manifest as weights
 
 
 def main(
@@ -149,39 +145,6 @@ def warm_networks(root: Path, config: GeneratorConfig) -> dict[str, Tensor]:
     return found | {f"discriminator.{k}": v for k, v in (weights.load(root, judge) if judge in held else {}).items()}
 
 
-def load_data(config: GeneratorConfig, root: Path) -> tuple[pd.DataFrame, PackedImages]:
-    """Ground truth and pictures of the prepared training set, in the same order.
-
-    Raises:
-        DataError: the set is not prepared.
-    """
-    folder = root / "datasets" / "prepared" / config.dataset
-    if not (folder / "truth.parquet").is_file():
-        raise DataError(
-            f"dataset {config.dataset} is not prepared", fix=f"run `bench prepare --dataset {config.dataset}`"
-        )
-    truth = pd.read_parquet(folder / "truth.parquet").sort_values("image_id", ignore_index=True)
-    if len(truth) <= config.held_out:
-        raise DataError(
-            f"dataset {config.dataset} is too small",
-            got=f"{len(truth)} images",
-            expected=f"more than the {config.held_out} held out",
-        )
-    return truth, pack(folder, list(truth["image_id"]), config.size)
-
-
-def part_table(config: GeneratorConfig) -> Tensor:
-    """(P,) loss weight of each part label.
-
-    Raises:
-        BenchError: a weight names a part that does not exist.
-    """
-    unknown = sorted(set(config.part_weights) - set(PARTS))
-    if unknown:
-        raise BenchError(f"part_weights names unknown parts {unknown}", expected=f"some of {list(PARTS)}")
-    return torch.tensor([config.part_weights.get(part, 1.0) for part in PARTS], dtype=torch.float32)
-
-
 def _perceptual(config: GeneratorConfig) -> nn.Module | None:
     if not any(phase.perceptual for phase in config.phases):
         return None
@@ -195,25 +158,6 @@ def _digest(config: GeneratorConfig) -> str:
     architecture = {"size", "style_dim", "n_mlp", "channels"}
     fixed = config.model_dump(include={"dataset", "domain", "seed", "clean_only", "held_out", "known"} | architecture)
     return hashlib.sha256(repr(sorted(fixed.items())).encode()).hexdigest()
-
-
-def shared(training: GeneratorTraining, averaged: bool = True) -> SharedGenerator:
-    """The (averaged) generator of a training, with the mean of 10,000 mapped codes as ``latent_avg``."""
-    nets = training.nets
-    net = (nets.average_generator if averaged else nets.generator).eval()
-    with torch.no_grad():
-        rng = torch.Generator().manual_seed(seed_for(training.config.seed, "latent_avg"))
-        z = torch.randn(10_000, training.config.style_dim, generator=rng)
-        average = net.mapping(z.to(training.device)).mean(0)
-    return SharedGenerator(net, average, training.config.domain, training.device)
-
-
-def averaged_encoder(training: GeneratorTraining) -> ScaffoldEncoder:
-    """The averaged encoder with its statistics measured on 512 training pictures."""
-    count = min(512, len(training.data.ids))
-    x, _ = training.data.batch(np.arange(count), np.zeros(count, bool))
-    training.nets.average_encoder.calibrate(x.to(training.device))
-    return training.nets.average_encoder
 
 
 def look(

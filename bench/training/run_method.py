@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench import weights
 from bench.api import Context, TrainableMethod
+from bench.data.dataset import PreparedDataset
 from bench.errors import BenchError, DataError
 from bench.generator import SharedGenerator
-from bench.loading import PreparedDataset
 from bench.registry import methods
 from bench.seeds import seed_for
 from bench.training import checkpoint
@@ -26,6 +25,7 @@ from bench.training.preset import Preset, identity_of, read_preset, weights_id
 from bench.training.record import Record, drive
 from bench.training.scaffold import teacher
 from bench.training.world import World, join
+from bench.weights import manifest as weights
 
 TRUNK = "trunk"  # the one network of no method that this loop trains
 

@@ -12,14 +12,12 @@ from typing import Any
 
 import torch
 
-from bench import weights
+from bench.data.dataset import PreparedDataset
 from bench.errors import BenchError
-from bench.images import atomic_write, file_sha256
-from bench.loading import PreparedDataset
+from bench.files import atomic_write, file_sha256
 from bench.training import checkpoint
 from bench.training.data import pack
 from bench.training.ends import reached
-from bench.training.export_method import enter
 from bench.training.log import CurveLog
 from bench.training.recogniser import (
     RecogniserConfig,
@@ -30,6 +28,8 @@ from bench.training.recogniser import (
     verification,
 )
 from bench.training.spent import KEY, Spent, in_words
+from bench.weights import manifest as weights
+from bench.weights.manifest import enter
 
 LOG_EVERY, CHECKPOINT_EVERY = 3200, 12800  # pictures
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from bench import registry
-from bench.checks import MethodChecks, run_checks
-from bench.config import load_ablations
-from bench.metric_checks import MetricChecks
+from bench.config.project import load_ablations
+from bench.contract.check_method import MethodChecks, run_checks
+from bench.contract.check_metric import MetricChecks
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,9 +13,9 @@ import torch
 import yaml
 
 from bench import registry
-from bench.config import load_config
+from bench.config.project import load_config
 from bench.device import accelerators, resolve_device
-from bench.runner import load_method
+from bench.inversion.runner import load_method
 
 ROOT = Path(__file__).parents[2]
 COUNT, DOMAIN, DATASET = 8, "annyfaces", "drawn"
@@ -44,17 +44,20 @@ def accelerator(request):
     wanted, there = request.config.getoption("device"), accelerators()
     found = [kind for kind in there if wanted in (None, kind)]
     if not found:
-        pytest.skip(f"torch sees no accelerator{f' {wanted!r}' if wanted else ''} (there: {', '.join(there) or 'none'})")
+        pytest.skip(
+            f"torch sees no accelerator{f' {wanted!r}' if wanted else ''} (there: {', '.join(there) or 'none'})"
+        )
     return resolve_device(found[0]).type
 
 
 @pytest.fixture(scope="session")
 def drawn(accelerator, tmp_path_factory):
     """A project with the committed weights and a dataset of eight faces that its generator draws."""
-    from bench.folders import FolderRequest
+    from bench.data.import_folder import FolderRequest
+    from bench.data.prepare import prepare
+    from bench.files import write_png
     from bench.generator import SharedGenerator
-    from bench.images import to_uint8, write_png
-    from bench.prepare import prepare
+    from bench.images import to_uint8
 
     root = tmp_path_factory.mktemp("device")
     (root / "weights").symlink_to(ROOT / "weights")
@@ -75,7 +78,7 @@ def drawn(accelerator, tmp_path_factory):
 @pytest.fixture
 def command(drawn, monkeypatch, capfd):
     """Run ``bench`` in the project; returns (exit code, stderr)."""
-    from bench.cli import run_cli
+    from bench.cli.app import run_cli
 
     def call(*args):
         registry.forget()
@@ -89,7 +92,7 @@ def command(drawn, monkeypatch, capfd):
 @pytest.fixture
 def pictures(drawn):
     """(N, 3, R, R) in [-1, 1] and a seed for each."""
-    from bench.loading import PreparedDataset
+    from bench.data.dataset import PreparedDataset
 
     dataset = PreparedDataset.open(drawn.root, DATASET)
     return dataset.tensor(dataset.manifest.ids), list(range(COUNT))

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.checks import checks_of, run_checks
+from bench.contract.check_method import checks_of, run_checks
 from bench.images import to_uint8
-from bench.metric_build import build
-from bench.pairs import score_batch
+from bench.inversion.runner import invert_batch, load_method
 from bench.registry import methods, metrics
-from bench.runner import invert_batch, load_method
+from bench.scoring.build import build
+from bench.scoring.pair_metrics import score_batch
 
 ROOT = Path(__file__).parents[2]
 METHODS = ["psp", "e4e", "restyle_psp", "restyle_e4e", "hfgi"]
@@ -60,7 +60,9 @@ def test_pictures_are_those_of_the_cpu(name, moved, accelerator, capsys):
 def test_batches_of_one_on_the_device(name, accelerator):
     method = load_method(ROOT, name, "annyfaces", {}, accelerator)
     whole, _ = inverted(name, accelerator)
-    alone = [invert_batch(method, pictures()[n : n + 1].to(method.device), [n], "fp32")[0].astype(float)[0] for n in SEEDS]
+    alone = [
+        invert_batch(method, pictures()[n : n + 1].to(method.device), [n], "fp32")[0].astype(float)[0] for n in SEEDS
+    ]
     assert max(abs(a - b).mean() for a, b in zip(alone, whole, strict=True)) < SPLIT
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.runner import Inverted, invert_isolated
+from bench.inversion.runner import Inverted, invert_isolated
 
 LEVELS = 1  # of 8 bits: float32 sums in another order may turn a rounding
 

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 
 from bench import registry
 from bench.api import SetMetric
-from bench.config import load_config
-from bench.metric_build import lacking, lacking_packages
-from bench.metric_checks import MetricChecks
-from bench.sets import read_sets
+from bench.config.project import load_config
+from bench.contract.check_metric import MetricChecks
+from bench.scoring.build import lacking, lacking_packages
+from bench.scoring.set_metrics import read_sets
 
 ROOT = Path(__file__).parents[2]
 

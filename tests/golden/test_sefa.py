@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.directions.sefa import factorise, released_rows
+from bench.directions.finders.sefa import factorise, released_rows
 
 
 @pytest.fixture(scope="module")

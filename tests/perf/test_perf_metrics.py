@@ -8,9 +8,9 @@ import torch
 from scipy import stats
 from skimage.metrics import structural_similarity
 
-from bench import pairs as scoring_pairs
+from bench.analysis.statistics import statistics
 from bench.metrics import mae, mse, perc_efflite0, psnr, ssim_gauss
-from bench.statistics import statistics
+from bench.scoring import pair_metrics as scoring_pairs
 
 pytestmark = pytest.mark.perf
 

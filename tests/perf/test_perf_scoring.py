@@ -16,13 +16,13 @@ import torch
 from skimage import data
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
-from bench.config import load_config
+from bench.config.project import load_config
+from bench.data.dataset import PreparedDataset
+from bench.data.import_folder import FolderRequest
+from bench.data.prepare import prepare
 from bench.engine import Work, make_shards, map_shards
-from bench.folders import FolderRequest
-from bench.images import write_png
-from bench.loading import PreparedDataset
-from bench.pairs import ScoreJob, score_shard
-from bench.prepare import prepare
+from bench.files import write_png
+from bench.scoring.pair_metrics import ScoreJob, score_shard
 
 pytestmark = pytest.mark.perf
 LEAST = {128: 3.0, 1024: 3.0}  # times as fast as the script; about 4 are measured (docs/numerics.md)

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from bench.store import RunStore
+from bench.store.paths import RunStore
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.images import write_png
-from bench.store import RunStore
+from bench.files import write_png
+from bench.store.paths import RunStore
 
 RUN = ("run", "--method", "toy_codes")
 

@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
-from bench.runner import image_seed
-from bench.store import RunStore
+from bench.inversion.runner import image_seed
+from bench.store.paths import RunStore
 
 
 def start(bench_command, *args):

@@ -1,6 +1,6 @@
 """Stages depend on the code they use: neither less, which would leave stale results, nor more, which would rerun.
 
-`bench code` reads it from the syntax trees (bench/stage_code.py); dvc.yaml names the right part of it for every stage.
+`bench code` reads it from the syntax trees (bench/store/imports.py); dvc.yaml names the part of it for every stage.
 """
 
 import hashlib
@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from bench.errors import BenchError
-from bench.imports import WITHOUT_EFFECT, Sources
-from bench.stage_code import VERBS, stage_code
+from bench.planning.code_hashes import VERBS, stage_code
+from bench.store.imports import WITHOUT_EFFECT, Sources
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -32,7 +32,7 @@ def commands(stage):
 
 
 def code_deps(stage):
-    return [d for d in body(stage)["deps"] if d.startswith(("bench", "methods", "results/code"))]
+    return [d for d in body(stage)["deps"] if d.startswith(("annyfaces", "bench", "methods", "results/code"))]
 
 
 def other_deps(stage):
@@ -54,7 +54,7 @@ def test_every_verb_has_a_stage_and_a_part_for_every_method():
     assert {command.split()[1] for stage in STAGES for command in commands(stage)} == set(VERBS)
     of_methods = {f"{verb}/{method}" for verb, kinds in VERBS.items() if "methods" in kinds for method in METHODS}
     assert set(CODE) == set(VERBS) | of_methods
-    assert PIPELINE["code"]["deps"] == ["bench", "methods"] and PIPELINE["code"]["outs"] == ["results/code"]
+    assert PIPELINE["code"]["deps"] == ["annyfaces", "bench", "methods"] and PIPELINE["code"]["outs"] == ["results/code"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -101,15 +101,15 @@ def test_changes_rerun_what_they_touch_only(method):
         assert not any(f.startswith(("bench/report/", "bench/metrics/", "bench/annyfaces/sc")) for f in used)
         own = {f for f in Sources(ROOT).closure([f"methods/{method}.py"]) if f.startswith("methods/")}
         assert {f for f in used if f.startswith("methods/")} == own
-        assert not used.keys() & {"bench/scoring.py", "bench/tables.py", *WITHOUT_EFFECT}
-        assert used.keys() >= {f"bench/cli/{verb}.py", "bench/seeds.py", "bench/device.py", "bench/weights.py"}
+        assert not used.keys() & {"bench/scoring/score_run.py", "bench/analysis/summary.py", *WITHOUT_EFFECT}
+        assert used.keys() >= {f"bench/cli/{verb}.py", "bench/seeds.py", "bench/device.py", "bench/weights/manifest.py"}
         assert ("bench/nets/alignment.py" in used) == (method == "hfgi")
     assert not any(f.startswith("bench/report/") for verb in ("aggregate", "score", "edit-targets") for f in CODE[verb])
-    assert CODE[f"score-edits/{method}"].keys() >= {"bench/metrics/mae.py", "bench/annyfaces/scene.py"}
+    assert CODE[f"score-edits/{method}"].keys() >= {"bench/metrics/mae.py", "annyfaces/scene.py"}
 
 
 def test_settings_that_a_module_reads_are_its_code():
-    assert {p.relative_to(ROOT).as_posix() for p in (ROOT / "bench" / "protocols").iterdir()} <= CODE["report"].keys()
+    assert {p.relative_to(ROOT).as_posix() for p in (ROOT / "bench" / "analysis" / "protocols").iterdir()} <= CODE["report"].keys()
 
 
 def test_what_has_no_effect_is_there():
@@ -152,10 +152,11 @@ def test_code_that_cannot_be_read_is_named(tree):
 
 def test_bench_code_writes_what_the_stages_read(project, cli, one_line_error):
     assert "is not there" in one_line_error("code")  # a project without the code
-    (project / "bench").symlink_to(ROOT / "bench")
+    for package in ("annyfaces", "bench"):
+        (project / package).symlink_to(ROOT / package)
     gone = project / "results" / "code" / "run" / "gone.json"
     gone.parent.mkdir(parents=True)
     gone.write_text("{}")
     assert cli("code").code == 0 and not gone.exists()
     written = json.loads((project / "results" / "code" / "run" / "toy_codes.json").read_text())
-    assert written["bench/api.py"] == hashlib.sha256((ROOT / "bench" / "api.py").read_bytes()).hexdigest()
+    assert written["bench/api/method.py"] == hashlib.sha256((ROOT / "bench" / "api" / "method.py").read_bytes()).hexdigest()

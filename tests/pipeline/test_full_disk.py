@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from bench.store import RunStore
+from bench.store.paths import RunStore
 
 RUN = ("run", "--method", "toy_codes")
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from bench import warm
-from bench.config import load_config
+from bench.cli import fork_server
+from bench.config.project import load_config
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("bench", "methods", "datasets", "profiles", "weights", "results/reference", ".dvc/config", ".dvcignore")
@@ -60,7 +60,7 @@ def project(tmp_path_factory):
     dvc(folder, "config", "core.no_scm", "true")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))  # the server's code is the copy's
-        with warm.serving() as found:
+        with fork_server.serving() as found:
             patch.setitem(SERVER, *next(iter(found.items()), ("", "")))
             dvc(folder, "repro")
             yield folder

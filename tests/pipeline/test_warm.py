@@ -9,8 +9,9 @@ import time
 import pytest
 import yaml
 
-from bench import engine, warm
-from bench.store import RunStore
+from bench import engine
+from bench.cli import fork_server
+from bench.store.paths import RunStore
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a warm server forks, which is safe on Linux")
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a warm server f
 @pytest.fixture(scope="module")
 def server():
     """The variable that names a running server."""
-    with warm.serving() as found:
+    with fork_server.serving() as found:
         yield found
 
 
@@ -27,7 +28,7 @@ def here(server, monkeypatch):
     """The same, set for this process."""
     for name, value in server.items():
         monkeypatch.setenv(name, value)
-    return server[warm.VARIABLE]
+    return server[fork_server.VARIABLE]
 
 
 def wait_for(condition, seconds=90.0):
@@ -40,7 +41,7 @@ def wait_for(condition, seconds=90.0):
 def test_a_command_says_and_returns_what_it_does_by_itself(here, cli, capfd):
     for words in (["--version"], ["ls", "methods"], ["run", "--method", "nope"], ["score", "--limit"]):
         alone = cli(*words)
-        code = warm._hand_over(here, words)
+        code = fork_server.hand_over(here, words)
         out, err = capfd.readouterr()
         assert (code, out, err) == (alone.code, alone.out, alone.err)
 
@@ -49,7 +50,7 @@ def test_a_command_says_and_returns_what_it_does_by_itself(here, cli, capfd):
 def test_a_run_and_its_scores_are_the_same(here, project, cli, files_of, kind):
     store = RunStore(project, "toy")
     found = []
-    for call in (lambda *words: cli(*words).code, lambda *words: warm._hand_over(here, words)):
+    for call in (lambda *words: cli(*words).code, lambda *words: fork_server.hand_over(here, words)):
         assert call("run", "--method", "toy_codes", "--engine", kind, "--fresh") == 0
         assert call("score", "--method", "toy_codes", "--engine", kind) == 0
         scores = store.scores_path("toy", "toy_codes")
@@ -59,13 +60,13 @@ def test_a_run_and_its_scores_are_the_same(here, project, cli, files_of, kind):
 
 
 def test_another_environment_at_the_start_means_another_process(here, monkeypatch):
-    assert warm._hand_over(here, ["--version"]) == 0
+    assert fork_server.hand_over(here, ["--version"]) == 0
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert warm._hand_over(here, ["--version"]) == warm.COLD
+    assert fork_server.hand_over(here, ["--version"]) == fork_server.COLD
 
 
 def test_a_command_works_without_its_server(tmp_path, bench_command):
-    environment = {**os.environ, warm.VARIABLE: str(tmp_path / "gone")}
+    environment = {**os.environ, fork_server.VARIABLE: str(tmp_path / "gone")}
     done = subprocess.run([*bench_command, "--version"], env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("hfgi-bench ")
 
@@ -95,7 +96,7 @@ def test_killing_a_command_kills_its_fork(here, slow, cli, bench_command):
 
 
 def test_a_server_ends_with_the_process_that_wanted_it(tmp_path):
-    script = "from bench import warm\nwith warm.serving() as found:\n print(found[warm.VARIABLE], flush=True)\n input()"
+    script = "from bench.cli import fork_server\nwith fork_server.serving() as found:\n print(found[fork_server.VARIABLE], flush=True)\n input()"
     process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     address = process.stdout.readline().strip()
     wait_for(lambda: subprocess.run(["pgrep", "-f", address], capture_output=True).returncode == 0)
@@ -137,5 +138,5 @@ def test_a_folder_too_deep_for_a_socket_means_no_server(tmp_path, monkeypatch):
     deep = tmp_path / ("d" * 120)
     deep.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(deep))
-    with warm.serving() as found:
+    with fork_server.serving() as found:
         assert found == {}

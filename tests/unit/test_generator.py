@@ -6,10 +6,10 @@ import pytest
 import torch
 import yaml
 
-from bench import weights
 from bench.errors import ShapeError, WeightsError
 from bench.generator import SharedGenerator, save_generator
 from bench.nets.stylegan2 import Generator
+from bench.weights import manifest as weights
 
 
 @pytest.fixture()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import images
+from bench import files, images
 from bench.errors import BenchError, DataError, ShapeError
 
 
@@ -57,12 +57,12 @@ def test_resize_refuses():
 
 def test_png_round_trip_and_hash(tmp_path):
     array = picture()
-    images.write_png(tmp_path / "a.png", array)
-    assert (images.read_rgb(tmp_path / "a.png", 8) == array).all()
+    files.write_png(tmp_path / "a.png", array)
+    assert (files.read_rgb(tmp_path / "a.png", 8) == array).all()
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
     Image.fromarray(array).save(tmp_path / "b.png", compress_level=9)  # other bytes, same pixels
-    assert images.pixel_sha256(images.read_rgb(tmp_path / "b.png")) == images.pixel_sha256(array)
-    assert images.file_sha256(tmp_path / "a.png") != images.file_sha256(tmp_path / "b.png")
+    assert images.pixel_sha256(files.read_rgb(tmp_path / "b.png")) == images.pixel_sha256(array)
+    assert files.file_sha256(tmp_path / "a.png") != files.file_sha256(tmp_path / "b.png")
 
 
 def test_pixel_hash_sees_shape_and_one_level():
@@ -80,13 +80,13 @@ def test_wrong_mode_is_named(tmp_path, mode):
     image = Image.fromarray(array)
     (image if mode == "I;16" else image.convert(mode)).save(tmp_path / "x.png")
     with pytest.raises(DataError, match=f"x.png has the wrong mode; got {mode}"):
-        images.read_rgb(tmp_path / "x.png")
+        files.read_rgb(tmp_path / "x.png")
 
 
 def test_missing_truncated_and_foreign_files(tmp_path):
     with pytest.raises(DataError, match="is missing"):
-        images.read_rgb(tmp_path / "none.png")
-    images.write_png(tmp_path / "whole.png", picture(64))
+        files.read_rgb(tmp_path / "none.png")
+    files.write_png(tmp_path / "whole.png", picture(64))
     data = (tmp_path / "whole.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
     (tmp_path / "text.png").write_text("hello")
@@ -94,34 +94,34 @@ def test_missing_truncated_and_foreign_files(tmp_path):
     (tmp_path / "folder.png").mkdir()
     for name in ("cut", "text", "empty", "folder"):
         with pytest.raises(DataError, match=f"{name}.png cannot be read"):
-            images.read_rgb(tmp_path / f"{name}.png")
+            files.read_rgb(tmp_path / f"{name}.png")
 
 
 def test_picture_that_claims_a_billion_pixels(tmp_path, monkeypatch):
     """Pillow refuses to unpack it, which is one line here."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    images.write_png(tmp_path / "bomb.png", np.zeros((32, 32, 3), np.uint8))
+    files.write_png(tmp_path / "bomb.png", np.zeros((32, 32, 3), np.uint8))
     with pytest.raises(DataError, match="bomb.png cannot be read; got .*exceeds limit"):
-        images.read_rgb(tmp_path / "bomb.png")
+        files.read_rgb(tmp_path / "bomb.png")
 
 
 def test_access_errors_say_what_is_true():
     """Only what can be nothing but a failed write is called one."""
     for code in (errno.ENOSPC, errno.EROFS):
-        assert str(images.access_error(OSError(code, os.strerror(code), "x"))).startswith("cannot write x")
+        assert str(files.access_error(OSError(code, os.strerror(code), "x"))).startswith("cannot write x")
     for code in (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.EIO):
-        line = str(images.access_error(OSError(code, os.strerror(code), "x")))
+        line = str(files.access_error(OSError(code, os.strerror(code), "x")))
         assert line.startswith(f"cannot access x; got {os.strerror(code)}") and "write x" not in line
 
 
 def test_wrong_size_is_named(tmp_path):
-    images.write_png(tmp_path / "x.png", np.zeros((4, 6, 3), np.uint8))
+    files.write_png(tmp_path / "x.png", np.zeros((4, 6, 3), np.uint8))
     with pytest.raises(DataError, match="got 6x4; expected 8x8"):
-        images.read_rgb(tmp_path / "x.png", 8)
-    assert images.read_rgb(tmp_path / "x.png", (4, 6)).shape == (4, 6, 3)
+        files.read_rgb(tmp_path / "x.png", 8)
+    assert files.read_rgb(tmp_path / "x.png", (4, 6)).shape == (4, 6, 3)
 
 
-@pytest.mark.parametrize("write", [lambda p: images.write_png(p, picture()), lambda p: images.atomic_write(p, "text")])
+@pytest.mark.parametrize("write", [lambda p: files.write_png(p, picture()), lambda p: files.atomic_write(p, "text")])
 @pytest.mark.parametrize(
     "code, word", [(errno.ENOSPC, "disk space"), (errno.EACCES, "writable"), (errno.EROFS, "read-only")]
 )
@@ -141,4 +141,4 @@ def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch, write, code, wor
 def test_write_below_a_file_is_one_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchError, match="cannot write"):
-        images.atomic_write(tmp_path / "file" / "below.txt", "x")
+        files.atomic_write(tmp_path / "file" / "below.txt", "x")

@@ -1,4 +1,8 @@
-"""Who may import whom, read from the syntax trees. A module may import what stands in its own group or left of it."""
+"""Who may import whom, read from the syntax trees: rooms, floors, no circles.
+
+A room is a folder of ``bench`` (``bench/edits/``), a file that lies flat in ``bench/``, or a package beside it
+(``annyfaces``, ``methods``). ROOMS says what a room stands on: it may import these rooms and all that they stand on.
+"""
 
 import ast
 import importlib.util
@@ -10,25 +14,44 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GROUPS = [
-    "errors imports seeds images csvfiles runid toy drift metric_api edit_settings edit_matching video_settings",
-    "api recipes manifest prepared annyfaces",
-    "nets landmarks measures weights published generator editing directions",
-    "registry attributes metric_build codes locking rundir store engine device listed config provenance loading plan "
-    "probe needs",
-    "rendering pictures folders numbered prepare runner pairs sets set_lines step_results step_scoring scoring scores "
-    "statistics tables timing "
-    "training directing edits check_subject checks metric_checks cost forecast stage_code "
-    "edit_preparation edit_features edit_results edit_sets edit_targets edit_measures edit_work edit_batch edit_scoring "
-    "rate_coding rate_quantise rate_edits rate rate_codecs rate_results "
-    "alignment_ffhq video_frames video_film video_faces video_motion video_measures video_results video_preparation "
-    "video_scoring video "
-    "mapping protocol resultset gate gate_report significance controls explain",
-    "report rehearsal reconcile",
-    "cli warm",
-]
-RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group.split()}
-FOR_METHODS = {"api", "nets", "images", "landmarks", "training.losses"}
+PACKAGES = ("annyfaces", "bench", "methods")
+ROOMS = {
+    "errors": "",
+    "seeds": "",
+    "compiled": "",
+    "names": "errors",
+    "files": "errors",
+    "images": "errors",
+    "device": "errors",
+    "api": "errors",
+    "annyfaces": "compiled errors seeds",
+    "engine": "device",
+    "registry": "api names",
+    "weights": "files names",
+    "nets": "api files images",
+    "config": "registry",
+    "measures": "compiled nets",
+    "generator": "nets seeds weights",
+    "predictors": "nets registry weights",
+    "metrics": "measures",
+    "methods": "predictors",
+    "store": "config files",
+    "directions": "generator predictors",
+    "data": "annyfaces engine images store",
+    "inversion": "data generator predictors",
+    "scoring": "data generator",
+    "training": "data generator",
+    "planning": "data directions",
+    "analysis": "measures scoring",
+    "contract": "inversion scoring",
+    "edits": "directions inversion measures scoring",
+    "rate": "edits",
+    "video": "edits",
+    "report": "analysis edits",
+}
+TOP = "cli"  # stands on all others
+MOST_FLOORS, MOST_NAMES, MOST_FLAT = 10, 4, 12
+FOR_METHODS = {"api", "nets", "images", "predictors.landmarks", "training.losses"}
 FOR_METRICS = {"api", "images", "nets", "measures"}
 
 
@@ -54,32 +77,90 @@ def imports(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.split(".")[0] in ("bench", "methods")}
+    return {name for name in found if name.split(".")[0] in PACKAGES}
 
 
-def part(path):
-    """The second level of a module's name: bench/cli/run.py -> cli."""
-    return path.relative_to(ROOT / "bench").with_suffix("").parts[0]
+def room(path):
+    """The room of a file: bench/cli/run.py -> cli, bench/files.py -> files, methods/e4e.py -> methods."""
+    first, *rest = path.relative_to(ROOT).with_suffix("").parts
+    return rest[0] if first == "bench" else first
 
 
-@pytest.mark.parametrize("path", modules("bench"), ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_left(path):
-    own = part(path)
-    if own == "__init__":
-        assert not imports(path)
+def room_of_module(name):
+    first, *rest = name.split(".")
+    return rest[0] if first == "bench" and rest else first
+
+
+def allowed(name, seen=()):
+    """All rooms below one, by ROOMS."""
+    assert name not in seen, f"rooms in a circle: {' -> '.join([*seen, name])}"
+    below = set(ROOMS[name].split())
+    return below.union(*(allowed(other, (*seen, name)) for other in below))
+
+
+FILES = [path for package in PACKAGES for path in modules(package)]
+ARROWS = {path: {room_of_module(n) for n in imports(path)} - {room(path), "__version__"} for path in FILES}
+
+
+def test_every_file_has_a_room():
+    used = {room(path) for path in FILES} - {"__init__"}
+    assert used - set(ROOMS) == {TOP}, f"tests/unit/test_layering.py, ROOMS: {sorted(used - set(ROOMS) - {TOP})}"
+    assert not set(ROOMS) - used, f"no such room: {sorted(set(ROOMS) - used)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path):
+    own = room(path)
+    if own == TOP:
         return
-    if own == "metrics":
-        allowed = FOR_METRICS
-        assert {n.split(".")[1] for n in imports(path)} <= allowed, f"a metric may import {sorted(allowed)} only"
-        return
-    assert own in RANK, f"{path.name} has no place in GROUPS"
-    for name in imports(path):
-        pieces = name.split(".")
-        assert pieces[0] == "bench", f"{path.name} imports {name}: the harness knows no method"
-        other = pieces[1]
-        if (other in RANK and RANK[other] <= RANK[own]) or other == "__version__":
-            continue
-        pytest.fail(f"bench/{own} (group {RANK[own]}) imports {name} (group {RANK.get(other)})")
+    wrong = ARROWS[path] - allowed(own) if own in ROOMS else ARROWS[path]
+    assert not wrong, f"{own} stands on {ROOMS.get(own)!r}, but {path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_the_table_is_short_and_says_nothing_idle():
+    """Each name in a row is imported, and is not below another name of the row already."""
+    for name, row in ROOMS.items():
+        names = row.split()
+        assert len(names) <= MOST_NAMES, f"{name} stands on {len(names)} rooms"
+        used = set().union(*(ARROWS[path] for path in FILES if room(path) == name))
+        assert set(names) <= used, f"{name} does not import {sorted(set(names) - used)}"
+        for one in names:
+            others = set().union(*(allowed(other) for other in names if other != one))
+            assert one not in others, f"{name}: {one} is below another name of its row"
+
+
+def test_floors():
+    """A room is one floor above the highest room that it imports."""
+
+    def floor(name):
+        return 1 + max((floor(other) for other in ROOMS[name].split()), default=-1)
+
+    assert 1 + max(map(floor, ROOMS)) + 1 <= MOST_FLOORS  # the ground floor, and TOP above all
+    flat = sorted(p.name for p in (ROOT / "bench").glob("*.py"))
+    assert len(flat) <= MOST_FLAT, flat
+
+
+def test_no_module_imports_itself_through_others():
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    arrows = {
+        name: {other for found in imports(path) if (other := nearest(found, names)) not in (None, name)}
+        for name, path in names.items()
+    }
+    while free := {name for name, others in arrows.items() if not others & arrows.keys()}:
+        arrows = {name: others for name, others in arrows.items() if name not in free}
+    assert not arrows, f"in circles, or above them: {sorted(arrows)}"
+
+
+def nearest(found, names):
+    """The module that a dotted name belongs to: bench.files.read_json -> bench.files."""
+    while found and found not in names:
+        found = found.rpartition(".")[0]
+    return found or None
+
+
+@pytest.mark.parametrize("path", modules("bench/metrics"), ids=lambda p: p.stem)
+def test_metrics_import_only_what_they_may(path):
+    assert {n.split(".")[1] for n in imports(path)} <= FOR_METRICS, f"a metric may import {sorted(FOR_METRICS)} only"
 
 
 @pytest.mark.parametrize("path", modules("methods"), ids=lambda p: p.stem)
@@ -113,8 +194,8 @@ def test_data_folders_are_no_packages():
     "command",
     [
         "import bench",
-        "from bench.cli import run_cli; run_cli(['ls', '--root', {root!r}])",
-        "from bench.cli import run_cli; run_cli(['run', '--help'])",
+        "from bench.cli.app import run_cli; run_cli(['ls', '--root', {root!r}])",
+        "from bench.cli.app import run_cli; run_cli(['run', '--help'])",
     ],
 )
 def test_listing_imports_nothing_heavy(command):
@@ -139,12 +220,12 @@ def module_strings():
 @pytest.mark.parametrize("name", sorted(module_strings()))
 def test_modules_named_in_strings_are_there(name):
     """They are imported by name where an absent one is passed over: a moved one would only cost time, unseen."""
-    groups = {"bench.methods", "bench.metrics", "bench.judges", "bench.landmarks"}  # of entry points
+    groups = {"bench.methods", "bench.metrics", "bench.judges", "bench.predictors.landmarks"}  # of entry points
     assert name in groups or importlib.util.find_spec(name) is not None, f"{module_strings()[name]} names {name}"
 
 
 def test_strings_with_modules_are_found():
-    assert {"bench.runner", "bench.pairs", "bench.scoring"} <= set(module_strings())
+    assert {"bench.inversion.runner", "bench.scoring.pair_metrics", "bench.scoring.score_run"} <= set(module_strings())
 
 
 def test_files_stay_small():

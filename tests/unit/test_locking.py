@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from bench.errors import BenchError
-from bench.locking import only_writer
+from bench.files import only_writer
 
 held = partial(only_writer, what="run m-d")
 

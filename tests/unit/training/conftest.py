@@ -6,13 +6,13 @@ import pytest
 import torch
 import yaml
 
-from bench import weights
 from bench.nets.encoders import ProgressiveEncoder
 from bench.nets.stylegan2 import Discriminator
 from bench.training import checkpoint
-from bench.training.export_method import enter
 from bench.training.run_method import main
 from bench.training.spent import KEY
+from bench.weights import manifest as weights
+from bench.weights.manifest import enter
 
 ENCODER = {"groups": [[16, 1], [20, 1], [24, 1]], "head_width": 6, "input_size": 32}
 SEEN = {"perceptual_stages": [0], "perceptual_size": 16}

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import registry, weights
+from bench import registry
 from bench.api import Context, TrainableMethod
+from bench.data.dataset import PreparedDataset
 from bench.generator import SharedGenerator
-from bench.loading import PreparedDataset
 from bench.training.preset import read_preset
 from bench.training.run_method import start
 from bench.training.scaffold import ScaffoldEncoder
+from bench.weights import manifest as weights
 
 METHODS = ["psp", "e4e", "restyle_psp", "restyle_e4e"]
 

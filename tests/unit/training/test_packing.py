@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.errors import BenchError, DataError
-from bench.images import write_png
+from bench.files import write_png
 from bench.training.data import pack
 
 
@@ -91,7 +91,7 @@ def test_a_packing_that_fails_leaves_the_last_block_and_says_why(prepared):
 
 
 def test_two_that_pack_the_same_block_do_not_meet(prepared):
-    from bench.locking import only_writer
+    from bench.files import only_writer
 
     with only_writer(prepared / "packed_8.lock", "it"), pytest.raises(BenchError, match="another process"):
         pack(prepared, IDS, 8)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench import weights
 from bench.errors import BenchError
 from bench.registry import methods
 from bench.training import checkpoint, log
 from bench.training.preset import default_preset, read_preset, weights_id
 from bench.training.spent import Spent, in_words
+from bench.weights import manifest as weights
 
 ROOT = Path(__file__).parents[3]
 

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import torch
 
-from bench.images import write_png
+from bench.files import write_png
 from bench.training import checkpoint
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.config import load_config
-from bench.folders import FolderRequest
-from bench.images import read_rgb, write_png
-from bench.prepare import prepare
-from bench.toy import toy_images
+from bench.config.project import load_config
+from bench.contract.toy import toy_images
+from bench.data.import_folder import FolderRequest
+from bench.data.prepare import prepare
+from bench.files import read_rgb, write_png
 from bench.training import record
 from bench.training.validation import validate
 

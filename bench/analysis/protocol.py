@@ -1,0 +1,164 @@
+"""Protocol presets: which definition stands behind each column, as data; and what may be compared with what.
+
+A preset never computes anything of its own: its columns name metrics, so all presets are read off one set of stored
+pictures. Presets lie in ``bench/analysis/protocols/``; a project may add its own in ``protocols/``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import BenchError, UnknownName, one_line
+
+DISPERSIONS = {
+    "sd": "standard deviation over images",
+    "sem": "standard error of the mean",
+    "variance": "variance over images",
+}
+CERTAINTIES = {
+    "stated": "as the source states it",
+    "inferred": "inferred, not confirmed by the authors",
+    "own": "defined by this suite",
+}
+
+
+class Column(BaseModel):
+    """One column.
+
+    Args:
+        name: what a paper prints. metric: what stands behind it; ``differs``: how the source's own differs from it.
+        role: its place in the main table, which has the first column of each role that was scored.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    metric: str
+    note: str = ""
+    differs: str = ""
+    role: str = ""
+
+
+class Protocol(BaseModel):
+    """A preset.
+
+    Args:
+        datasets: ids of data on which values stand beside the source's; empty: on any.
+        dispersion: what ``+-`` is in its tables. also: other names of it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: str
+    title: str
+    certainty: Literal["stated", "inferred", "own"]
+    source: str
+    also: list[str] = []
+    datasets: list[str] = []
+    dispersion: Literal["sd", "sem", "variance"] = "sd"
+    columns: list[Column] = Field(min_length=1)
+    notes: list[str] = []
+
+    @property
+    def metrics(self) -> list[str]:
+        return list(dict.fromkeys(column.metric for column in self.columns))
+
+    def main(self, scored: Sequence[str], wanted: Sequence[str] = ()) -> list[str]:
+        """Metrics of the main table: of each role the first that is ``scored``, or else the first that is ``wanted``."""
+        found: dict[str, str] = {}
+        for metrics in (scored, wanted):
+            for column in self.columns:
+                here = [m for m in metrics if m.partition(".")[0] == column.metric]
+                if column.role and here:
+                    found.setdefault(column.role, here[0])
+        roles = dict.fromkeys(column.role for column in self.columns)
+        return [found[role] for role in roles if role in found]
+
+    def spread(self, sd: float, n: int) -> float:
+        """The protocol's ``+-`` from a standard deviation over ``n`` images."""
+        return {"sd": sd, "sem": sd / math.sqrt(n) if n else math.nan, "variance": sd * sd}[self.dispersion]
+
+
+def protocols(root: Path | None = None) -> dict[str, Protocol]:
+    """id -> preset, the suite's and the project's.
+
+    Raises:
+        BenchError: a file is damaged, or a name is used twice.
+    """
+    folders = [Path(__file__).parent / "protocols"] + ([Path(root) / "protocols"] if root else [])
+    found: dict[str, Protocol] = {}
+    for path in (p for folder in folders for p in sorted(folder.glob("*.yaml"))):
+        preset = _read(path)
+        taken = {name for p in found.values() for name in (p.id, *p.also)}
+        if preset.id != path.stem or taken & {preset.id, *preset.also}:
+            raise BenchError(
+                f"protocol {path} has the wrong name",
+                got=preset.id,
+                expected=f"{path.stem!r}, used nowhere else",
+                fix="correct `id` or `also`",
+            )
+        found[preset.id] = preset
+    return found
+
+
+def _read(path: Path) -> Protocol:
+    try:
+        return Protocol.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise BenchError(f"protocol {path} is not valid", got=one_line(error), fix="correct these keys") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BenchError(f"protocol {path} cannot be read", got=" ".join(str(error).split())) from None
+
+
+def find_protocol(root: Path | None, name: str) -> Protocol | None:
+    """The preset of that name, or None: a profile may have a list of metrics of its own."""
+    return next((p for p in protocols(root).values() if name in (p.id, *p.also)), None)
+
+
+def protocol(root: Path | None, name: str) -> Protocol:
+    """The preset of that name; UnknownName with the nearest ones."""
+    found = find_protocol(root, name)
+    if found is None:
+        raise UnknownName.of("protocol", name, [n for p in protocols(root).values() for n in (p.id, *p.also)])
+    return found
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a number was measured in; two numbers may be compared when all of it is equal."""
+
+    protocol: str
+    domain: str
+    dataset: str
+    manifest_sha256: str
+
+
+def why_not(a: Frame, b: Frame) -> str | None:
+    """None, or the first reason why numbers of two frames cannot be compared."""
+    reasons: dict[str, Any] = {
+        "domain": "are of different domains",
+        "dataset": "are of different datasets",
+        "manifest_sha256": "are of different states of the dataset's manifest",
+        "protocol": "follow different protocols",
+    }
+    for field, words in reasons.items():
+        mine, other = getattr(a, field), getattr(b, field)
+        if mine != other:
+            return f"they {words}: {mine[:16]} and {other[:16]}"
+    return None
+
+
+def check_comparable(a: Frame, b: Frame) -> None:
+    """Raise BenchError, with the reason, for numbers that must not be compared."""
+    if reason := why_not(a, b):
+        raise BenchError(
+            "these results cannot be compared",
+            got=reason,
+            expected="one protocol, one manifest, one domain",
+            fix="score both sides with the same preset on the same dataset",
+        )

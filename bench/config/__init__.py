@@ -1,0 +1,1 @@
+"""Settings of a project: params.yaml, profiles, ablations, checked before anything starts."""

@@ -1,0 +1,1 @@
+"""Datasets: manifests, preparation from renderers and folders, reading."""

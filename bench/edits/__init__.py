@@ -1,0 +1,1 @@
+"""Edits of attributes: applying them, targets, strength, scores."""

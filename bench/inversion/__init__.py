@@ -1,0 +1,1 @@
+"""Inverting images: the plan of a run, the runner, timing."""

@@ -1,0 +1,1 @@
+"""What would run: weights needed, code hashes of stages, time and disk."""

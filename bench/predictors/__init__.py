@@ -1,0 +1,1 @@
+"""Networks that read an image, found by name: attribute predictors and landmark detectors."""

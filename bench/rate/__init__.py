@@ -1,0 +1,1 @@
+"""Rate and distortion: quantised inversions, code length, codecs."""

@@ -1,0 +1,1 @@
+"""Scoring a run: metrics built, applied to pairs and to sets, written as tidy rows."""

@@ -1,0 +1,1 @@
+"""Everything that lies under results/: paths, runs, latents, provenance, tables of results."""

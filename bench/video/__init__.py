@@ -1,0 +1,1 @@
+"""Edits of clips: frames, tracks, motion, scores."""

@@ -54,7 +54,9 @@ def test_every_verb_has_a_stage_and_a_part_for_every_method():
     assert {command.split()[1] for stage in STAGES for command in commands(stage)} == set(VERBS)
     of_methods = {f"{verb}/{method}" for verb, kinds in VERBS.items() if "methods" in kinds for method in METHODS}
     assert set(CODE) == set(VERBS) | of_methods
-    assert PIPELINE["code"]["deps"] == ["annyfaces", "bench", "methods"] and PIPELINE["code"]["outs"] == ["results/code"]
+    assert PIPELINE["code"]["deps"] == ["annyfaces", "bench", "methods"] and PIPELINE["code"]["outs"] == [
+        "results/code"
+    ]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -109,7 +111,9 @@ def test_changes_rerun_what_they_touch_only(method):
 
 
 def test_settings_that_a_module_reads_are_its_code():
-    assert {p.relative_to(ROOT).as_posix() for p in (ROOT / "bench" / "analysis" / "protocols").iterdir()} <= CODE["report"].keys()
+    assert {p.relative_to(ROOT).as_posix() for p in (ROOT / "bench" / "analysis" / "protocols").iterdir()} <= CODE[
+        "report"
+    ].keys()
 
 
 def test_what_has_no_effect_is_there():
@@ -159,4 +163,7 @@ def test_bench_code_writes_what_the_stages_read(project, cli, one_line_error):
     gone.write_text("{}")
     assert cli("code").code == 0 and not gone.exists()
     written = json.loads((project / "results" / "code" / "run" / "toy_codes.json").read_text())
-    assert written["bench/api/method.py"] == hashlib.sha256((ROOT / "bench" / "api" / "method.py").read_bytes()).hexdigest()
+    assert (
+        written["bench/api/method.py"]
+        == hashlib.sha256((ROOT / "bench" / "api" / "method.py").read_bytes()).hexdigest()
+    )

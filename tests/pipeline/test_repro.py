@@ -15,7 +15,17 @@ from bench.cli import fork_server
 from bench.config.project import load_config
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("bench", "methods", "datasets", "profiles", "weights", "results/reference", ".dvc/config", ".dvcignore")
+COPIED = (
+    "annyfaces",
+    "bench",
+    "methods",
+    "datasets",
+    "profiles",
+    "weights",
+    "results/reference",
+    ".dvc/config",
+    ".dvcignore",
+)
 COPIED_FILES = ("dvc.yaml", "params.yaml", "ablations.yaml", "pyproject.toml")
 SERVER = {}  # variable of the warm server that the commands of this project are forked from
 METHODS = ("copy_input", "latent_avg", "optimize_w_plus")

@@ -1,8 +1,8 @@
 """Results of edits on the disk: results/edits/<scope>/<method[.variant]>/.
 
 ``edits.json`` (written last) says how they were made: matched strengths, failures, pictures without room for a change,
-distances of sets, pictures kept. ``features.npz``: bench/edits/set_metrics.py. ``rows.parquet`` is tidy: COLUMNS, one value a
-row. Tasks:
+distances of sets, pictures kept. ``features.npz``: bench/edits/set_metrics.py. ``rows.parquet`` is tidy: COLUMNS, one
+value a row. Tasks:
 
 - ``edit``: at the matched strength, against the exact target where there is one.
 - ``curve``: at the profile's degrees; 0 is the inversion.

@@ -17,8 +17,8 @@ from bench.edits.results import Edits
 from bench.errors import DataError, one_line
 from bench.files import read_rgb
 from bench.report.edited import edits_of
-from bench.report.material import Material
 from bench.report.pictures import difference, enlarge
+from bench.report.report_data import ReportData
 from bench.report.style import drawing, save
 
 FIGURES_FILE = "figures.yaml"
@@ -75,11 +75,11 @@ def read_plans(path: Path) -> dict[str, Plan]:
         raise DataError(f"{path} cannot be read", got=got, fix="restore the file from the repository") from None
 
 
-def write_edit_figures(material: Material, dataset: str, folder: Path, reference: Path) -> list[tuple[str, Path]]:
+def write_edit_figures(report: ReportData, dataset: str, folder: Path, reference: Path) -> list[tuple[str, Path]]:
     """(caption, file) of every figure of figures.yaml whose columns were all measured on the dataset."""
     if not (reference / FIGURES_FILE).is_file():
         return []
-    edits = edits_of(material, dataset)
+    edits = edits_of(report, dataset)
     files = []
     for name, plan in read_plans(reference / FIGURES_FILE).items():
         if rows := rows_of(plan, edits):

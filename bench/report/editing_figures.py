@@ -13,8 +13,8 @@ from bench.analysis.statistics import CONFIDENCE, bootstrap_means
 from bench.edits.results import Edits
 from bench.files import read_rgb
 from bench.report.editing import fixed, jump, methods_of
-from bench.report.material import Material
 from bench.report.pictures import enlarge
+from bench.report.report_data import ReportData
 from bench.report.style import drawing, save
 
 CURVES = {"identity": "Identity kept", "background_drift": "Background moved by the edit"}
@@ -22,23 +22,23 @@ GAP, HEAD, SIDE, WIDTH = 6, 64, 40, 2400
 SWEPT = ("smile", "yaw", "age")  # first in the sweep figure, if they were shown; others follow
 
 
-def write_editing_figures(material: Material, dataset: str, folder: Path) -> list[tuple[str, Path]]:
+def write_editing_figures(report: ReportData, dataset: str, folder: Path) -> list[tuple[str, Path]]:
     """(caption, file) of each figure for which there is something to show."""
-    edits = methods_of(material, dataset)
+    edits = methods_of(report, dataset)
     if not edits:
         return []
     made = []
     with drawing():
         if not fixed(edits):
             caption = "Identity and background against the attribute's change, over degrees; bands: 95 % bootstrap."
-            made.append((caption, save(_curves(material, edits), folder / "editing_curves.png", dpi=150)))
+            made.append((caption, save(_curves(report, edits), folder / "editing_curves.png", dpi=150)))
         if shown := _shown(edits):
             caption = "Inversions and edits at matched strength, with the exact target (laid out as Fig. 5)."
             if fixed(edits):
                 caption = "Inversions and edits at the same degrees (laid out as Fig. 5)."
-            made.append((caption, save(_grid(material, edits, shown), folder / "fig5.png")))
+            made.append((caption, save(_grid(report, edits, shown), folder / "fig5.png")))
             caption = "Sweeps along a direction, degree by degree (laid out as Fig. 22)."
-            made.append((caption, save(_sweeps(material, edits, shown), folder / "fig22.png")))
+            made.append((caption, save(_sweeps(report, edits, shown), folder / "fig22.png")))
     return made
 
 
@@ -48,7 +48,7 @@ def _shown(edits: Mapping[str, Edits]) -> dict[str, str]:
     return {i: edit for i, edit in every[0].items() if all(other.get(i) == edit for other in every)}
 
 
-def _curves(material: Material, edits: Mapping[str, Edits]):
+def _curves(report: ReportData, edits: Mapping[str, Edits]):
     import matplotlib.pyplot as plt
 
     some = next(iter(edits.values()))
@@ -62,11 +62,11 @@ def _curves(material: Material, edits: Mapping[str, Edits]):
         for row, measure in enumerate(measures):
             ax = axes[row, column]
             for n, (label, one) in enumerate(edits.items()):
-                x, y, low, high, count = curve(material, one, direction, one.matched[name].change, measure)
+                x, y, low, high, count = curve(report, one, direction, one.matched[name].change, measure)
                 counts[row, column].add(count)
                 if not count:
                     continue
-                ax.plot(x, y, color=f"C{n}", marker="o", markersize=3, label=material.method(label).title)
+                ax.plot(x, y, color=f"C{n}", marker="o", markersize=3, label=report.method(label).title)
                 ax.fill_between(x, low, high, color=f"C{n}", alpha=0.15, linewidth=0)
             mark = abs(some.matched[name].judged)
             ax.axvline(mark, color="0.6", linewidth=0.8, linestyle=":")
@@ -81,7 +81,7 @@ def _curves(material: Material, edits: Mapping[str, Edits]):
 
 
 def curve(
-    material: Material, one: Edits, direction: str, change: float, measure: str
+    report: ReportData, one: Edits, direction: str, change: float, measure: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     """Mean change (towards the one asked for), mean of a measure and its interval, at each degree from 0 on; and n.
 
@@ -95,7 +95,7 @@ def curve(
         return (np.empty(0),) * 4 + (0,)
     values = np.stack([table[measure, d].to_numpy() for d in degrees])
     x = np.array([float(table["change", d].mean()) for d in degrees]) * np.sign(change)
-    drawn = bootstrap_means(values, material.config.bootstrap, material.config.seed)
+    drawn = bootstrap_means(values, report.config.bootstrap, report.config.seed)
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     return x, values.mean(1), low, high, len(table)
 
@@ -104,12 +104,12 @@ def _span(counts: set[int]) -> str:
     return f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
 
 
-def _grid(material: Material, edits: Mapping[str, Edits], shown: Mapping[str, str]):
+def _grid(report: ReportData, edits: Mapping[str, Edits], shown: Mapping[str, str]):
     """Rows: pictures. Columns: source, then inversion and edit of each method, then the exact target."""
     some = next(iter(edits.values()))
     columns = [("Source", some, "source")]
     for label, one in edits.items():
-        title = material.method(label).title
+        title = report.method(label).title
         columns += [(f"{title}\ninversion", one, "inversion"), (f"{title}\nedit", one, "edit")]
     if all(some.picture("target", i).is_file() for i in shown):
         columns.append(("Exact\ntarget", some, "target"))
@@ -117,7 +117,7 @@ def _grid(material: Material, edits: Mapping[str, Edits], shown: Mapping[str, st
     return _pictures(cells, [f"{edit}\n{i}" for i, edit in shown.items()], [title for title, _, _ in columns])
 
 
-def _sweeps(material: Material, edits: Mapping[str, Edits], shown: Mapping[str, str]):
+def _sweeps(report: ReportData, edits: Mapping[str, Edits], shown: Mapping[str, str]):
     """Three pictures; for each a row per method, columns from one end of the direction to the other."""
     order = sorted(shown, key=lambda i: next((n for n, d in enumerate(SWEPT) if shown[i].startswith(d)), len(SWEPT)))
     settings = next(iter(edits.values())).record["settings"]
@@ -131,9 +131,9 @@ def _sweeps(material: Material, edits: Mapping[str, Edits], shown: Mapping[str, 
             side = strip.shape[0]
             cells.append([strip[:, k * side : (k + 1) * side] for k in range(frames)])
             direction = {e["name"]: e["direction"] for e in one.record["edits"]}[shown[i]]
-            names.append(f"{direction}\n{material.method(label).title}")
+            names.append(f"{direction}\n{report.method(label).title}")
     note = "Largest mean absolute difference of neighbouring frames, over the sweeps that all have: " + "; ".join(
-        f"{material.method(label).title} {largest} ({median})" for label, (largest, median) in jump(edits).items()
+        f"{report.method(label).title} {largest} ({median})" for label, (largest, median) in jump(edits).items()
     )
     return _pictures(cells, names, [f"{d:+.1f}{unit}" if d else "0" for d in np.linspace(-limit, limit, frames)], note)
 

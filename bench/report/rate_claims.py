@@ -17,8 +17,8 @@ from bench.names import parse_label
 from bench.report.claims import FAILS, HOLDS, MISSING, UNDECIDED, Measured, compared, verdict
 from bench.report.claims import told as line_of
 from bench.report.layout import Cell, Table
-from bench.report.material import Material
 from bench.report.rate_points import Rates, title_of, told
+from bench.report.report_data import ReportData
 from bench.store.rate import CODEC_TITLES, EDIT, FILE, KEPT, OVER
 
 if TYPE_CHECKING:
@@ -101,19 +101,19 @@ def read_rate_claims(path: Path) -> RateClaims:
         raise DataError(f"{path} cannot be read", got=got, fix="restore the file from the repository") from None
 
 
-def argument(material: Material, dataset: str, rates: Rates, path: Path) -> tuple[list[str], Table]:
+def argument(report: ReportData, dataset: str, rates: Rates, path: Path) -> tuple[list[str], Table]:
     """Where the argument holds: a line of text for each statement; a table with a line for each comparison."""
     claims, words, groups = read_rate_claims(path), [], []
     for claim in claims.claims:
         rows, verdicts = [], []
         for measure in claim.measures:
             for right in claim.right:
-                expected = _expected(material, claim, measure)
-                found = measured(material, rates, claim, right, measure)
+                expected = _expected(report, claim, measure)
+                found = measured(report, rates, claim, right, measure)
                 word = verdict(found, *expected)
                 verdicts.append(word)
                 sign = " − " if claim.kind == "difference" else " / "
-                head = [sign.join(_title(material, spot) for spot in (claim.left, right)), _measure(material, measure)]
+                head = [sign.join(_title(report, spot) for spot in (claim.left, right)), _measure(report, measure)]
                 rows.append([Cell(text) for text in [*head, *line_of(found, expected, word)]])
         groups.append((f"{claim.text}. {claim.source}.", rows))
         words.append(verdicts)
@@ -146,7 +146,7 @@ def _counted(verdicts: Sequence[str]) -> str:
     return ", ".join(f"{n} {word}" for word in (HOLDS, FAILS, UNDECIDED, MISSING) if (n := verdicts.count(word)))
 
 
-def measured(material: Material, rates: Rates, claim: RateClaim, right: Spot, measure: str) -> Measured:
+def measured(report: ReportData, rates: Rates, claim: RateClaim, right: Spot, measure: str) -> Measured:
     """The value behind one line; of a codec at the bits of the other side."""
     lacking = [spot for spot in (claim.left, right) if not len(_rows(rates, spot))]
     if lacking:
@@ -157,8 +157,8 @@ def measured(material: Material, rates: Rates, claim: RateClaim, right: Spot, me
             sides[n] = at_bits(rates, spot.codec, measure, values(rates, other, "bits"))
     both = paired(*sides)
     if not len(both):
-        return Measured(missing=f"{_measure(material, measure)}: no picture has both")
-    return compared(material, both[:, 0], both[:, 1], claim.kind)
+        return Measured(missing=f"{_measure(report, measure)}: no picture has both")
+    return compared(report, both[:, 0], both[:, 1], claim.kind)
 
 
 def values(rates: Rates, spot: Spot, measure: str) -> pd.Series:
@@ -214,28 +214,28 @@ def _rows(rates: Rates, spot: Spot) -> pd.DataFrame:
     return rows[chosen if codes is None else chosen & (rows["codes_step"] == codes)]
 
 
-def _expected(material: Material, claim: RateClaim, measure: str) -> tuple[float, float]:
+def _expected(report: ReportData, claim: RateClaim, measure: str) -> tuple[float, float]:
     if isinstance(claim.expect, str):
-        higher = material.metric(measure.removeprefix(EDIT).removeprefix(OVER)).higher_is_better
+        higher = report.metric(measure.removeprefix(EDIT).removeprefix(OVER)).higher_is_better
         return (0.0, math.inf) if (claim.expect == "better") == higher else (-math.inf, 0.0)
     low, high = claim.expect
     return (-math.inf if low is None else low), (math.inf if high is None else high)
 
 
-def _title(material: Material, spot: Spot) -> str:
+def _title(report: ReportData, spot: Spot) -> str:
     if spot.codec:
         return f"{CODEC_TITLES.get(spot.codec, spot.codec)} at these bits"
-    title = title_of(material, *parse_label(spot.row), spot.form)
+    title = title_of(report, *parse_label(spot.row), spot.form)
     codes = spot.codes or 0.0
     if not (codes or spot.memory or spot.pool > 1):
         return title
     return f"{title} ({told({'form': spot.form, 'codes_step': codes, 'memory_step': spot.memory, 'pool': spot.pool})})"
 
 
-def _measure(material: Material, measure: str) -> str:
+def _measure(report: ReportData, measure: str) -> str:
     if measure == "bits":
         return "Bits"
-    title = material.metric(measure.removeprefix(EDIT).removeprefix(OVER)).title
+    title = report.metric(measure.removeprefix(EDIT).removeprefix(OVER)).title
     if measure.startswith(EDIT):
         return f"{title}, edits"
     return f"{title}, added by edits" if measure.startswith(OVER) else title

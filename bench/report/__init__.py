@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build"]
 
-LONGEST_FIRST = ("editing", "metrics", "grid", "edits", "video", "rate", "steps", "sheet")  # kinds of figures
-ON_PAGE = ("grid", "steps", "editing", "edits", "rate", "metrics", "sheet", "video")
+LONGEST_FIRST = ("edits", "metrics", "grid", "planned", "video", "rate", "steps", "sheet")  # kinds of figures
+ON_PAGE = ("grid", "steps", "edits", "planned", "rate", "metrics", "sheet", "video")
 
 
 @dataclass
@@ -35,7 +35,8 @@ def build(
         root: project folder. scope: profile or ``local``. config: settings; None reads them from ``root``.
         engine, workers: as in :func:`bench.engine.map_shards`: tables are one part, each kind of figure another.
     Returns:
-        All files written: tables/*, figures/*, plots/*, claims.md, index.md.
+        All files written into the report: tables/*, figures/*, plots/*, claims.md, index.md. README.md is not among
+        them: :func:`bench.report.readme.write_readme` changes lines of it, where it has their markers.
     Raises:
         DataError: results are missing or inconsistent; the message names the verb that makes them.
         BenchError: a file cannot be written; figures need a package that is not installed.
@@ -70,11 +71,12 @@ def write_part(shard: Shard, report: ReportData) -> Written:
 def _tables(report: ReportData, folder: Path) -> Written:
     """All tables and the claims: one part, as they print some of the same tests."""
     from bench.report.ablation import write_ablations
-    from bench.report.claims import CLAIMS_FILE, write_claims
-    from bench.report.editing import write_editing
+    from bench.report.edit_tables import write_edit_tables
     from bench.report.protocols import write_protocols
     from bench.report.rate import write_rate
+    from bench.report.readme import write_readme
     from bench.report.reconcile import write_reconciliation
+    from bench.report.row_claims import CLAIMS_FILE, write_claims
     from bench.report.significance import write_significance
     from bench.report.steps import write_steps
     from bench.report.tables import write_tables
@@ -82,9 +84,10 @@ def _tables(report: ReportData, folder: Path) -> Written:
 
     reference = report.store.results / "reference"
     tables = write_tables(report, folder / "tables", reference)
+    write_readme(report)
     tables += write_ablations(report, folder / "tables")
     tables += write_steps(report, folder / "tables")
-    tables += write_editing(report, folder / "tables")
+    tables += write_edit_tables(report, folder / "tables")
     tables += write_rate(report, folder / "tables", reference)
     tables += write_significance(report, folder / "tables" / "significance.md")
     tables.append(write_protocols(report, folder / "tables" / "protocols.md"))
@@ -99,9 +102,9 @@ def _figures(kind: str, report: ReportData, folder: Path) -> Written:
     """Figures of one kind, of every dataset: the first has the plain names; steps, edits and rates are of it alone."""
     from bench.files import write_png
     from bench.report.edit_figures import write_edit_figures
-    from bench.report.editing_figures import write_editing_figures
     from bench.report.grid import write_grid
     from bench.report.pictures import sheet
+    from bench.report.planned_figures import write_planned_figures
     from bench.report.plots import write_plots
     from bench.report.rate_figures import write_rate_figures
     from bench.report.steps import write_step_figure
@@ -110,10 +113,10 @@ def _figures(kind: str, report: ReportData, folder: Path) -> Written:
     figures, first, done = folder / "figures", report.datasets[0], Written()
     if kind == "steps":
         done.figures += write_step_figure(report, first, figures)
-    elif kind == "editing":
-        done.figures += write_editing_figures(report, first, figures)
     elif kind == "edits":
-        done.figures += write_edit_figures(report, first, figures, report.store.results / "reference")
+        done.figures += write_edit_figures(report, first, figures)
+    elif kind == "planned":
+        done.figures += write_planned_figures(report, first, figures, report.store.results / "reference")
     elif kind == "rate":
         done.figures += write_rate_figures(report, first, figures)
     elif kind == "video":

@@ -12,7 +12,7 @@ from bench.analysis.score_table import wide
 from bench.analysis.statistics import Statistics, statistics
 from bench.edits.results import Edits
 from bench.names import parse_label
-from bench.report.edited import Pairs, columns, edit_head, edit_pairs, edits_of
+from bench.report.edit_scores import Pairs, columns, edit_head, edit_pairs, edits_of
 from bench.report.layout import Cell, Table, decimals, interval, number
 from bench.report.pages import write_pages
 from bench.report.report_data import ReportData

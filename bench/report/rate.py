@@ -11,7 +11,7 @@ from bench.names import label
 from bench.report.layout import Cell, Table, decimals, interval, number
 from bench.report.pages import write_pages
 from bench.report.rate_claims import CLAIMS_FILE, argument
-from bench.report.rate_points import Rates, rates_of, title_of, told, values_at
+from bench.report.rate_points import Rates, describe_point, rates_of, title_of, values_at
 from bench.report.report_data import ReportData
 from bench.report.tables import metric_head
 from bench.store.rate import EDIT, SERIES
@@ -42,7 +42,7 @@ def rate_table(report: ReportData, dataset: str, rates: Rates) -> Table:
     for key, part in rates.table.groupby(SERIES, sort=False):
         rows = [
             [
-                Cell(told(line)),
+                Cell(describe_point(line)),
                 Cell(f"{line['n']:,}"),
                 Cell(number(line.get("floats", np.nan), 0)),
                 Cell(_bits(line["bpp"])),

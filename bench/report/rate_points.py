@@ -94,7 +94,7 @@ def title_of(report: ReportData, method: str, variant: str, form: str) -> str:
     return f"{title}, {MAPS} kept" if form == MAPS else title
 
 
-def told(point: dict | pd.Series) -> str:
+def describe_point(point: dict | pd.Series) -> str:
     """``as it is``, ``codes 0.5``, ``codes 0.5, memory 2``, ``codes 0.5, memory 1, pooled 2 × 2``, ``quality 20``."""
     if point["form"] == FILE:
         return f"quality {point['codes_step']:g}"

@@ -19,6 +19,7 @@ from bench.report.report_data import ReportData
 from bench.report.significance import winner
 
 PUBLISHED = "As printed in their sources; protocols differ from table to table.\n"
+CONTROLS = "Controls"  # heading of the group of controls
 SHOWN_FAILURES = 5
 MAIN = 5  # metrics in the main table where no preset gives them roles
 FURTHER = 6  # and in each further one
@@ -116,7 +117,7 @@ def own_table(report: ReportData, dataset: str, metrics: Sequence[str], times: S
     groups = [
         ("", [rows[m] for m in whole]),
         (f"On {first} of {full:,} images only †", [rows[m] for m in subset]),
-        ("Controls", [rows[m] for m in controls]),
+        (CONTROLS, [rows[m] for m in controls]),
     ]
     heads = ["Method", "n", *[metric_head(report, m) for m in metrics], *[TIME_HEADS[time] for time in times]]
     return Table("", "", heads, groups, column_notes(report, dataset, metrics))
@@ -138,7 +139,7 @@ def common_table(
         f"better than each of the others, tested on these {n:,} images alone; otherwise as above."
     )
     heads = ["Method", "n", *[metric_head(report, m) for m in metrics]]
-    groups = [("", [rows[m] for m in methods]), ("Controls", [rows[m] for m in controls])]
+    groups = [("", [rows[m] for m in methods]), (CONTROLS, [rows[m] for m in controls])]
     title = f"{part}the same {n:,} images for every method" if part else f"The same {n:,} images for every method"
     return Table(title, caption, heads, groups)
 

@@ -8,8 +8,9 @@ from PIL import Image
 
 from bench.analysis import summary
 from bench.errors import DataError
+from bench.report.claims import HOLDS, MISSING, UNDECIDED, in_short
 from bench.report.rate import write_rate
-from bench.report.rate_claims import HOLDS, MISSING, UNDECIDED, in_short, read_rate_claims
+from bench.report.rate_claims import read_rate_claims
 from bench.report.rate_figures import panels, write_rate_figures
 from bench.report.rate_points import rates_of
 from bench.report.report_data import load_report_data

@@ -11,7 +11,7 @@ import numpy as np
 from bench.analysis.statistics import statistics
 from bench.edits.results import Edits, per_image
 from bench.edits.set_metrics import set_values
-from bench.report.edited import edit_head, edits_of
+from bench.report.edit_scores import edit_head, edits_of
 from bench.report.layout import Cell, Table, decimals, interval, number
 from bench.report.pages import write_pages
 from bench.report.report_data import ReportData
@@ -27,7 +27,7 @@ def methods_of(report: ReportData, dataset: str) -> dict[str, Edits]:
     return {label: found[label] for label in report.labels(dataset) if label in found}
 
 
-def write_editing(report: ReportData, folder: Path) -> list[Path]:
+def write_edit_tables(report: ReportData, folder: Path) -> list[Path]:
     """editing.md and .tex where edits were scored; otherwise nothing."""
     tables = [t for dataset in report.datasets if (e := methods_of(report, dataset)) for t in _tables(report, e)]
     if not tables:

@@ -9,8 +9,8 @@ from bench.analysis import summary
 from bench.edits.results import edits_dir, write_edits
 from bench.edits.set_metrics import Features, set_values
 from bench.edits.strength import Matched
-from bench.report.editing import methods_of, write_editing
-from bench.report.editing_figures import curve, write_editing_figures
+from bench.report.edit_figures import curve, write_edit_figures
+from bench.report.edit_tables import methods_of, write_edit_tables
 from bench.report.report_data import load_report_data
 
 NAMES = {"smile+0.5": ("smile", 0.5), "yaw-0.2": ("yaw", -0.2)}
@@ -82,7 +82,7 @@ def cells(page, start, nth=0):
 
 
 def test_the_page_says_strengths_means_differences_and_failures(report, tmp_path):
-    page = write_editing(report, tmp_path)[0].read_text()
+    page = write_edit_tables(report, tmp_path)[0].read_text()
     assert "not reached: -0.05 of -0.1 at +3" in page, "a strength that is not reached is said, never clipped"
     whole = page.split("| *all edits, 3 pictures* |")[1].split("*smile")[0]
     assert "**0.0600**" in whole and "| 0.0800" in whole, "over the three pictures that have a target"
@@ -93,7 +93,7 @@ def test_the_page_says_strengths_means_differences_and_failures(report, tmp_path
 
 
 def test_what_is_reached_stands_beside_the_mark(report, tmp_path):
-    page = write_editing(report, tmp_path)[0].read_text()
+    page = write_edit_tables(report, tmp_path)[0].read_text()
     row = cells(page, "| smile+0.5")
     assert row[2] == "+0.25" and row[4] == "1" and row[5] == "+0.2", "mark, left out, seen in scored targets"
     mean, optimised = (cells(page, "| Edit |").index(title) for title in ("Mean code (floor)", "Optimization (W+)"))
@@ -103,7 +103,7 @@ def test_what_is_reached_stands_beside_the_mark(report, tmp_path):
 
 def test_without_a_target_all_columns_are_over_what_all_reach(report, tmp_path):
     """latent_avg reaches the yaw too, where codes come back worse and a sweep jumps; optimize_w_plus does not."""
-    page = write_editing(report, tmp_path)[0].read_text().split("## Without a target")[1]
+    page = write_edit_tables(report, tmp_path)[0].read_text().split("## Without a target")[1]
     first, other = cells(page, "| Mean code"), cells(page, "| Optimization")
     assert first[1].startswith("**3.00") and other[1].startswith("3.02"), "not 3.57, the mean with yaw"
     assert "[0.2" in first[3] and first[3] == other[3], "cycles have intervals"
@@ -137,7 +137,7 @@ def test_a_picture_without_a_value_leaves_the_curve_to_the_others(report):
 
 
 def test_figures_are_drawn_from_stored_pictures(report, tmp_path):
-    made = dict((path.name, caption) for caption, path in write_editing_figures(report, "tiny_set", tmp_path))
+    made = dict((path.name, caption) for caption, path in write_edit_figures(report, "tiny_set", tmp_path))
     assert list(made) == ["editing_curves.png", "fig5.png", "fig22.png"]
     assert all((tmp_path / name).stat().st_size > 1000 for name in made)
 
@@ -145,4 +145,4 @@ def test_figures_are_drawn_from_stored_pictures(report, tmp_path):
 def test_without_edits_there_is_nothing(tiny, tmp_path):
     summary.aggregate(tiny.store, "toy", tiny.config)
     report = load_report_data(tiny.root, "toy")
-    assert write_editing(report, tmp_path) == [] and write_editing_figures(report, "tiny_set", tmp_path) == []
+    assert write_edit_tables(report, tmp_path) == [] and write_edit_figures(report, "tiny_set", tmp_path) == []

@@ -10,10 +10,11 @@ from bench.edits.results import edits_dir, write_edits
 from bench.edits.strength import Matched
 from bench.errors import DataError
 from bench.report.ablation import write_ablations
-from bench.report.claims import write_claims
-from bench.report.edit_figures import Plan, cells_of, read_plans, rows_of, write_edit_figures
-from bench.report.edited import edits_of
+from bench.report.edit_scores import edits_of
+from bench.report.planned_figures import FigurePlan, FiguresFile, cells_of, rows_of, write_planned_figures
+from bench.report.reference import read_yaml
 from bench.report.report_data import load_report_data
+from bench.report.row_claims import write_claims
 
 EDITS = {"smile+0.3": 0.3, "yaw-0.2": -0.2}
 KINDS = ("source", "target", "inversion", "edit")
@@ -115,27 +116,27 @@ PLAN = {
 def test_rows_of_a_figure_are_the_pictures_all_columns_show(report):
     edits = edits_of(report, "tiny_set")
     both = [("000001", "smile+0.3"), ("000000", "yaw-0.2")]
-    assert rows_of(Plan.model_validate(PLAN), edits) == both, "directions in the plan's order"
+    assert rows_of(FigurePlan.model_validate(PLAN), edits) == both, "directions in the plan's order"
     with_few = {**PLAN, "columns": [*PLAN["columns"], {"show": "edit", "of": "optimize_w_plus.few", "title": "F"}]}
-    plan = Plan.model_validate(with_few)
+    plan = FigurePlan.model_validate(with_few)
     assert rows_of(plan, edits) == both
     cells = cells_of(plan, edits, both)
     assert [[one is None for one in row] for row in cells] == [[False] * 3 + [True], [False] * 4], "not the smile"
     assert cells[0][2].error == pytest.approx(4 / 255) and cells[0][0].error is None
-    assert rows_of(Plan.model_validate({**PLAN, "rows": 1}), edits) == both[:1]
+    assert rows_of(FigurePlan.model_validate({**PLAN, "rows": 1}), edits) == both[:1]
     absent = {**PLAN, "columns": [{"show": "edit", "of": "latent_avg", "title": "A"}]}
-    assert rows_of(Plan.model_validate(absent), edits) == []
+    assert rows_of(FigurePlan.model_validate(absent), edits) == []
 
 
 def test_figures_are_drawn_from_stored_pictures(report, tiny):
     folder = tiny.root / "figures"
     folder.mkdir()
-    assert write_edit_figures(report, "tiny_set", folder, tiny.root) == [], "no figures.yaml"
+    assert write_planned_figures(report, "tiny_set", folder, tiny.root) == [], "no figures.yaml"
     (tiny.root / "figures.yaml").write_text(yaml.safe_dump({"figures": {"fig9": PLAN}}))
-    assert write_edit_figures(report, "tiny_set", folder, tiny.root) == [("C", folder / "fig9.png")]
+    assert write_planned_figures(report, "tiny_set", folder, tiny.root) == [("C", folder / "fig9.png")]
     drawn = np.asarray(Image.open(folder / "fig9.png"))[..., :3]
     found = {int(v) for v in np.unique(drawn[drawn.shape[0] // 3])}
     assert {100, 138, 114} <= found, "source, 128 + source - inversion, edit"
     (tiny.root / "figures.yaml").write_text("figures: {a: {caption: C}}")
     with pytest.raises(DataError, match="figures.a.directions"):
-        read_plans(tiny.root / "figures.yaml")
+        read_yaml(tiny.root / "figures.yaml", FiguresFile)

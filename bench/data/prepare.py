@@ -11,7 +11,7 @@ from bench.data.import_folder import FolderRequest, Prepared, prepare_folder
 from bench.data.import_numbered import prepare_numbered
 from bench.data.manifest import load_manifest, manifest_path
 from bench.data.render import prepare_rendered
-from bench.errors import BenchError, DataError
+from bench.errors import BenchError, DataError, message_of
 from bench.files import picture_errors, read_rgb, write_error, write_png
 from bench.renderers.by_name import renderer_of
 from bench.store.paths import RunStore, read_json, write_json
@@ -153,7 +153,7 @@ def read_labels(path: Path) -> np.ndarray:
         with Image.open(path) as picture:
             labels = np.asarray(picture)
     except picture_errors() as error:
-        raise DataError(f"labels {path} cannot be read", got=" ".join(str(error).split())) from None
+        raise DataError(f"labels {path} cannot be read", got=message_of(error)) from None
     if labels.ndim != 2:
         raise DataError(f"labels {path} have several channels", got=labels.shape, expected="(R, R)")
     return labels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,22 @@ from bench.data.fingerprint import coarse, drifted
 from bench.data.manifest import INLINE, ImageEntry, Manifest, load_manifest, save_manifest
 from bench.engine import Shard, Work, make_shards, map_shards, tick
 from bench.errors import BenchError, DataError, name_some
-from bench.files import atomic_write, file_sha256, read_json, read_rgb, write_error, write_json, write_png, write_rows
+from bench.files import (
+    file_sha256,
+    read_json,
+    read_rgb,
+    read_table,
+    write_csv,
+    write_error,
+    write_json,
+    write_png,
+    write_table,
+)
 from bench.images import pixel_sha256
 from bench.renderers.by_name import renderer_of
 
 BATCH = 16  # pictures rendered together
+RENDER_AGAIN = "run `bench prepare` again"
 
 
 @dataclass(frozen=True)
@@ -121,9 +131,7 @@ def render_shard(shard: Shard, job: RenderJob) -> None:
         tick(len(chunk))
     table = pd.DataFrame([rows[i] for i in shard.ids])
     table = table.astype({name: np.float32 for name in table if name.startswith("lm_")})
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    atomic_write(_part(job.paths, shard), buffer.getvalue())
+    write_table(_part(job.paths, shard), table)
 
 
 def _render(job: RenderJob, ids: Sequence[str]) -> list[RenderedImage]:
@@ -147,17 +155,15 @@ def _store(job: RenderJob, image_id: str, picture: Any) -> dict[str, Any]:
 
 def _known_rows(shard: Shard, job: RenderJob) -> dict[str, dict[str, Any]]:
     """Truth rows of this shard that an earlier preparation left."""
-    import pandas as pd
-
     part = _part(job.paths, shard)
     try:
         if part.is_file():
-            table = pd.read_parquet(part)
+            table = read_table(part, what="truth", fix=RENDER_AGAIN)
         elif job.reuse_truth:
-            table = pd.read_parquet(job.paths.truth, filters=[("image_id", "in", list(shard.ids))])
+            table = read_table(job.paths.truth, what="truth", fix=RENDER_AGAIN, image_ids=shard.ids)
         else:
             return {}
-    except (OSError, ValueError):  # damaged: render again
+    except DataError:  # damaged: render again
         return {}
     return {row["image_id"]: row for row in table.to_dict("records")}
 
@@ -178,7 +184,7 @@ def _finish(
 ) -> dict[str, Any]:
     import pandas as pd
 
-    truth = pd.concat([pd.read_parquet(_part(paths, s)) for s in shards], ignore_index=True)
+    truth = pd.concat([read_table(_part(paths, s), what="truth", fix=RENDER_AGAIN) for s in shards], ignore_index=True)
     rendered = dict(zip(truth["image_id"], truth["sha256"], strict=True))
     colours = dict(zip(truth["image_id"], truth["coarse"], strict=True))
     if update:
@@ -202,9 +208,7 @@ def _finish(
             f"with `bench prepare --dataset {manifest.id} --update`",
         )
     _drop_strays(paths, set(rendered))
-    buffer = io.BytesIO()
-    truth.to_parquet(buffer, index=False)
-    atomic_write(paths.truth, buffer.getvalue())
+    write_table(paths.truth, truth)
     done = {
         "id": manifest.id,
         "count": manifest.count,
@@ -235,7 +239,7 @@ def _write_problems(paths: PreparedPaths, rows: Sequence[tuple[str, str, str]]) 
     if not rows:
         _unlink(paths.problems)
         return
-    write_rows(paths.problems, ("id", "expected_sha256", "got_sha256"), rows)
+    write_csv(paths.problems, ("id", "expected_sha256", "got_sha256"), rows)
 
 
 def _part(paths: PreparedPaths, shard: Shard) -> Path:

@@ -6,15 +6,13 @@ A row is one value of one picture at one operating point. Tasks: ``rate`` (float
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.errors import DataError
-from bench.files import atomic_write
+from bench.files import read_table, write_table
 from bench.store.paths import RunStore
 
 if TYPE_CHECKING:
@@ -44,9 +42,7 @@ def write_rows(path: Path, tables: Sequence[pd.DataFrame], failures: Mapping[str
 
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     table.attrs = {"failures": {name: dict(found) for name, found in failures.items()}}
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    atomic_write(path, buffer.getvalue())
+    write_table(path, table)
 
 
 def read_rows(folder: Path) -> pd.DataFrame | None:
@@ -57,14 +53,8 @@ def read_rows(folder: Path) -> pd.DataFrame | None:
     """
     import pandas as pd
 
-    tables = []
-    for path in sorted(folder.glob("*.parquet")):
-        try:
-            tables.append(pd.read_parquet(path)[COLUMNS])
-        except (OSError, ValueError, KeyError) as error:
-            got = " ".join(str(error).split())[:200]
-            fix = "delete it and run `bench rate` again"
-            raise DataError(f"rate file {path} cannot be read", got=got, fix=fix) from None
+    fix = "delete it and run `bench rate` again"
+    tables = [read_table(path, COLUMNS, "rate file", fix=fix) for path in sorted(folder.glob("*.parquet"))]
     for table in tables:
         table.attrs = {}
     tables = [table for table in tables if len(table)]  # empty: the profile asks for no rates

@@ -1,4 +1,4 @@
-"""One seam for all parallel work: ``map_shards(work, shards)`` on the process at hand or on several local ones.
+"""Run work on images: ``map_shards`` spreads shards over processes, ``map_images`` isolates failures within one shard.
 
 Work is cut by image id into shards of fixed composition, whatever the engine and the number of workers, and every
 process computes with one thread, so rows do not depend on where they were computed. Shards must be idempotent. A
@@ -18,13 +18,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from bench.device import keep_memory
-from bench.errors import BenchError
+from bench.device import free_after, keep_memory
+from bench.errors import BenchError, typed_message_of
 
+Result = TypeVar("Result")
+
+REASON = 300  # characters of an image's failure that are kept
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _CHILD_VARIABLES = ("NUMBA_NUM_THREADS",)  # numba refuses a change in a process where its threads have started
 START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -63,6 +66,56 @@ def even_shards(ids: Sequence[str], most: int) -> list[Shard]:
     """
     count = 2 * max(1, -(-len(ids) // (2 * most)))
     return make_shards(ids, -(-len(ids) // count) or 1)
+
+
+def map_images(ids: Sequence[str], work: Callable[[Sequence[str]], Result]) -> tuple[list[Result], dict[str, str]]:
+    """Apply ``work`` to a batch of images, and to parts of the batch where the whole fails.
+
+    A batch that raises is tried again one image at a time, so that one image costs the others nothing. A batch that is
+    too large for the accelerator's memory is halved instead.
+
+    Args:
+        ids: image ids of the batch, in order.
+        work: called with the batch, or with parts of it: neighbours in ``ids``.
+    Returns:
+        results of the calls that succeeded, in the order of ``ids``; image id -> reason, of images that fail alone.
+    Raises:
+        BenchError: the user must mend something (weights, input, options), or the accelerator's memory is too small
+            for one image.
+    """
+    try:
+        return [work(ids)], {}
+    except BenchError:  # not this image's fault
+        raise
+    except Exception as error:  # a method may raise anything; the other images must not suffer
+        out_of_memory = free_after(error, alone=len(ids) == 1)
+        if len(ids) == 1:
+            return [], {ids[0]: typed_message_of(error, REASON)}
+    size = (len(ids) + 1) // 2 if out_of_memory else 1
+    results: list[Result] = []
+    failures: dict[str, str] = {}
+    for start in range(0, len(ids), size):
+        found, failed = map_images(ids[start : start + size], work)
+        results += found
+        failures |= failed
+    return results, failures
+
+
+def check_failures(failures: Mapping[str, str], ids: Sequence[str], method: str, images: str) -> None:
+    """Refuse results in which every image failed.
+
+    Args:
+        failures: image id -> reason.
+        ids: all images that were tried.
+        method: id of the method.
+        images: what the images are, such as ``images of 'toy'``.
+    Raises:
+        BenchError: all failed; the message has the first reason.
+    """
+    if len(failures) < len(ids):
+        return
+    reason = next(iter(failures.values()), "no images")
+    raise BenchError(f"method {method!r} failed on all {len(ids)} {images}", got=reason)
 
 
 def default_workers() -> int:

@@ -15,14 +15,14 @@ from bench.config.sections import EditSettings
 from bench.data.dataset import PreparedDataset
 from bench.data.manifest import load_manifest
 from bench.device import engine_for, resolve_device
-from bench.edits.editor import EditJob, Part, calibrate_shard, forget
+from bench.edits.editor import EditJob, Part, calibrate_shard, forget, joined
 from bench.edits.prepare import check_judge, pictures_of, settings_of, wanted_edits
 from bench.edits.results import edits_dir, write_edits, write_nothing
 from bench.edits.score_batch import score_shard
 from bench.edits.set_metrics import Features, set_values
 from bench.edits.strength import Matched, given, match
 from bench.edits.targets import Wanted, render_targets
-from bench.engine import Work, even_shards, map_shards
+from bench.engine import Work, check_failures, even_shards, map_shards
 from bench.errors import BenchError, DataError
 from bench.inversion.plan import RunPlan
 from bench.names import label
@@ -79,14 +79,8 @@ def score_edits(
     def each(work: Callable[..., Part], ids: Sequence[str], job: EditJob) -> Part:
         shards = even_shards(list(ids), SHARD)
         kind = engine_for(where, engine if len(shards) > 1 else "serial", engine_asked)
-        done = Part()
-        for part in map_shards(Work(work, {"job": job}), shards, kind, workers, on_tick=on_tick):
-            done.join(part)
-        if len(done.failures) == len(ids):
-            raise BenchError(
-                f"method {plan.method!r} failed on all {len(ids)} pictures of {job.dataset!r}",
-                got=next(iter(done.failures.values())),
-            )
+        done = joined(map_shards(Work(work, {"job": job}), shards, kind, workers, on_tick=on_tick))
+        check_failures(done.failures, ids, plan.method, f"pictures of {job.dataset!r}")
         return done
 
     brief = bool(plan.variant) and plan.scope != LOCAL

@@ -18,13 +18,13 @@ from bench.config.sections import EditSettings
 from bench.data.dataset import PreparedDataset
 from bench.data.manifest import Manifest, load_manifest
 from bench.device import engine_for, resolve_device
-from bench.edits.editor import EditJob, Part, calibrate_shard, direction_of, forget
+from bench.edits.editor import EditJob, calibrate_shard, direction_of, forget, joined
 from bench.edits.prepare import check_judge, pictures_of, wanted_edits
 from bench.edits.results import read_edits
 from bench.edits.score_method import SHARD, strength_of
 from bench.edits.strength import Matched
 from bench.edits.targets import Wanted, exact
-from bench.engine import Work, even_shards, map_shards
+from bench.engine import Work, check_failures, even_shards, map_shards
 from bench.errors import UnknownName
 from bench.inversion.plan import RunPlan
 from bench.names import label
@@ -131,10 +131,9 @@ def _matched_here(
     shards = even_shards(list(ids), SHARD)
     kind = engine_for(resolve_device(plan.device), engine if len(shards) > 1 else "serial", engine_asked)
     work = Work(calibrate_shard, {"job": EditJob(plan, other, tuple(edits), bare)})
-    done = Part()
     try:
-        for part in map_shards(work, shards, kind, workers):
-            done.join(part)
+        done = joined(map_shards(work, shards, kind, workers))
+        check_failures(done.failures, ids, plan.method, f"pictures of {other!r}")
         return {one.name: strength_of(one, done, config.root, settings) for one in edits}
     finally:
         forget()

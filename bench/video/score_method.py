@@ -14,11 +14,10 @@ import numpy as np
 from bench import registry
 from bench.config.project import Config
 from bench.device import engine_for, resolve_device
-from bench.edits.editor import EditJob, Editor, Part, calibrate_shard, editor_of, forget, isolated
+from bench.edits.editor import EditJob, Editor, Part, calibrate_shard, editor_of, forget, isolated, joined
 from bench.edits.score_method import SHARD, strength_of
 from bench.edits.strength import Matched
-from bench.engine import Shard, Work, even_shards, map_shards
-from bench.errors import BenchError
+from bench.engine import Shard, Work, check_failures, even_shards, map_shards
 from bench.files import read_rgb
 from bench.inversion.plan import RunPlan
 from bench.names import label
@@ -75,16 +74,10 @@ def score_video(
         films = VideoJob(asked, EditJob(plan, asked.video.dataset, (asked.wanted,), asked.edit), matched.degree)
         shards = [Shard(n, tuple(ids)) for n, ids in enumerate(asked.clips.values())]
         kind = engine_for(where, engine if len(shards) > 1 else "serial", engine_asked)
-        done = Part()
-        for part in map_shards(Work(clip_shard, {"job": films}), shards, kind, workers, on_tick=on_tick):
-            done.join(part)
+        done = joined(map_shards(Work(clip_shard, {"job": films}), shards, kind, workers, on_tick=on_tick))
     finally:
         forget()
-    if len(done.failures) == len(asked.ids):
-        raise BenchError(
-            f"method {plan.method!r} failed on all {len(asked.ids)} frames of {plan.dataset!r}",
-            got=next(iter(done.failures.values())),
-        )
+    check_failures(done.failures, asked.ids, plan.method, f"frames of {plan.dataset!r}")
     head = {"dataset": plan.dataset, "method": plan.method, "variant": plan.variant}
     targets = {row["image_id"] for row in done.rows if row["task"] == "edit" and row["metric"] in asked.video.metrics}
     record = {
@@ -130,15 +123,10 @@ def _calibrated(
     job: EditJob, asked: Asked, root: Path, engine: str, workers: int | None, engine_asked: bool
 ) -> tuple[Matched, dict[str, str]]:
     """The strength of the edit, and id -> reason of calibration pictures that failed."""
-    calibrated, shards = Part(), even_shards(asked.held, SHARD)
+    shards = even_shards(asked.held, SHARD)
     kind = engine_for(resolve_device(job.plan.device), engine if len(shards) > 1 else "serial", engine_asked)
-    for part in map_shards(Work(calibrate_shard, {"job": job}), shards, kind, workers):
-        calibrated.join(part)
-    if len(calibrated.failures) == len(asked.held):
-        raise BenchError(
-            f"method {job.plan.method!r} failed on all {len(asked.held)} pictures of {job.dataset!r}",
-            got=next(iter(calibrated.failures.values())),
-        )
+    calibrated = joined(map_shards(Work(calibrate_shard, {"job": job}), shards, kind, workers))
+    check_failures(calibrated.failures, asked.held, job.plan.method, f"pictures of {job.dataset!r}")
     return strength_of(asked.wanted, calibrated, root, asked.edit), calibrated.failures
 
 

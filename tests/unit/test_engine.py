@@ -9,9 +9,10 @@ import time
 from functools import partial
 
 import pytest
+import torch
 
 from bench import engine
-from bench.engine import Shard, Work, even_shards, make_shards, map_shards
+from bench.engine import Shard, Work, check_failures, even_shards, make_shards, map_images, map_shards
 from bench.errors import BenchError
 
 WORK = """
@@ -197,3 +198,47 @@ def _alive(pid: int) -> bool:
 
 def test_shard_is_hashable():
     assert len({Shard(0, ("a",)), Shard(0, ("a",))}) == 1
+
+
+def test_results_of_a_batch_come_back_whole():
+    assert map_images("abc", "".join) == (["abc"], {})
+
+
+def test_an_image_that_raises_costs_the_others_nothing():
+    tried = []
+
+    def work(ids):
+        tried.append("".join(ids))
+        if "b" in ids:
+            raise ValueError("no\n  good")
+        return tried[-1]
+
+    assert map_images("abc", work) == (["a", "c"], {"b": "ValueError: no good"})
+    assert tried == ["abc", "a", "b", "c"]
+
+
+def test_a_batch_without_memory_is_halved_and_one_image_without_is_an_error():
+    def work(ids):
+        if len(ids) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. More")
+        return "".join(ids)
+
+    most = 2
+    assert map_images("abcde", work) == (["ab", "c", "de"], {})
+    most = 0
+    with pytest.raises(BenchError, match="too little memory"):
+        map_images("abcde", work)
+
+
+def test_what_the_user_must_mend_is_no_images_failure():
+    def work(ids):
+        raise BenchError("no weights")
+
+    with pytest.raises(BenchError, match="no weights"):
+        map_images("ab", work)
+
+
+def test_only_a_failure_of_all_images_is_an_error():
+    check_failures({"a": "why"}, ["a", "b"], "e4e", "images of 'toy'")
+    with pytest.raises(BenchError, match="method 'e4e' failed on all 2 images of 'toy'; got why"):
+        check_failures({"a": "why", "b": "too"}, ["a", "b"], "e4e", "images of 'toy'")

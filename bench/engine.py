@@ -16,14 +16,17 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from bench.device import free_after, keep_memory
+from bench.device import engine_for, free_after, keep_memory
 from bench.errors import BenchError, typed_message_of
+
+if TYPE_CHECKING:
+    import torch
 
 Result = TypeVar("Result")
 
@@ -53,6 +56,38 @@ class Work:
 
     def __call__(self, shard: Shard) -> Any:
         return self.function(shard, **self.kwargs)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How shards are computed: in which processes, and who hears of the progress. Results do not depend on it.
+
+    Args:
+        engine: "serial", or "processes": new ones, so that threads and accelerators of this one do no harm.
+        workers: number of processes; None takes all cores this process may use.
+        engine_asked: the user named the engine, which is then refused rather than replaced where it cannot run.
+        on_tick: called in this process with what work reports through :func:`tick`.
+    """
+
+    engine: str = "serial"
+    workers: int | None = None
+    engine_asked: bool = False
+    on_tick: Callable[[float], None] | None = None
+
+    def quiet(self) -> Execution:
+        """The same without progress."""
+        return replace(self, on_tick=None)
+
+    def serial_if(self, few: bool) -> Execution:
+        """Serial where there are too few shards for processes to pay."""
+        return replace(self, engine="serial") if few else self
+
+    def on(self, device: torch.device) -> Execution:
+        """The same with the engine that runs on ``device``; see :func:`bench.device.engine_for`."""
+        return replace(self, engine=engine_for(device, self.engine, self.engine_asked))
+
+
+SERIAL, PROCESSES = Execution(), Execution("processes")
 
 
 def make_shards(ids: Sequence[str], size: int) -> list[Shard]:
@@ -161,24 +196,21 @@ def tick(amount: float) -> None:
 def map_shards(
     work: Work,
     shards: Sequence[Shard],
-    engine: str = "serial",
-    workers: int | None = None,
+    execution: Execution = SERIAL,
     on_done: Callable[[Shard, Any], None] | None = None,
-    on_tick: Callable[[float], None] | None = None,
 ) -> list[Any]:
     """Apply ``work`` to every shard.
 
     Args:
-        engine: "serial" or "processes" (new ones, so that threads and accelerators of the parent do no harm).
-        workers: processes; None takes all cores this process may use.
+        execution: engine, workers and progress.
         on_done: called here with each finished shard and its result, in order of completion.
-        on_tick: called here with what work reports through :func:`tick`.
     Returns:
         Results in the order of ``shards``.
     Raises:
         Exception: the first one that work raised; no further shard is started after it.
         BenchError: worker processes died; the message names their shards. All others were finished before.
     """
+    engine, workers, on_tick = execution.engine, execution.workers, execution.on_tick
     if engine not in ("serial", "processes"):
         raise BenchError(f"unknown engine {engine!r}", expected="serial or processes")
     if workers is not None and workers < 1:
@@ -187,6 +219,15 @@ def map_shards(
     if engine == "serial" or not shards:
         return _serial(work, shards, on_done, on_tick)
     return _Pool(work, shards, count, on_done, on_tick).run()
+
+
+def map_on_device(device: torch.device, work: Work, shards: Sequence[Shard], execution: Execution) -> list[Any]:
+    """:func:`map_shards` of work that computes on ``device``: a single shard, or an accelerator, takes this process.
+
+    Raises:
+        BenchError: the user asked for processes, which do not run on this accelerator.
+    """
+    return map_shards(work, shards, execution.serial_if(len(shards) < 2).on(device))
 
 
 def _serial(work: Work, shards: Sequence[Shard], on_done: Callable | None, on_tick: Callable | None) -> list[Any]:

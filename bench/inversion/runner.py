@@ -18,8 +18,8 @@ import numpy as np
 from bench import registry
 from bench.api import Context, Inversion, Method
 from bench.data.dataset import PreparedDataset
-from bench.device import ACCELERATOR_BATCH, autocast, engine_for, resolve_device
-from bench.engine import Shard, Work, check_failures, make_shards, map_images, map_shards, tick
+from bench.device import ACCELERATOR_BATCH, autocast, resolve_device
+from bench.engine import SERIAL, Execution, Shard, Work, check_failures, make_shards, map_images, map_shards, tick
 from bench.errors import BenchError, ShapeError, name_some
 from bench.files import write_png
 from bench.images import to_uint8
@@ -53,27 +53,23 @@ class Inverted:
 
 def run(
     plan: RunPlan,
-    engine: str = "serial",
-    workers: int | None = None,
+    execution: Execution = SERIAL,
     overwrite: bool = False,
     fresh: bool = False,
-    engine_asked: bool = False,
-    on_tick: Callable[[float], None] | None = None,
     on_plan: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Carry out a plan, resuming what an earlier process left.
 
     Args:
-        engine, workers: see :func:`bench.engine.map_shards`. engine_asked: the user named the engine.
+        execution: its progress is told in finished images.
         overwrite, fresh: see :meth:`bench.store.run.Run.begin`.
-        on_tick: called with numbers of finished images. on_plan: called once with (images to do, images in all).
+        on_plan: called once with (images to do, images in all).
     Returns:
         The content of run.json.
     Raises:
         BenchError: input, disk, weights, or every picture failed.
     """
-    device = resolve_device(plan.device)
-    engine = engine_for(device, engine, engine_asked)
+    execution = execution.on(resolve_device(plan.device))
     PreparedDataset.open(plan.root, plan.dataset)
     folder = plan.run
     with folder.lock():
@@ -84,7 +80,7 @@ def run(
         if on_plan:
             on_plan(sum(len(shard.ids) for shard in todo), len(plan.ids))
         try:
-            map_shards(Work(invert_shard, {"plan": plan}), todo, engine, workers, on_tick=on_tick)
+            map_shards(Work(invert_shard, {"plan": plan}), todo, execution)
         finally:
             _loaded.cache_clear()
         result = folder.finish([shard.ids for shard in shards], plan.record())

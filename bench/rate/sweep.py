@@ -8,7 +8,7 @@ edit must show (bench/rate/edits.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -21,9 +21,9 @@ from bench.api import Inversion, Method, PairMetric
 from bench.config.project import Config
 from bench.config.sections import RateSettings
 from bench.data.dataset import PreparedDataset
-from bench.device import autocast, engine_for, resolve_device
+from bench.device import autocast, resolve_device
 from bench.edits.apply import of_dataset
-from bench.engine import Shard, Work, check_failures, make_shards, map_images, map_shards, tick
+from bench.engine import Execution, Shard, Work, check_failures, make_shards, map_images, map_on_device, tick
 from bench.errors import BenchError
 from bench.images import to_uint8
 from bench.inversion.plan import RunPlan
@@ -129,17 +129,14 @@ def measure_plan(
     plan: RunPlan,
     asked: RateSettings,
     moves: Sequence[Move],
-    engine: str,
-    workers: int | None,
-    engine_asked: bool = False,
-    on_tick: Callable[[float], None] | None = None,
+    execution: Execution,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Measure one method on the first ``asked.images`` pictures of its plan.
 
     Args:
         moves: edits to make at every point (bench.rate.edits.moves_of).
     Returns:
-        tidy rows (COLUMNS) in a fixed order, whatever engine and workers; id -> reason of pictures that failed.
+        tidy rows (COLUMNS) in a fixed order, whatever the execution; id -> reason of pictures that failed.
     Raises:
         BenchError: a metric lacks something, or every picture failed.
     """
@@ -152,9 +149,9 @@ def measure_plan(
     here = {i: codes[i] for i in ids if i in codes}
     job = RateJob(plan, tuple(ids), tuple(asked.metrics), steps_of(asked, plan.variant), here, tuple(moves))
     shards = make_shards(ids, SHARD)
-    engine = engine_for(resolve_device(plan.device), engine if len(shards) > 1 else "serial", engine_asked)
+    device = resolve_device(plan.device)
     try:
-        parts = map_shards(Work(measure_shard, {"job": job}), shards, engine, workers, on_tick=on_tick)
+        parts = map_on_device(device, Work(measure_shard, {"job": job}), shards, execution)
     finally:
         _loaded.cache_clear()
     failures = {i: why for part in parts for i, why in part.failures.items()}

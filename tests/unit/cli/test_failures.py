@@ -53,7 +53,7 @@ def failures(root, verb, method):
     """What a verb recorded: image id -> reason."""
     results = root / "results"
     records = {
-        "run": results / "runs" / "local" / f"{method}.own-toy" / "run.json",
+        "run": results / "runs" / "local" / f"{method}.own" / "toy" / "run.json",
         "edit": root / "out" / "edit.json",
         "score-edits": results / "edits" / "local" / f"{method}.own" / "edits.json",
         "video": root / "out" / "video.json",

@@ -17,6 +17,8 @@ from bench.store.paths import RunStore
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench.engine import Execution
+
 SCORING = ("lpips", "insightface.model_zoo.arcface_onnx")  # slow to import, for metrics that look at pictures
 
 Root = Annotated[
@@ -64,6 +66,16 @@ def make_ready(config: Config, engine: str | None, *modules: str) -> None:
         from bench.engine import make_ready
 
         make_ready("torch", *modules)
+
+
+def execution(
+    config: Config, engine: str | None, workers: int | None, on_tick: Callable[[float], None] | None = None
+) -> Execution:
+    """What the user asked for, or the profile's. ``on_tick``: told of progress."""
+    from bench.engine import Execution
+
+    asked = engine is not None
+    return Execution(engine or config.settings.engine, workers or config.settings.workers, asked, on_tick)
 
 
 def _given_root(root: Path) -> Path:

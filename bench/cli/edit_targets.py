@@ -28,7 +28,7 @@ def command(
     common.make_ready(config, engine, "bench.data.render")
     from bench.edits.prepare import prepare_edits
 
-    path, found = prepare_edits(config, store, engine or config.settings.engine, workers or config.settings.workers)
+    path, found = prepare_edits(config, store, common.execution(config, engine, workers))
     for dataset, edits in found.items():
         for name, targets in edits.items():
             say(f"{dataset}, {name}: {sum(map(bool, targets.values()))} of {len(targets)} pictures have a target")

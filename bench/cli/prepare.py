@@ -78,9 +78,7 @@ def command(
                 name,
                 asked,
                 update,
-                engine or config.settings.engine,
-                workers or config.settings.workers,
-                advance,
+                common.execution(config, engine, workers, advance),
             )
         done[name] = result.done
         say(f"{name}: {result.done['count']} images verified in {time.perf_counter() - begin:.1f} s")

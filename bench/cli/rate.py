@@ -97,20 +97,22 @@ def _method(
     engine: str | None,
     workers: int | None,
 ) -> Found:
+    from dataclasses import replace
+
     from bench.inversion.plan import Overrides, plan_run
     from bench.rate.edits import moves_of
     from bench.rate.sweep import check_metrics, measure_plan
 
-    how = (engine or config.settings.engine, workers or config.settings.workers, engine is not None)
+    execution = common.execution(config, engine, workers)
     check_metrics(config.root, asked.metrics)
     tables, failures = [], {}
     for dataset in config.settings.datasets:
         plan = plan_run(config, method, dataset, Overrides(ablation=ablation, device=device))
-        moves, told = moves_of(config, store, plan, *how)
+        moves, told = moves_of(config, store, plan, execution)
         for line in told:
             say(f"{plan.run_id}: {line}")
         with progress(f"rate {plan.run_id}", min(asked.images, len(plan.ids))) as advance:
-            table, failures[dataset] = measure_plan(config, plan, asked, moves, *how, on_tick=advance)
+            table, failures[dataset] = measure_plan(config, plan, asked, moves, replace(execution, on_tick=advance))
         for image_id, why in failures[dataset].items():
             say(f"{plan.run_id}: picture {image_id} failed: {why}")
         tables.append(table)

@@ -29,5 +29,4 @@ def command(
     where = scopes_of(config, store, scope)
     from bench.report import build
 
-    how = engine or config.settings.engine, workers or config.settings.workers
-    show(build(config.root, where, config, *how), config.root)
+    show(build(config.root, where, config, common.execution(config, engine, workers)), config.root)

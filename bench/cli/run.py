@@ -128,12 +128,9 @@ def _carry_out(
 
         result = run(
             plan,
-            engine or config.settings.engine,
-            workers or config.settings.workers,
+            common.execution(config, engine, workers, advance),
             overwrite,
             fresh,
-            engine_asked=engine is not None,
-            on_tick=advance,
             on_plan=on_plan,
         )
     if not begun:

@@ -76,10 +76,7 @@ def command(
                 run.name.dataset,
                 metric,
                 device or config.settings.device,
-                engine or config.settings.engine,
-                workers or config.settings.workers,
-                engine_asked=engine is not None,
-                on_tick=advance,
+                common.execution(config, engine, workers, advance),
             )
         for name, command in result.missing.items():
             say(f"metric {name} was left out: {command}")

@@ -44,10 +44,7 @@ def command(
             config,
             store,
             plan,
-            engine or config.settings.engine,
-            workers or config.settings.workers,
-            engine is not None,
-            advance,
+            common.execution(config, engine, workers, advance),
         )
     for line in told(record):
         say(f"{method}: {line}")

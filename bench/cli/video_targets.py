@@ -28,7 +28,7 @@ def command(
     common.make_ready(config, engine, "bench.data.render")
     from bench.video.prepare import prepare_video
 
-    path, found = prepare_video(config, store, engine or config.settings.engine, workers or config.settings.workers)
+    path, found = prepare_video(config, store, common.execution(config, engine, workers))
     for dataset, targets in found.items():
         if dataset != "visible":
             say(f"{dataset}: {sum(map(bool, targets.values()))} of {len(targets)} have an exact edit")

@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from bench import api
-from bench.errors import BenchError, UnknownName
+from bench.errors import BenchError, UnknownName, typed_message_of
 from bench.names import check_id
 
 
@@ -159,7 +159,7 @@ class Registry:
         except BenchError as error:
             return Entry(name, origin, path, module, error=str(error))
         except (SyntaxError, ValueError, OSError) as error:
-            return Entry(name, origin, path, module, error=_reason(error))
+            return Entry(name, origin, path, module, error=typed_message_of(error))
         if attributes is None:
             return Entry(name, origin, path, module, error=f"defines no class {class_name}")
         return Entry(name, origin, path, module, attributes)
@@ -174,13 +174,9 @@ class Registry:
         except Exception as error:  # whatever a plug-in's import raises, the user needs its file and the reason
             raise BenchError(
                 f"{self.kind} {entry.name!r} cannot be imported",
-                got=_reason(error),
+                got=typed_message_of(error),
                 fix=f"correct {entry.where}, or install what it needs",
             ) from error
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def class_attributes(source: str, class_name: str) -> dict[str, Any] | None:

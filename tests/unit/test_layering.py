@@ -35,13 +35,14 @@ ROOMS = {
     "predictors": "nets registry weights",
     "metrics": "measures",
     "methods": "predictors",
-    "store": "config files",
+    "store": "files names",
     "directions": "generator predictors",
-    "data": "annyfaces engine images store",
-    "inversion": "data generator predictors",
-    "scoring": "data generator",
-    "training": "data generator",
-    "planning": "data directions",
+    "renderers": "annyfaces api",
+    "data": "engine images renderers store",
+    "inversion": "config data generator predictors",
+    "scoring": "config data generator",
+    "training": "data generator registry",
+    "planning": "config data directions",
     "analysis": "measures scoring",
     "contract": "inversion scoring",
     "edits": "directions inversion measures scoring",
@@ -50,7 +51,7 @@ ROOMS = {
     "report": "analysis edits",
 }
 TOP = "cli"  # stands on all others
-MOST_FLOORS, MOST_NAMES, MOST_FLAT = 10, 4, 12
+MOST_FLOORS, MOST_NAMES, MOST_FLAT = 8, 4, 12
 FOR_METHODS = {"api", "nets", "images", "predictors.landmarks", "training.losses"}
 FOR_METRICS = {"api", "images", "nets", "measures"}
 

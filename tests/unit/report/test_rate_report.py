@@ -32,7 +32,7 @@ def add(tiny, name, points, form=KEPT, edits=("smile+0.5", "yaw+0.2"), rows=(), 
                 rows.append((*head, "rate", "", "side_bits", bpp * PIXELS / 4))
             rows.append((*head, "inversion", "", "mae", mae + 0.001 * n))
             rows += [(*head, "edit", e, "mae", mae + 0.001 * n + 0.01 * (k + 1) + more) for k, e in enumerate(edits)]
-    write_rows(rate_path(tiny.store, tiny.config, name, None), [pd.DataFrame(rows, columns=COLUMNS)], {})
+    write_rows(rate_path(tiny.store, tiny.config.profile, name), [pd.DataFrame(rows, columns=COLUMNS)], {})
     return rows
 
 
@@ -153,12 +153,12 @@ def test_without_edits_or_rates(tiny):
     report = load_report_data(tiny.root, "toy")
     assert write_rate(report, tiny.root, tiny.root) == []
     assert write_rate_figures(report, "tiny_set", tiny.root) == []
-    write_rows(rate_path(tiny.store, tiny.config, "latent_avg", None), [], {})
+    write_rows(rate_path(tiny.store, tiny.config.profile, "latent_avg"), [], {})
     assert write_rate(report, tiny.root, tiny.root) == [], "a profile that asks for no rates"
     add(tiny, "optimize_w_plus", [(0, 0, 1, 64, 0.10), (0.5, 0, 1, 2, 0.11)], edits=())
     assert "No edits were made." in write_rate(report, tiny.root / "tables", tiny.root)[0].read_text()
     assert [p.name for _, p in write_rate_figures(report, "tiny_set", tiny.root)] == ["rate_distortion.png"]
-    path = rate_path(tiny.store, tiny.config, "optimize_w_plus", None)
+    path = rate_path(tiny.store, tiny.config.profile, "optimize_w_plus")
     path.write_bytes(b"PAR1")
     with pytest.raises(DataError, match="cannot be read.*bench rate"):
         rates_of(report, "tiny_set")

@@ -11,7 +11,8 @@ from bench.cli.common import examples, open_project, scopes_of, show
 def register(app: typer.Typer) -> None:
     app.command(
         "report",
-        help="Draw tables and figures from results alone; published numbers stand beside, never mixed.",
+        help="Draw tables and figures from results alone; published numbers stand beside, never mixed. "
+        "The main profile's Table 1 is also shown in README.md, if its markers are there.",
         epilog=examples("bench report", "bench report --scope local", "bench report --engine serial"),
     )(command)
 

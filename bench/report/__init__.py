@@ -33,8 +33,7 @@ def build(root: Path, scope: str, config: Config | None = None, execution: Execu
         root: project folder. scope: profile or ``local``. config: settings; None reads them from ``root``.
         execution: None for serial; tables are one part, each kind of figure another.
     Returns:
-        All files written into the report: tables/*, figures/*, plots/*, claims.md, index.md. README.md is not among
-        them: :func:`bench.report.readme.write_readme` changes lines of it, where it has their markers.
+        All files written: tables/*, figures/*, plots/*, claims.md, index.md, and README.md where Table 1 is shown there.
     Raises:
         DataError: results are missing or inconsistent; the message names the verb that makes them.
         BenchError: a file cannot be written; figures need a package that is not installed.
@@ -82,7 +81,6 @@ def _tables(report: ReportData, folder: Path) -> Written:
 
     reference = report.store.results / "reference"
     tables = write_tables(report, folder / "tables", reference)
-    write_readme(report)
     tables += write_ablations(report, folder / "tables")
     tables += write_steps(report, folder / "tables")
     tables += write_edit_tables(report, folder / "tables")
@@ -93,7 +91,7 @@ def _tables(report: ReportData, folder: Path) -> Written:
     tables.append(write_reconciliation(report.config, report.store, report.scope))
     if (reference / CLAIMS_FILE).is_file():  # a project of one's own may have no paper to compare with
         tables.append(write_claims(report, folder / "claims.md", reference))
-    return Written(tables)
+    return Written(tables, extra=write_readme(report))
 
 
 def _figures(kind: str, report: ReportData, folder: Path) -> Written:

@@ -1,4 +1,4 @@
-"""Scored edits as a report needs them: per picture, paired over methods, under their titles."""
+"""Read scored edits for the report: values per image, paired over methods, and titles of measures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Pairs = Callable[[str, Sequence[str]], pd.DataFrame]  # (measure, labels) -> ima
 
 
 def edits_of(report: ReportData, dataset: str, direction: str = "") -> dict[str, Edits]:
-    """Methods and variants of this report whose edits on the dataset were scored; with rows of one direction, or all."""
+    """Return the scored edits of the report's methods and variants on a dataset, along one direction or all."""
     if (edits_of, dataset) not in report.memo:
         read = read_edits(report.store, report.scope, report.rows(dataset))
         report.memo[edits_of, dataset] = {n: one for n, one in read.items() if set(one.rows["dataset"]) == {dataset}}
@@ -27,13 +27,13 @@ def edits_of(report: ReportData, dataset: str, direction: str = "") -> dict[str,
 
 
 def split_measure(measure: str) -> tuple[str, str]:
-    """``yaw:mae`` -> ("yaw", "mae"); ``mae`` -> ("", "mae"), which means all directions."""
+    """Split a measure: ``yaw:mae`` -> ("yaw", "mae"); ``mae`` -> ("", "mae"), which means all directions."""
     direction, _, name = measure.removeprefix(PREFIX).rpartition(":")
     return direction, name
 
 
 def edit_pairs(edited: Mapping[str, Edits]) -> Pairs:
-    """Scores of edits against their targets: means over the edits that all of the labels reach on a picture."""
+    """Return a function that pairs edit scores: per image, the mean over the edits that all labels reach on it."""
 
     def pairs(measure: str, labels: Sequence[str]) -> pd.DataFrame:
         return columns(per_image({label: edited[label] for label in labels if label in edited}, measure), labels)

@@ -22,13 +22,13 @@ BESIDE = ("identity", "attribute_error", "leakage", "background", "background_dr
 
 
 def methods_of(report: ReportData, dataset: str) -> dict[str, Edits]:
-    """Edits of the rows of Table 1, in its order; variants have a table of their own."""
+    """Return the scored edits of the rows of Table 1, in its order; variants have a table of their own."""
     found = edits_of(report, dataset)
     return {label: found[label] for label in report.labels(dataset) if label in found}
 
 
 def write_edit_tables(report: ReportData, folder: Path) -> list[Path]:
-    """editing.md and .tex where edits were scored; otherwise nothing."""
+    """Write editing.md and .tex where edits were scored; otherwise nothing."""
     tables = [t for dataset in report.datasets if (e := methods_of(report, dataset)) for t in _tables(report, e)]
     if not tables:
         return []
@@ -36,7 +36,7 @@ def write_edit_tables(report: ReportData, folder: Path) -> list[Path]:
 
 
 def fixed(edits: Mapping[str, Edits]) -> bool:
-    """Degrees were given, so no attribute is known and no target."""
+    """Return whether degrees were given: then neither attributes nor targets are known."""
     return next(iter(edits.values())).record["settings"].get("policy") == "fixed"
 
 
@@ -49,7 +49,7 @@ def _tables(report: ReportData, edits: Mapping[str, Edits]) -> list[Table]:
 
 
 def measures_of(edits: Mapping[str, Edits]) -> list[str]:
-    """Measures at matched strength that any row has: the profile's metrics, then the suite's own."""
+    """Return the measures that any row has: the profile's metrics, then the suite's own."""
     some = next(iter(edits.values()))
     wanted = [*some.record["settings"]["metrics"], *AGAINST_TARGET, *BESIDE]
     have = {m for one in edits.values() for m in one.rows.loc[one.rows["task"] == "edit", "metric"]}
@@ -68,19 +68,20 @@ def _strengths(report: ReportData, edits: Mapping[str, Edits]) -> Table:
         rows.append([*map(Cell, texts), *(_strength(one, name) for one in edits.values())])
     calibration = settings["calibration"]
     caption = (
-        "Policy: for each method and edit, the degree along the direction at which the judge sees, on average over "
-        f"calibration pictures (of `{calibration['dataset']}`, none of which is scored), the change that it sees "
-        "between them and their exact targets; linear between "
-        f"{', '.join(f'{d:g}' for d in settings['degrees'])} standard deviations of sampled codes. What is not reached "
-        "at the last degree is not scored. The judge labelled no direction."
+        "Each method's edit strength is set on calibration images so that the mean predicted attribute change equals "
+        "that of the ground-truth edits. The strength is the degree along the direction; it is interpolated linearly "
+        f"between {', '.join(f'{d:g}' for d in settings['degrees'])} standard deviations of sampled latents. Calibration "
+        f"images are of `{calibration['dataset']}`, and none of them is scored. An edit that does not reach this change "
+        "at the last degree is not scored. The attribute predictor labelled no direction."
     )
-    heads = ["Edit", "Change", "Seen by the judge", "Calibration pictures", "Left out", "Seen in scored targets"]
+    heads = ["Edit", "Change", "Predicted change", "Calibration images", "Left out", "Predicted in scored targets"]
     heads += _titles(report, edits)
     notes = [
-        "Change: of the factor, in its unit (0 to 1; years; radians). Seen: the mark to reach, smaller where pictures "
-        "hide the factor. Left out: scored pictures whose factor cannot change by so much, or whose target equals the "
-        "source; no measure covers them. Degree, behind it the mean change that the judge sees from inversion to edit "
-        "on the scored pictures: at equal strength it is about the mark's, for every method."
+        "Change: of the renderer's factor, in its unit (0 to 1; years; radians). Predicted change: of the ground-truth "
+        "edits of the calibration images, as the attribute predictor sees it; smaller than the change where images hide "
+        "the factor. Left out: scored images whose factor cannot change by so much, or whose target equals the source; "
+        "no measure covers them. Methods: the degree, and the predicted change that it reaches on the scored images, "
+        "from inversion to edit; at equal strength it is about the same for every method."
     ]
     return Table("Strengths", caption, heads, [("", rows)], notes + _failures(edits))
 
@@ -91,8 +92,8 @@ def _given(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     direction = {e["name"]: e["direction"] for e in some.record["edits"]}
     rows = [[Cell(direction[name]), Cell(f"{one.change:+g}")] for name, one in some.matched.items()]
     caption = (
-        "Policy: the same degree for every method, as given; no judge was asked. A method whose codes answer less to a "
-        "direction is moved less by it, and keeps more for that reason alone: equal degrees are not equal edits."
+        "Every method is moved by the same given degree; no attribute was predicted. Equal degrees are not equal edits: "
+        "a method whose latents respond less to a direction changes less, and preserves more for that reason alone."
     )
     return Table("Strengths", caption, ["Direction", "Degree"], [("", rows)], _failures(edits))
 
@@ -136,9 +137,9 @@ def _measures(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     caption = (
         "Edits at matched strength. Distances are to the exact target render; in the face and outside it by part "
         f"labels. {over}, and pictures without a target of an edit are in none of its numbers. Identity kept "
-        "is to the source; attribute error is the judge's distance from the target; leakage is the mean change of the "
-        "other attributes beyond the target's, both in standard deviations of the attribute; background is all but "
-        "the head, to the source and to the method's own inversion."
+        "is to the source; attribute error is the distance of predicted attributes from the target's; leakage is the "
+        "mean change of the other attributes beyond the target's, both in standard deviations of the attribute; "
+        "background is all but the head, to the source and to the method's own inversion."
     )
     if fixed(edits):
         caption = (
@@ -158,7 +159,7 @@ def _only(one: Edits, name: str) -> Edits:
 
 
 def counted(counts: Sequence[int], what: str = "pictures") -> str:
-    """``12 pictures``; ``10 to 12 pictures`` where measures have different ones; ``no pictures``."""
+    """Write a count: ``12 pictures``; ``10 to 12 pictures`` where measures have different ones; ``no pictures``."""
     low, high = (min(counts), max(counts)) if counts else (0, 0)
     if not high:
         return f"no {what}"
@@ -278,14 +279,13 @@ def _swept(edits: Mapping[str, Edits]) -> list[tuple[str, str, float]]:
 
 
 def jump(edits: Mapping[str, Edits]) -> dict[str, tuple[str, str]]:
-    """label -> (largest step between frames of the sweeps that all have, ``median ...``)."""
+    """Return label -> (largest step between neighbouring frames of the sweeps that all methods have, ``median ...``)."""
     common, found = set(_swept(edits)), {}
     for label, one in edits.items():
         rows = one.rows[one.rows["task"] == "sweep"]
         keys = zip(rows["image_id"], rows["direction"], rows["change"], strict=True)
         steps = rows["value"].to_numpy()[[key in common for key in keys]]
-        told = (number(float(steps.max()), 4), f"median {np.median(steps):.4f}") if len(steps) else ("–", "")
-        found[label] = told
+        found[label] = (number(float(steps.max()), 4), f"median {np.median(steps):.4f}") if len(steps) else ("–", "")
     return found
 
 

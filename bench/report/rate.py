@@ -87,9 +87,9 @@ def _caption(report: ReportData, dataset: str, rates: Rates) -> str:
     side = report.manifest(dataset).resolution
     edits = ", ".join(f"`{name}`" for name in rates.edits)
     edited = (
-        f"Edits ({edits}) are made from the quantised inversion, at the strength matched for the method as it is, and "
-        "compared with their exact targets; a picture's value is the mean over the edits that it has room for and all "
-        "methods reach. "
+        f"Edits ({edits}) are made from the quantised inversion, at the strength calibrated without quantisation, and "
+        "compared with their exact targets; a picture's value is the mean over the edits that its factors allow and that "
+        "all methods reach. "
         if edits
         else "No edits were made. "
     )

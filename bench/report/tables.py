@@ -26,7 +26,7 @@ FURTHER = 6  # and in each further one
 
 
 def write_tables(report: ReportData, folder: Path, reference: Path) -> list[Path]:
-    """table1.md, table1.tex and published.md in ``folder``; ``reference`` holds the published CSV files."""
+    """Write table1.md, table1.tex and published.md into ``folder``; ``reference`` holds the published CSV files."""
     tables = [table for dataset in report.datasets for table in dataset_tables(report, dataset)]
     files = references(reference)
     paper = [p for p in files if p.name == PAPER_TABLE]
@@ -41,7 +41,7 @@ def write_tables(report: ReportData, folder: Path, reference: Path) -> list[Path
 
 
 def dataset_tables(report: ReportData, dataset: str) -> list[Table]:
-    """Main columns over each method's own images and, where these differ, over those all have; then the rest likewise."""
+    """Build all tables of a dataset: main metrics over each method's images and over common images; then the rest."""
     own, common = report.lines(dataset), report.lines(dataset, common=True)
     main, *further = split_columns(report, dataset)
     tables = [main_table(report, dataset, main, last=not further)]
@@ -62,7 +62,7 @@ def dataset_tables(report: ReportData, dataset: str) -> list[Table]:
 
 
 def split_columns(report: ReportData, dataset: str) -> list[list[str]]:
-    """Metrics of the main table, then those of each further one; all of the profile's, scored or not."""
+    """Split the profile's metrics, scored or not: those of the main table, then those of each further table."""
     scored, absent = report.metrics(dataset), list(report.absent_metrics(dataset))
     preset = find_protocol(report.root, report.protocol)
     main = preset.main(scored, absent) if preset else []
@@ -74,7 +74,7 @@ def split_columns(report: ReportData, dataset: str) -> list[list[str]]:
 
 
 def main_table(report: ReportData, dataset: str, metrics: Sequence[str], last: bool) -> Table:
-    """The columns that matter most, and the time of one picture; ``last``: no table of further metrics follows."""
+    """Build the table of the main metrics and the time of one image; ``last``: no table of further metrics follows."""
     table = own_table(report, dataset, metrics, [time_one, time_best] if last else [time_one])
     manifest, full = report.manifest(dataset), full_size(report, dataset)
     table.title = f"Inversion on {manifest.title or dataset}"
@@ -95,7 +95,7 @@ def main_table(report: ReportData, dataset: str, metrics: Sequence[str], last: b
 
 
 def further_table(report: ReportData, dataset: str, metrics: Sequence[str], part: str, last: bool) -> Table:
-    """Metrics beside those of the main table."""
+    """Build a table of the remaining metrics."""
     table = own_table(report, dataset, metrics, [time_best] if last else [])
     table.title = f"{part}: {report.manifest(dataset).title or dataset}"
     table.caption = f"Rows, images and marks as in the first table of `{dataset}`."
@@ -103,7 +103,7 @@ def further_table(report: ReportData, dataset: str, metrics: Sequence[str], part
 
 
 def own_table(report: ReportData, dataset: str, metrics: Sequence[str], times: Sequence[TimeCell]) -> Table:
-    """Every method on all images it was run on; those that have fewer than others stand apart and get no marks."""
+    """Build a table of every method on all images it was run on; methods with fewer images than others get no marks."""
     lines, full = report.lines(dataset), full_size(report, dataset)
     methods, controls = methods_and_controls(report, dataset)
     subset = [m for m in methods if report.run_size(dataset, m) < full]
@@ -126,7 +126,7 @@ def own_table(report: ReportData, dataset: str, metrics: Sequence[str], times: S
 def common_table(
     report: ReportData, dataset: str, metrics: Sequence[str], lines: dict[tuple[str, str], Any], part: str = ""
 ) -> Table:
-    """All methods on the images that every one of them has."""
+    """Build a table of all methods on the images that every method has."""
     methods, controls = methods_and_controls(report, dataset)
     methods, controls = ([n for n in names if any(key[0] == n for key in lines)] for names in (methods, controls))
     n, ids = next(iter(lines.values())).n, report.shared_ids(dataset)
@@ -145,12 +145,12 @@ def common_table(
 
 
 def full_size(report: ReportData, dataset: str) -> int:
-    """Images of the methods that were run on the most."""
+    """Count the images of the methods that were run on the most."""
     return max((report.run_size(dataset, name) for name in report.labels(dataset)), default=0)
 
 
 def methods_and_controls(report: ReportData, dataset: str) -> tuple[list[str], list[str]]:
-    """Rows of Table 1 in its order."""
+    """Return the labels of Table 1 in its order: methods, then controls."""
     labels = report.labels(dataset)
     controls = [m for m in labels if report.method(m).control]
     return [m for m in labels if m not in controls], controls
@@ -251,7 +251,7 @@ def time_caption(report: ReportData) -> str:
 
 
 def column_notes(report: ReportData, dataset: str, metrics: Sequence[str]) -> list[str]:
-    """What each of these columns is, to the letter."""
+    """Write the signature of each metric: its exact definition."""
     signatures = {m: s for m, s in report.signatures(dataset).items() if m in metrics}
     return [
         *cap_notes(report, dataset, signatures),
@@ -261,7 +261,7 @@ def column_notes(report: ReportData, dataset: str, metrics: Sequence[str]) -> li
 
 
 def cap_notes(report: ReportData, dataset: str, signatures: Mapping[str, str]) -> list[str]:
-    """How many pictures of each method sit on a metric's cap."""
+    """Count the images of each method whose value is a metric's cap."""
     notes = []
     rows = report.scores.rows
     for metric, signature in signatures.items():
@@ -279,7 +279,7 @@ def cap_notes(report: ReportData, dataset: str, signatures: Mapping[str, str]) -
 
 
 def set_notes(report: ReportData, dataset: str, metrics: Sequence[str]) -> list[str]:
-    """What the intervals of set metrics are: not those of means."""
+    """Say what the intervals of set metrics are: jackknife, not bootstrap intervals of means."""
     known, of_pictures = report.metrics(dataset), report.picture_metrics(dataset)
     of_sets = [m for m in metrics if m in known and m not in of_pictures]
     names = ", ".join(report.metric(m).title for m in of_sets)
@@ -287,7 +287,7 @@ def set_notes(report: ReportData, dataset: str, metrics: Sequence[str]) -> list[
 
 
 def failure_notes(report: ReportData, dataset: str) -> list[str]:
-    """Every run with failures, the first few by name."""
+    """List every run with failures, the first few images by name."""
     notes = []
     for run_id, reasons in report.scores.failed().items():
         if run_id.endswith(f"-{dataset}"):

@@ -47,10 +47,12 @@ class Matched:
         return f"not reached: {change:+.3g} of {self.judged:+.3g} at {degree:+g}"
 
     def to_json(self) -> dict[str, Any]:
+        """Return the strength as a dict for edits.json."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Matched:
+        """Return the strength that :meth:`to_json` wrote."""
         return cls(**{**raw, "reached": tuple((float(d), float(c)) for d, c in raw["reached"])})
 
 

@@ -37,6 +37,7 @@ class Coded:
 
     @property
     def bits(self) -> float:
+        """Bits in all: data and side information."""
         return self.data + self.side
 
 

@@ -241,6 +241,7 @@ def seconds(value: float) -> str:
 
 
 def time_caption(material: Material) -> str:
+    """Say on which machine, device and number of threads methods were timed."""
     if not material.timings:
         return "Not timed (`bench time`)."
     record = next(iter(material.timings.values()))

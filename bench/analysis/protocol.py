@@ -66,6 +66,7 @@ class Protocol(BaseModel):
 
     @property
     def metrics(self) -> list[str]:
+        """Metric ids of all columns, each once, in the protocol's order."""
         return list(dict.fromkeys(column.metric for column in self.columns))
 
     def main(self, scored: Sequence[str], wanted: Sequence[str] = ()) -> list[str]:

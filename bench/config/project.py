@@ -138,6 +138,7 @@ def check_overrides(config: Config) -> None:
 
 
 def profile_names(root: Path) -> list[str]:
+    """List the names of the project's profiles, sorted."""
     return sorted(p.stem for p in (Path(root) / "profiles").glob("*.yaml"))
 
 

@@ -71,6 +71,7 @@ class Manifest(BaseModel):
 
     @property
     def info(self) -> DatasetInfo:
+        """What a method is told of the dataset: id, domain, resolution, number of images."""
         return DatasetInfo(self.id, self.domain, self.resolution, self.count)
 
     @property
@@ -98,6 +99,7 @@ class Manifest(BaseModel):
 
 
 def manifest_path(root: Path, dataset_id: str) -> Path:
+    """Return the path of a dataset's manifest."""
     return Path(root) / "datasets" / f"{dataset_id}.yaml"
 
 

@@ -65,6 +65,7 @@ def prepare(
 
 
 def asked_anything(asked: FolderRequest) -> bool:
+    """Whether any option of an import from a folder is given."""
     return asked != FolderRequest()
 
 

@@ -111,6 +111,7 @@ class Edit:
     settings: Mapping[str, Any]
 
     def picture(self, image_id: str) -> Path:
+        """File of one edited image."""
         return self.out / "images" / f"{image_id}.png"
 
     def run(self, pictures: Pictures, batch: int, on_done: Callable[[float], None]) -> dict[str, Any]:

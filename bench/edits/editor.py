@@ -134,6 +134,7 @@ def _loaded(
 
 @lru_cache(maxsize=1)
 def editor_of(job: EditJob) -> Editor:
+    """Return this process's editor of a job, made once."""
     return Editor(job)
 
 

@@ -41,6 +41,7 @@ class Wanted:
 
     @property
     def name(self) -> str:
+        """Direction and signed change, e.g. ``smile+0.5``."""
         return f"{self.direction}{self.change:+g}"
 
 

@@ -55,6 +55,7 @@ class PlannedRun:
 
     @property
     def hours(self) -> float | None:
+        """Estimated hours of the run; None if nothing like it was timed."""
         return None if self.seconds is None else self.seconds * self.images / 3600
 
 
@@ -81,9 +82,11 @@ class Forecast:
 
     @property
     def ready(self) -> bool:
+        """Whether nothing is lacking."""
         return not self.lacks
 
     def to_json(self) -> dict[str, Any]:
+        """Return the forecast as a dict for ``bench plan --json``."""
         runs = [{**asdict(run), "hours": run.hours} for run in self.runs]
         return {**asdict(self), "runs": runs, "ready": self.ready}
 
@@ -115,6 +118,7 @@ def forecast(config: Config) -> Forecast:
 
 
 def gigabytes(count: float) -> str:
+    """Format a number of bytes in GB or MB."""
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
 
 

@@ -56,6 +56,7 @@ class VideoEdit:
     settings: Mapping[str, Any]
 
     def path(self, kind: str, frame: str) -> Path:
+        """File of one frame of a kind (source, inversion, edit)."""
         return self.out / "frames" / kind / f"{frame}.png"
 
     def run(

@@ -41,11 +41,13 @@ class Asked:
 
     @property
     def calibration(self) -> CalibrationSettings:
+        """Dataset and number of images that edit strengths are calibrated on."""
         assert self.edit.calibration is not None  # asked_of refuses others
         return self.edit.calibration
 
     @property
     def ids(self) -> list[str]:
+        """Ids of the frames of all clips."""
         return [i for ids in self.clips.values() for i in ids]
 
 

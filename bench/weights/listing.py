@@ -174,6 +174,7 @@ class PublishedList(_Data):
 
     @property
     def ids(self) -> list[str]:
+        """Ids of all published weights, in the list's order."""
         return [entry.id for entry in self.published]
 
     def entry(self, weights_id: str) -> Published:

@@ -216,5 +216,7 @@ def test_weights_that_are_not_named(three, given):
 
 
 def test_reading_the_manifest_imports_no_torch():
-    code = "import sys; from bench.weights import manifest; manifest.read_manifest('.'); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from bench.weights import manifest; manifest.read_manifest('.'); assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

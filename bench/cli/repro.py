@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from bench.cli import common, fork_server
 from bench.cli.common import examples, open_project, say
 from bench.errors import BenchError
+from bench.files import load_yaml
 from bench.store.paths import RunStore
 
 SECTIONS = ("edits", "steps", "video")
@@ -70,7 +70,7 @@ def command(
 
 def _check_sections(profile: Path) -> None:
     """Stages depend on these keys, and DVC takes a key that is not there for a mistake."""
-    keys = yaml.safe_load(profile.read_text(encoding="utf-8"))
+    keys = load_yaml(profile, raises=BenchError)
     for key in SECTIONS:
         if key not in keys:
             raise BenchError(f"{profile.name} has no key {key!r}", fix=f"add `{key}: null` to it for none of them")

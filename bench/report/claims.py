@@ -10,14 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bench.analysis.score_table import wide
 from bench.analysis.statistics import CONFIDENCE, bootstrap_means, statistics
 from bench.analysis.summary import MetricInfo
-from bench.errors import DataError, one_line
-from bench.files import atomic_write
+from bench.files import atomic_write, read_yaml
 from bench.names import parse_label
 from bench.report.edited import PREFIX, edit_info, edit_pairs, edits_of, split_measure
 from bench.report.layout import Cell, Table, to_markdown
@@ -77,13 +75,7 @@ class Measured:
 
 def read_claims(path: Path) -> Claims:
     """Raises DataError: missing, or breaks a rule; the message names the key."""
-    try:
-        return Claims.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise DataError(f"{path} is not valid", got=one_line(error), fix="correct these keys") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        got = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read", got=got, fix="restore the file from the repository") from None
+    return read_yaml(path, Claims, fix="restore the file from the repository")
 
 
 def write_claims(material: Material, path: Path, reference: Path) -> Path:

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from bench.edits.results import Edits
-from bench.errors import DataError, one_line
-from bench.files import read_rgb
+from bench.files import read_rgb, read_yaml
 from bench.report.edited import edits_of
 from bench.report.material import Material
 from bench.report.pictures import difference, enlarge
@@ -66,13 +64,7 @@ class Cell:
 
 def read_plans(path: Path) -> dict[str, Plan]:
     """Raises DataError: missing, or breaks a rule; the message names the key."""
-    try:
-        return Plans.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8"))).figures
-    except ValidationError as error:
-        raise DataError(f"{path} is not valid", got=one_line(error), fix="correct these keys") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        got = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read", got=got, fix="restore the file from the repository") from None
+    return read_yaml(path, Plans, fix="restore the file from the repository").figures
 
 
 def write_edit_figures(material: Material, dataset: str, folder: Path, reference: Path) -> list[tuple[str, Path]]:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bench.analysis.statistics import CONFIDENCE
-from bench.errors import DataError, one_line
+from bench.files import read_yaml
 from bench.names import parse_label
 from bench.report.claims import FAILS, HOLDS, MISSING, UNDECIDED, Measured, compared, verdict
 from bench.report.claims import told as line_of
@@ -92,13 +91,7 @@ class RateClaims(BaseModel):
 
 def read_rate_claims(path: Path) -> RateClaims:
     """Raises DataError: missing, or breaks a rule; the message names the key."""
-    try:
-        return RateClaims.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise DataError(f"{path} is not valid", got=one_line(error), fix="correct these keys") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        got = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read", got=got, fix="restore the file from the repository") from None
+    return read_yaml(path, RateClaims, fix="restore the file from the repository")
 
 
 def argument(material: Material, dataset: str, rates: Rates, path: Path) -> tuple[list[str], Table]:

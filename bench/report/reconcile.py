@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from bench.analysis.protocol import CERTAINTIES, Protocol, protocols
 from bench.analysis.summary import read_summary
 from bench.config.project import Config
 from bench.data.manifest import load_manifest
-from bench.errors import DataError, one_line
-from bench.files import atomic_write
+from bench.errors import DataError
+from bench.files import atomic_write, read_yaml
 from bench.report.layout import Cell, Table, to_markdown
 from bench.report.reference import read_reference, references
 from bench.store.paths import RunStore
@@ -78,13 +77,7 @@ class Line:
 
 def read_rules(folder: Path) -> Rules:
     """results/reference/reconcile.yaml; DataError when it is damaged or absent."""
-    path = folder / MAPPING
-    try:
-        return Rules.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise DataError(f"{path} is not valid", got=one_line(error), fix="correct these keys") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path} cannot be read", got=" ".join(str(error).split()), fix="restore the file") from None
+    return read_yaml(folder / MAPPING, Rules, fix="restore the file from the repository")
 
 
 def write_reconciliation(config: Config, store: RunStore, scope: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.errors import DataError
+from bench.errors import DataError, message_of
 from bench.report.layout import Cell, Table
 
 COLUMNS = ["source", "certainty", "dataset", "protocol", "method", "metric", "value", "dispersion", "n", "note"]
@@ -26,7 +26,7 @@ def read_reference(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read", got=" ".join(str(error).split()), fix=fix) from None
+        raise DataError(f"{path} cannot be read", got=message_of(error), fix=fix) from None
     if list(table.columns) != COLUMNS:
         raise DataError(f"{path} has other columns", got=", ".join(table.columns), expected=", ".join(COLUMNS), fix=fix)
     bad = table[pd.to_numeric(table["value"], errors="coerce").isna() | ~table["certainty"].isin(CERTAINTIES)]

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import shutil
 
-import typer
-
 from bench.cli import common
-from bench.cli.common import examples, open_project, show
+from bench.cli.common import open_project, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "code",
-        help="Hash the code that each stage uses, to results/code: a stage of the pipeline runs again where the files "
-        "that its verb and its method import have changed, and nowhere else.",
-        epilog=examples("bench code"),
-    )(command)
-
-
+@verb(
+    "Hash the code that each stage uses, to results/code: a stage of the pipeline runs again where the files "
+    "that its verb and its method import have changed, and nowhere else.",
+    "bench code",
+)
 def command(root: common.Root = None) -> None:
     config, store = open_project(root, None)
     from bench.planning.code_hashes import stage_code

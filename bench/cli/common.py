@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,9 +46,36 @@ Datasets = Annotated[
 ]
 
 
-def examples(*lines: str) -> str:
-    """Text under a verb's help; each line is a command to copy."""
-    return "\n\n".join(["Examples:", *lines])
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the command line.
+
+    Args:
+        name: as it is typed.
+        help: what it does.
+        epilog: text under the help: commands to copy.
+        run: the function behind it; its arguments are the verb's options.
+    """
+
+    name: str
+    help: str
+    epilog: str
+    run: Callable[..., None]
+
+
+def verb(help: str, *examples: str) -> Callable[[Callable[..., None]], Verb]:
+    """Make a function a verb, named after its file: ``command`` of score_edits.py is ``bench score-edits``.
+
+    Args:
+        help: what the verb does.
+        examples: commands to copy.
+    """
+
+    def made(function: Callable[..., None]) -> Verb:
+        name = function.__module__.rpartition(".")[2].replace("_", "-")
+        return Verb(name, help, "\n\n".join(["Examples:", *examples]), function)
+
+    return made
 
 
 def open_project(root: Path | None, profile: str | None = None, check: bool = True) -> tuple[Config, RunStore]:

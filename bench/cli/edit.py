@@ -9,25 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
+from bench.cli.common import open_project, progress, say, show, verb
 from bench.config.project import Config, parse_settings
 from bench.errors import BenchError
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "edit",
-        help="Edit pictures with a method: invert them (or take the codes of a run that is there), move the codes "
-        "along a direction, render. Directions are the domain's own (weights/directions) or published files. "
-        "Results go to results/local/edits.",
-        epilog=examples(
-            "bench edit --method latent_avg --direction smile --degree 1.5 --images 000000,000007",
-            "bench edit --method hfgi --direction age --degree -2 --images photos --out aged",
-            "bench edit --method hfgi --direction ffhq_pca.pt:54:7:8 --degree 20 --images photos --domain faces",
-        ),
-    )(command)
-
-
+@verb(
+    "Edit pictures with a method: invert them (or take the codes of a run that is there), move the codes "
+    "along a direction, render. Directions are the domain's own (weights/directions) or published files. "
+    "Results go to results/local/edits.",
+    "bench edit --method latent_avg --direction smile --degree 1.5 --images 000000,000007",
+    "bench edit --method hfgi --direction age --degree -2 --images photos --out aged",
+    "bench edit --method hfgi --direction ffhq_pca.pt:54:7:8 --degree 20 --images photos --domain faces",
+)
 def command(
     method: Annotated[str, typer.Option("--method", help="Method id; `bench ls methods` shows all.")],
     direction: Annotated[

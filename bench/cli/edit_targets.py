@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import typer
-
 from bench.cli import common
-from bench.cli.common import examples, open_project, say, show
+from bench.cli.common import open_project, say, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "edit-targets",
-        help="Render what the profile's edits must show: the same scenes with one factor moved. Kept beside the "
-        "dataset; `bench score-edits` renders what is missing itself.",
-        epilog=examples("bench edit-targets", "bench edit-targets --profile smoke --workers 1"),
-    )(command)
-
-
+@verb(
+    "Render what the profile's edits must show: the same scenes with one factor moved. Kept beside the "
+    "dataset; `bench score-edits` renders what is missing itself.",
+    "bench edit-targets",
+    "bench edit-targets --profile smoke --workers 1",
+)
 def command(
     engine: common.Engine = None,
     workers: common.Workers = None,

@@ -7,22 +7,16 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, scopes_of
+from bench.cli.common import open_project, scopes_of, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "explain",
-        help="Definition and signature of a metric, what other groups compute under its name, and one run scored again "
-        "with one factor changed at a time.",
-        epilog=examples(
-            "bench explain ssim_gauss",
-            "bench explain mae --method latent_avg --limit 32",
-            "bench explain fid --no-rescore",
-        ),
-    )(command)
-
-
+@verb(
+    "Definition and signature of a metric, what other groups compute under its name, and one run scored again "
+    "with one factor changed at a time.",
+    "bench explain ssim_gauss",
+    "bench explain mae --method latent_avg --limit 32",
+    "bench explain fid --no-rescore",
+)
 def command(
     metric: Annotated[str, typer.Argument(help="Metric id; `bench ls metrics` lists them.")],
     method: Annotated[

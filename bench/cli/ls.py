@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from bench import registry
-from bench.cli.common import ProfileName, Root, examples, open_project, wide_console
+from bench.cli.common import ProfileName, Root, open_project, verb, wide_console
 from bench.config.project import Config
 from bench.data.dataset import PreparedPaths
 from bench.data.manifest import Manifest, dataset_ids, load_manifest
@@ -22,14 +22,12 @@ from bench.weights.lock import present, read_lock
 KINDS = ("methods", "metrics", "datasets", "weights", "directions", "judges", "landmarks", "ablations", "profiles")
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "ls",
-        help="List methods, metrics, datasets, weights, directions, judges, landmarks, ablations and profiles.",
-        epilog=examples("bench ls", "bench ls methods", "bench ls datasets weights --json"),
-    )(command)
-
-
+@verb(
+    "List methods, metrics, datasets, weights, directions, judges, landmarks, ablations and profiles.",
+    "bench ls",
+    "bench ls methods",
+    "bench ls datasets weights --json",
+)
 def command(
     kinds: Annotated[list[str] | None, typer.Argument(help=f"Which of: {', '.join(KINDS)}. Default: all.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
+from bench.cli.common import open_project, progress, say, show, verb
 from bench.config.project import Config
 from bench.data.dataset import PreparedPaths
 from bench.data.import_folder import FolderRequest
@@ -17,20 +17,14 @@ from bench.data.manifest import load_manifest, manifest_path
 from bench.errors import BenchError, name_some
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "prepare",
-        help="Render or convert a dataset's pictures and verify each against its manifest; without --dataset, all of "
-        "the profile. What is there and intact is kept.",
-        epilog=examples(
-            "bench prepare",
-            "bench prepare --dataset annyfaces_1500 --workers 4",
-            "bench prepare --dataset my --images ~/pictures/heads --crop center",
-            "bench prepare --dataset my --update",
-        ),
-    )(command)
-
-
+@verb(
+    "Render or convert a dataset's pictures and verify each against its manifest; without --dataset, all of "
+    "the profile. What is there and intact is kept.",
+    "bench prepare",
+    "bench prepare --dataset annyfaces_1500 --workers 4",
+    "bench prepare --dataset my --images ~/pictures/heads --crop center",
+    "bench prepare --dataset my --update",
+)
 def command(
     dataset: common.Datasets = None,
     images: Annotated[

@@ -8,7 +8,7 @@ import typer
 
 from bench import registry
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
+from bench.cli.common import open_project, progress, say, show, verb
 from bench.config.project import Config
 from bench.config.sections import RateSettings
 from bench.errors import BenchError, UnknownName
@@ -21,19 +21,13 @@ if TYPE_CHECKING:
     Found = tuple[list[pd.DataFrame], dict[str, dict[str, str]]]  # rows and failures, by dataset
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "rate",
-        help="Quantise what a method keeps of a picture, count the bits, render, edit and score: rate against "
-        "distortion and edit error. Steps, pictures and metrics are those of the profile (key `rate`).",
-        epilog=examples(
-            "bench rate --method latent_avg",
-            "bench rate --method hfgi --ablation no_ada --limit 8",
-            "bench rate --codec jpeg",
-        ),
-    )(command)
-
-
+@verb(
+    "Quantise what a method keeps of a picture, count the bits, render, edit and score: rate against "
+    "distortion and edit error. Steps, pictures and metrics are those of the profile (key `rate`).",
+    "bench rate --method latent_avg",
+    "bench rate --method hfgi --ablation no_ada --limit 8",
+    "bench rate --codec jpeg",
+)
 def command(
     method: Annotated[str | None, typer.Option("--method", help="Method id; `bench ls methods` shows all.")] = None,
     ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import typer
-
 from bench.cli import common
-from bench.cli.common import examples, open_project, scopes_of, show
+from bench.cli.common import open_project, scopes_of, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "reconcile",
-        help="Set our means beside every published value of results/reference, under the preset it follows; a "
-        "difference is stated only for the same images and definition.",
-        epilog=examples("bench reconcile", "bench reconcile --profile paper"),
-    )(command)
-
-
+@verb(
+    "Set our means beside every published value of results/reference, under the preset it follows; a "
+    "difference is stated only for the same images and definition.",
+    "bench reconcile",
+    "bench reconcile --profile paper",
+)
 def command(scope: common.Scope = None, profile: common.ProfileName = None, root: common.Root = None) -> None:
     config, store = open_project(root, profile)
     where = scopes_of(config, store, scope)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import typer
-
 from bench.cli import common
-from bench.cli.common import examples, open_project, scopes_of, show
+from bench.cli.common import open_project, scopes_of, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "report",
-        help="Draw tables and figures from results alone; published numbers stand beside, never mixed.",
-        epilog=examples("bench report", "bench report --scope local", "bench report --engine serial"),
-    )(command)
-
-
+@verb(
+    "Draw tables and figures from results alone; published numbers stand beside, never mixed.",
+    "bench report",
+    "bench report --scope local",
+    "bench report --engine serial",
+)
 def command(
     scope: common.Scope = None,
     engine: common.Engine = None,

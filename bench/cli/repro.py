@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import common, fork_server
-from bench.cli.common import examples, open_project, say
+from bench.cli.common import open_project, say, verb
 from bench.errors import BenchError
 from bench.files import load_yaml
 from bench.store.paths import RunStore
@@ -20,16 +20,14 @@ from bench.store.paths import RunStore
 SECTIONS = ("edits", "steps", "video")
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "repro",
-        help="Reproduce everything, prepare to report, but only what changed. Wraps `dvc repro`. "
-        "With --profile of another profile, `dvc exp run` sets params.yaml to it and its methods first; "
-        "`git checkout . && dvc checkout` goes back.",
-        epilog=examples("bench repro", "bench repro --stage score --dry", "bench repro --profile smoke"),
-    )(command)
-
-
+@verb(
+    "Reproduce everything, prepare to report, but only what changed. Wraps `dvc repro`. "
+    "With --profile of another profile, `dvc exp run` sets params.yaml to it and its methods first; "
+    "`git checkout . && dvc checkout` goes back.",
+    "bench repro",
+    "bench repro --stage score --dry",
+    "bench repro --profile smoke",
+)
 def command(
     stage: Annotated[list[str] | None, typer.Option("--stage", help="Only up to this stage; may be repeated.")] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Say what would run.")] = False,

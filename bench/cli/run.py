@@ -11,28 +11,22 @@ import typer
 
 from bench import registry
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
+from bench.cli.common import open_project, progress, say, show, verb
 from bench.config.project import LOCAL, Config, parse_settings
 from bench.data.manifest import load_manifest
 from bench.errors import BenchError
 from bench.store.paths import RunStore, write_json
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "run",
-        help="Invert a dataset with a method: a picture and a code for every image. A killed run resumes, "
-        "with --overwrite too, if settings, data, weights, code and library versions are still the same. "
-        "With settings other than the profile's, results go to scope 'local' and never replace the pipeline's.",
-        epilog=examples(
-            "bench run --method latent_avg",
-            "bench run --method optimize_w_plus --limit 4 --set steps=20",
-            "bench run --method copy_input --dataset annyfaces_1500 --dry-run",
-            "bench run --method latent_avg --fresh",
-        ),
-    )(command)
-
-
+@verb(
+    "Invert a dataset with a method: a picture and a code for every image. A killed run resumes, "
+    "with --overwrite too, if settings, data, weights, code and library versions are still the same. "
+    "With settings other than the profile's, results go to scope 'local' and never replace the pipeline's.",
+    "bench run --method latent_avg",
+    "bench run --method optimize_w_plus --limit 4 --set steps=20",
+    "bench run --method copy_input --dataset annyfaces_1500 --dry-run",
+    "bench run --method latent_avg --fresh",
+)
 def command(
     method: Annotated[str | None, typer.Option("--method", help="Method id; `bench ls methods` shows all.")] = None,
     dataset: common.Datasets = None,

@@ -8,22 +8,16 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, scopes_of, show
+from bench.cli.common import open_project, progress, say, scopes_of, show, verb
 from bench.errors import DataError
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "score",
-        help="Compute every metric for every picture of a run; tidy rows go to results/scores/.",
-        epilog=examples(
-            "bench score --method latent_avg",
-            "bench score --method latent_avg --metric mae --metric ssim_gauss",
-            "bench score --scope local",
-        ),
-    )(command)
-
-
+@verb(
+    "Compute every metric for every picture of a run; tidy rows go to results/scores/.",
+    "bench score --method latent_avg",
+    "bench score --method latent_avg --metric mae --metric ssim_gauss",
+    "bench score --scope local",
+)
 def command(
     method: common.Methods = None,
     dataset: common.Datasets = None,

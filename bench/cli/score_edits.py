@@ -8,25 +8,19 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
+from bench.cli.common import open_project, progress, say, show, verb
 from bench.config.project import parse_settings
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "score-edits",
-        help="Edit pictures with a method at the strength that makes the change the profile asks for, and measure: "
-        "against the exact target where the dataset is rendered, identity, background, leakage, round trips. "
-        "Results go to results/edits/.",
-        epilog=examples(
-            "bench score-edits --method e4e",
-            "bench score-edits --method hfgi --ablation no_ada",
-            "bench score-edits --method hfgi --images 8",
-            "bench score-edits --method e4e --dataset my_faces --masks my_masks",
-        ),
-    )(command)
-
-
+@verb(
+    "Edit pictures with a method at the strength that makes the change the profile asks for, and measure: "
+    "against the exact target where the dataset is rendered, identity, background, leakage, round trips. "
+    "Results go to results/edits/.",
+    "bench score-edits --method e4e",
+    "bench score-edits --method hfgi --ablation no_ada",
+    "bench score-edits --method hfgi --images 8",
+    "bench score-edits --method e4e --dataset my_faces --masks my_masks",
+)
 def command(
     method: Annotated[str, typer.Option("--method", help="Method id; `bench ls methods` shows all.")],
     dataset: Annotated[str | None, typer.Option("--dataset", help="Default: the profile's first.")] = None,

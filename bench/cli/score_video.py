@@ -7,18 +7,15 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
+from bench.cli.common import open_project, progress, say, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "score-video",
-        help="Invert and edit the profile's clips frame by frame and measure: fidelity, flicker after true and "
-        "estimated motion, identity drift. Results go to results/video/.",
-        epilog=examples("bench score-video --method e4e", "bench score-video --method hfgi --ablation no_ada"),
-    )(command)
-
-
+@verb(
+    "Invert and edit the profile's clips frame by frame and measure: fidelity, flicker after true and "
+    "estimated motion, identity drift. Results go to results/video/.",
+    "bench score-video --method e4e",
+    "bench score-video --method hfgi --ablation no_ada",
+)
 def command(
     method: Annotated[str, typer.Option("--method", help="Method id; `bench ls methods` shows all.")],
     ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,

@@ -7,18 +7,15 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, say, show
+from bench.cli.common import open_project, say, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "time",
-        help="Time methods on this machine: warm-up, embed and render apart, batch 1 and larger, memory. "
-        "Never part of another stage; results name the machine.",
-        epilog=examples("bench time", "bench time --method latent_avg --device cpu"),
-    )(command)
-
-
+@verb(
+    "Time methods on this machine: warm-up, embed and render apart, batch 1 and larger, memory. "
+    "Never part of another stage; results name the machine.",
+    "bench time",
+    "bench time --method latent_avg --device cpu",
+)
 def command(
     method: common.Methods = None,
     dataset: common.Datasets = None,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, show
+from bench.cli.common import open_project, show, verb
 from bench.errors import BenchError
 
 METHODS = "bench.training.run_method"  # trains the networks of any method
@@ -21,21 +21,15 @@ OTHERS = {  # what is no method's -> module with main()
 PRESET = "annyfaces"
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "train",
-        help="Train a network. A killed training goes on with --resume and gives the same loss curve.",
-        epilog=examples(
-            "bench train e4e --dry-run",
-            "bench train e4e --resume",
-            "bench train e4e --preset paper --dataset my_faces --dry-run",
-            "torchrun --nproc-per-node 8 --no-python bench train e4e --preset paper --resume",
-            "bench train e4e --export",
-            "bench train generator --config weights/annyfaces/generator.yaml --dry-run",
-        ),
-    )(command)
-
-
+@verb(
+    "Train a network. A killed training goes on with --resume and gives the same loss curve.",
+    "bench train e4e --dry-run",
+    "bench train e4e --resume",
+    "bench train e4e --preset paper --dataset my_faces --dry-run",
+    "torchrun --nproc-per-node 8 --no-python bench train e4e --preset paper --resume",
+    "bench train e4e --export",
+    "bench train generator --config weights/annyfaces/generator.yaml --dry-run",
+)
 def command(
     target: Annotated[
         str, typer.Argument(metavar="METHOD", help=f"A method's id, trunk or one of: {', '.join(OTHERS)}.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
+from bench.cli.common import open_project, progress, say, show, verb
 from bench.cli.edit import number
 from bench.config.project import Config, parse_settings
 from bench.errors import BenchError
@@ -18,20 +18,6 @@ if TYPE_CHECKING:
     from bench.data.video_files import Clip
 
 AUTO, NONE = "auto", "none"
-
-
-def register(app: typer.Typer) -> None:
-    app.command(
-        "video",
-        help="Invert and edit a clip frame by frame: a video file, a folder of frames, or a clip of a rendered "
-        "dataset. Faces are aligned the FFHQ way with smoothing over time, edited and pasted back. Films, frames and "
-        "measures go to results/local/video.",
-        epilog=examples(
-            "bench video --method hfgi --direction smile --clip annyfaces_video/03",
-            "bench video --method hfgi --direction age --degree -2 --clip talk.mp4 --domain faces",
-            "bench video --method e4e --direction smile --clip frames --align none --fps 12",
-        ),
-    )(command)
 
 
 @dataclass(frozen=True)
@@ -48,6 +34,14 @@ class _Wish:
     out: Path | None
 
 
+@verb(
+    "Invert and edit a clip frame by frame: a video file, a folder of frames, or a clip of a rendered "
+    "dataset. Faces are aligned the FFHQ way with smoothing over time, edited and pasted back. Films, frames and "
+    "measures go to results/local/video.",
+    "bench video --method hfgi --direction smile --clip annyfaces_video/03",
+    "bench video --method hfgi --direction age --degree -2 --clip talk.mp4 --domain faces",
+    "bench video --method e4e --direction smile --clip frames --align none --fps 12",
+)
 def command(
     method: Annotated[str, typer.Option("--method", help="Method id; `bench ls methods` shows all.")],
     direction: Annotated[

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import typer
-
 from bench.cli import common
-from bench.cli.common import examples, open_project, say, show
+from bench.cli.common import open_project, say, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "video-targets",
-        help="Render the profile's clips, the exact edit of every frame, and the true motion between frames. Kept "
-        "beside the dataset; `bench score-video` makes what is missing itself.",
-        epilog=examples("bench video-targets", "bench video-targets --workers 1"),
-    )(command)
-
-
+@verb(
+    "Render the profile's clips, the exact edit of every frame, and the true motion between frames. Kept "
+    "beside the dataset; `bench score-video` makes what is missing itself.",
+    "bench video-targets",
+    "bench video-targets --workers 1",
+)
 def command(
     engine: common.Engine = None,
     workers: common.Workers = None,

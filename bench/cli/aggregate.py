@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.cli import common
-from bench.cli.common import open_project, scopes_of, show, verb
+from bench.cli.common import open_project, show, verb
 
 
 @verb(
@@ -12,8 +12,7 @@ from bench.cli.common import open_project, scopes_of, show, verb
     "bench aggregate --scope local",
 )
 def command(scope: common.Scope = None, profile: common.ProfileName = None, root: common.Root = None) -> None:
-    config, store = open_project(root, profile)
-    where = scopes_of(config, store, scope)
+    project = open_project(root, profile, scope=scope)
     from bench.analysis.summary import aggregate
 
-    show(aggregate(store, where, config), config.root)
+    show(aggregate(project.store, project.scope, project.config), project.root)

@@ -26,7 +26,7 @@ def command(
     ] = None,
     root: common.Root = None,
 ) -> None:
-    config, _ = open_project(root)
+    config = open_project(root).config
     from rich.table import Table
     from rich.text import Text
 

@@ -14,14 +14,14 @@ from bench.cli.common import open_project, show, verb
     "bench code",
 )
 def command(root: common.Root = None) -> None:
-    config, store = open_project(root, None)
+    project = open_project(root)
     from bench.planning.code_hashes import stage_code
     from bench.store.paths import write_json
 
-    found = stage_code(config.root)
-    shutil.rmtree(store.code_dir, ignore_errors=True)  # what methods that are gone have left
+    found = stage_code(project.root)
+    shutil.rmtree(project.store.code_dir, ignore_errors=True)  # what methods that are gone have left
     for name, files in found.items():
-        path = store.code_dir / f"{name}.json"
+        path = project.store.code_dir / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, files)
-    show([store.code_dir], config.root)
+    show([project.store.code_dir], project.root)

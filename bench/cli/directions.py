@@ -30,15 +30,14 @@ def command(
 ) -> None:
     if samples is not None and samples < 50:
         raise BenchError("--samples is too small", got=samples, expected="50 or more")
-    common.check_options(device=device)
-    project, _ = open_project(root)
+    project = open_project(root, device=device)
     from bench.directions.learning import way
 
     way(method)
     from bench.device import resolve_device
     from bench.directions import learn
 
-    where = resolve_device(device or project.settings.device)
+    where = resolve_device(project.device)
     count = samples or learn.read_recipe(learn.recipe_path(project.root, domain)).samples
     with progress(f"{domain} samples", count) as advance:
         made = learn.make(project.root, method, domain, where, samples, advance)

@@ -23,29 +23,26 @@ from bench.errors import BenchError
     "bench edit --method hfgi --direction ffhq_pca.pt:54:7:8 --degree 20 --images photos --domain faces",
 )
 def command(
-    method: Annotated[str, typer.Option("--method", help="Method id; `bench ls methods` shows all.")],
-    direction: Annotated[
-        str, typer.Option("--direction", help="Name, SET/NAME, FILE.pt, or PCA.pt:INDEX[:FIRST:LAST] (rows).")
-    ],
-    degree: Annotated[str, typer.Option("--degree", help="How far; what 1 means is in the direction's card.")],
+    method: common.Method,
+    direction: common.Direction,
+    degree: common.Degree,
     images: Annotated[
         str | None, typer.Option("--images", help="Folder of pictures, or ids separated by commas. Default: all.")
     ] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", help="Whose ids. Default: the profile's first.")] = None,
     domain: Annotated[str | None, typer.Option("--domain", help="Of a folder's pictures. Default: DATASET's.")] = None,
     rows: Annotated[str | None, typer.Option("--rows", help="Rows of the code to move, FIRST:LAST.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Option of the method, key=value.")] = None,
-    ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results.")] = None,
+    settings: common.MethodOptions = None,
+    ablation: common.Ablation = None,
+    out: common.Out = None,
     limit: common.Limit = None,
     device: common.Device = None,
     batch_size: common.BatchSize = None,
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(device=device, batch_size=batch_size, limit=limit)
     amount, span = number(degree), _rows(rows)
-    config, _ = open_project(root, profile)
+    config = open_project(root, profile, device=device, batch_size=batch_size, limit=limit).config
     from bench.edits.apply import RECORD
     from bench.inversion.plan import Overrides
 

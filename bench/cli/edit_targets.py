@@ -18,13 +18,11 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(engine=engine, workers=workers)
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.data.render")
+    project = open_project(root, profile, "bench.data.render", engine=engine, workers=workers)
     from bench.edits.prepare import prepare_edits
 
-    path, found = prepare_edits(config, store, engine or config.settings.engine, workers or config.settings.workers)
+    path, found = prepare_edits(project.config, project.store, project.engine, project.workers)
     for dataset, edits in found.items():
         for name, targets in edits.items():
             say(f"{dataset}, {name}: {sum(map(bool, targets.values()))} of {len(targets)} pictures have a target")
-    show([path], config.root)
+    show([path], project.root)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import open_project, scopes_of, verb
+from bench.cli.common import open_project, verb
 
 
 @verb(
@@ -22,7 +22,7 @@ def command(
     method: Annotated[
         str | None, typer.Option("--method", help="Run to score again. Default: the first method that is no control.")
     ] = None,
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Default: the profile's first.")] = None,
+    dataset: common.OneDataset = None,
     variant: Annotated[str, typer.Option("--variant", "--ablation", help="The variant that was run.")] = "",
     limit: Annotated[int, typer.Option("--limit", help="Only the first so many images.")] = 64,
     rescore: Annotated[bool, typer.Option("--rescore/--no-rescore", help="Score a run again.")] = True,
@@ -31,9 +31,8 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(device=device, limit=limit)
-    config, store = open_project(root, profile)
-    where = scopes_of(config, store, scope)
+    project = open_project(root, profile, scope=scope, device=device, limit=limit)
+    config = project.config
     from bench import registry
     from bench.analysis import explain
 
@@ -49,8 +48,8 @@ def command(
         (m for m in config.methods if not known.entry(m).attributes.get("control")), config.methods[0]
     )
     known.entry(chosen)
-    run = store.run(where, chosen, dataset or config.settings.datasets[0], variant)
-    moved = explain.rescore(config.root, run, metric, limit, config.seed, device or config.settings.device)
+    run = project.store.run(project.scope, chosen, dataset or config.settings.datasets[0], variant)
+    moved = explain.rescore(config.root, run, metric, limit, config.seed, project.device)
     images = moved[1].change.n if len(moved) > 1 and moved[1].change else limit
     print(f"\nRun `{run.name}`, {images} images, one factor changed at a time:\n")
     print("\n".join(explain.as_markdown(moved)))

@@ -40,7 +40,7 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    config, _ = open_project(root, profile)
+    config = open_project(root, profile).config
     chosen = _choose(config, ids, folder, profile)
     if dry_run:
         _announce(config, chosen)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import open_project, say, scopes_of, show, verb
+from bench.cli.common import open_project, say, show, verb
 
 
 @verb(
@@ -36,8 +36,8 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    config, store = open_project(root, profile)
-    where = scopes_of(config, store, scope)
+    project = open_project(root, profile, scope=scope)
+    config, where = project.config, project.scope
     from bench.analysis.gate import check_names, compare, junit_xml, markdown_text, parse_margins
     from bench.analysis.result_set import export_project, find_results, read_results
     from bench.errors import BenchError

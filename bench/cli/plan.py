@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
 import typer
 
@@ -21,10 +20,10 @@ from bench.planning.forecast import Forecast, forecast, gigabytes
 )
 def command(
     profile: common.ProfileName = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    as_json: common.Json = False,
     root: common.Root = None,
 ) -> None:
-    config, _ = open_project(root, profile)
+    config = open_project(root, profile).config
     plan = forecast(config)
     if as_json:
         print(json.dumps(plan.to_json(), indent=1, ensure_ascii=False))

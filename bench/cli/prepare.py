@@ -48,9 +48,8 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(engine=engine, workers=workers)
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.data.render")
+    project = open_project(root, profile, "bench.data.render", engine=engine, workers=workers)
+    config = project.config
     asked = FolderRequest(images, domain, resolution, align, crop, convert, licence)
     if asked != FolderRequest() and len(dataset or []) != 1:
         raise BenchError(
@@ -72,8 +71,8 @@ def command(
                 name,
                 asked,
                 update,
-                engine or config.settings.engine,
-                workers or config.settings.workers,
+                project.engine,
+                project.workers,
                 advance,
             )
         done[name] = result.done
@@ -88,7 +87,7 @@ def command(
             say(f"{name}: {len(drifted)} pictures differ from the manifest by this machine's rounding (accepted)")
         show([PreparedPaths.of(config.root, name).folder], config.root)
     if not dataset:
-        show([prepare.record_profile(config, store, done)], config.root)
+        show([prepare.record_profile(config, project.store, done)], config.root)
 
 
 def _total(root: Path, name: str) -> int | None:

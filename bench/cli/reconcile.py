@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.cli import common
-from bench.cli.common import open_project, scopes_of, show, verb
+from bench.cli.common import open_project, show, verb
 
 
 @verb(
@@ -13,8 +13,7 @@ from bench.cli.common import open_project, scopes_of, show, verb
     "bench reconcile --profile paper",
 )
 def command(scope: common.Scope = None, profile: common.ProfileName = None, root: common.Root = None) -> None:
-    config, store = open_project(root, profile)
-    where = scopes_of(config, store, scope)
+    project = open_project(root, profile, scope=scope)
     from bench.report.reconcile import write_reconciliation
 
-    show([write_reconciliation(config, store, where)], config.root)
+    show([write_reconciliation(project.config, project.store, project.scope)], project.root)

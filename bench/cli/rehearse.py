@@ -29,7 +29,7 @@ def command(
     profile: common.ProfileName = "paper",
     root: common.Root = None,
 ) -> None:
-    config, _ = open_project(root, profile)
+    config = open_project(root, profile).config
     from bench.cli.rehearsal.run import rehearse
 
     folder = into or config.root / "tmp" / "rehearsal"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.cli import common
-from bench.cli.common import open_project, scopes_of, show, verb
+from bench.cli.common import open_project, show, verb
 
 
 @verb(
@@ -19,11 +19,8 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(engine=engine, workers=workers)
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "matplotlib.pyplot", "pandas", "scipy.stats", "seaborn")
-    where = scopes_of(config, store, scope)
+    drawing = ("matplotlib.pyplot", "pandas", "scipy.stats", "seaborn")
+    project = open_project(root, profile, *drawing, scope=scope, engine=engine, workers=workers)
     from bench.report import build
 
-    how = engine or config.settings.engine, workers or config.settings.workers
-    show(build(config.root, where, config, *how), config.root)
+    show(build(project.root, project.scope, project.config, project.engine, project.workers), project.root)

@@ -34,7 +34,7 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    config, _ = open_project(root, profile)
+    config = open_project(root, profile).config
     if find_spec("dvc") is None:
         raise BenchError("the pipeline needs DVC", fix="pip install 'hfgi-bench[pipeline]'")
     _check_sections(config.root / "profiles" / f"{config.profile}.yaml")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import open_project, progress, say, scopes_of, show, verb
+from bench.cli.common import open_project, progress, say, show, verb
 from bench.errors import DataError
 
 
@@ -32,10 +32,9 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(device=device, engine=engine, workers=workers)
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.scoring.pair_metrics", *common.SCORING)
-    where = scopes_of(config, store, scope)
+    modules = ("bench.scoring.pair_metrics", *common.SCORING)
+    project = open_project(root, profile, *modules, scope=scope, device=device, engine=engine, workers=workers)
+    config, store, where = project.config, project.store, project.scope
     from bench import registry
     from bench.scoring.score_run import score_run
 
@@ -69,10 +68,10 @@ def command(
                 run.name.variant,
                 run.name.dataset,
                 metric,
-                device or config.settings.device,
-                engine or config.settings.engine,
-                workers or config.settings.workers,
-                engine_asked=engine is not None,
+                project.device,
+                project.engine,
+                project.workers,
+                engine_asked=project.engine_asked,
                 on_tick=advance,
             )
         for name, command in result.missing.items():

@@ -22,10 +22,10 @@ from bench.config.project import parse_settings
     "bench score-edits --method e4e --dataset my_faces --masks my_masks",
 )
 def command(
-    method: Annotated[str, typer.Option("--method", help="Method id; `bench ls methods` shows all.")],
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Default: the profile's first.")] = None,
-    ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Option of the method, key=value.")] = None,
+    method: common.Method,
+    dataset: common.OneDataset = None,
+    ablation: common.Ablation = None,
+    settings: common.MethodOptions = None,
     variant: Annotated[str | None, typer.Option("--variant", help="Name for your own --set options.")] = None,
     images: Annotated[int | None, typer.Option("--images", help="The first so many, for the profile's number.")] = None,
     masks: Annotated[Path | None, typer.Option("--masks", help="Folder of PNG masks, not 0 in the face.")] = None,
@@ -35,9 +35,9 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(device=device, engine=engine, workers=workers, limit=images)
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.edits.score_batch", *common.SCORING)
+    modules = ("bench.edits.score_batch", *common.SCORING)
+    project = open_project(root, profile, *modules, device=device, engine=engine, workers=workers, limit=images)
+    config, store = project.config, project.store
     from bench.edits.score_method import nothing_asked, score_edits, settings_of, told
     from bench.inversion.plan import Overrides, plan_run
 
@@ -56,9 +56,9 @@ def command(
             plan,
             images,
             masks,
-            engine or config.settings.engine,
-            workers or config.settings.workers,
-            engine is not None,
+            project.engine,
+            project.workers,
+            project.engine_asked,
             advance,
         )
     for line in told(record):

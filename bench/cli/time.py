@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from bench.cli import common
 from bench.cli.common import open_project, say, show, verb
 
@@ -19,14 +15,14 @@ from bench.cli.common import open_project, say, show, verb
 def command(
     method: common.Methods = None,
     dataset: common.Datasets = None,
-    ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,
+    ablation: common.Ablation = None,
     device: common.Device = None,
     precision: common.Precision = None,
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(device=device, precision=precision)
-    config, store = open_project(root, profile)
+    project = open_project(root, profile, device=device, precision=precision)
+    config, store = project.config, project.store
     from bench import registry
     from bench.data.manifest import load_manifest
     from bench.inversion.timing import time_run

@@ -48,8 +48,7 @@ def command(
 ) -> None:
     if stop_after is not None and stop_after < 1:
         raise BenchError("--stop-after must be 1 or more", got=stop_after)
-    common.check_options(device=device)
-    project, _ = open_project(root)
+    project = open_project(root, device=device)
     given = config or _preset_of(project.root, preset, target)
     if not given.is_file():
         raise BenchError(
@@ -59,7 +58,7 @@ def command(
         )
     from bench.device import resolve_device
 
-    where = resolve_device(device or project.settings.device).type
+    where = resolve_device(project.device).type
     options: dict[str, Any] = {"resume": resume, "dry_run": dry_run, "stop_after": stop_after, "export": export}
     if target not in OTHERS:
         options |= {"method": target, "dataset": dataset}

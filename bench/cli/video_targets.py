@@ -18,13 +18,11 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(engine=engine, workers=workers)
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.data.render")
+    project = open_project(root, profile, "bench.data.render", engine=engine, workers=workers)
     from bench.video.prepare import prepare_video
 
-    path, found = prepare_video(config, store, engine or config.settings.engine, workers or config.settings.workers)
+    path, found = prepare_video(project.config, project.store, project.engine, project.workers)
     for dataset, targets in found.items():
         if dataset != "visible":
             say(f"{dataset}: {sum(map(bool, targets.values()))} of {len(targets)} have an exact edit")
-    show([path], config.root)
+    show([path], project.root)

@@ -3,7 +3,7 @@
 There is no list to edit. Names and class attributes are read from the syntax tree, so listing imports nothing; a class
 is imported when it is first needed. A file that cannot be read is listed with its error rather than left out.
 Searched, in this order: the installed package, the folder of the same kind in the user's project, entry points of
-other distributions (groups ``bench.methods``, ``bench.metrics``, ``bench.judges``, ``bench.predictors.landmarks``).
+other distributions (groups ``bench.methods``, ``bench.metrics``, ``bench.judges``, ``bench.landmarks``).
 """
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ def judges(root: Path | None = None) -> Registry:
 def landmarks(root: Path | None = None) -> Registry:
     """Landmark sources beside those of bench/predictors/landmarks.py: in ``<root>/landmarks``, entry points."""
     return Registry(
-        "landmark source", "Landmarks", (api.Landmarks,), _folders("", root, "landmarks"), "bench.predictors.landmarks"
+        "landmark source", "Landmarks", (api.Landmarks,), _folders("", root, "landmarks"), "bench.landmarks"
     )
 
 

@@ -9,7 +9,7 @@ import typer
 from bench import registry
 from bench.cli import common
 from bench.cli.common import Project, open_project, progress, say, show, verb
-from bench.config.project import Config
+from bench.config.project import LOCAL, Config
 from bench.config.sections import RateSettings
 from bench.errors import BenchError, UnknownName
 
@@ -58,7 +58,8 @@ def command(
         found = _codec(config, codec, asked)
     else:
         found = _method(project, str(method), ablation, asked, device)
-    path = rate_path(project.store, config, name, limit)
+    scope = config.profile if limit is None else LOCAL  # another number of pictures than the profile's
+    path = rate_path(project.store, scope, name)
     write_rows(path, *found)
     show([path], config.root)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-import annyfaces
+from bench.api.renderer import RenderedImage
 from bench.data.dataset import PreparedPaths
 from bench.data.fingerprint import coarse, drifted
 from bench.data.manifest import INLINE, ImageEntry, Manifest, load_manifest, save_manifest
@@ -28,6 +28,7 @@ from bench.files import (
     write_table,
 )
 from bench.images import pixel_sha256
+from bench.renderers.by_name import renderer_of
 
 BATCH = 16  # pictures rendered together
 RENDER_AGAIN = "run `bench prepare` again"
@@ -39,6 +40,7 @@ class RenderJob:
 
     paths: PreparedPaths
     resolution: int
+    renderer: str | None
     split: str
     seed: int
     index: dict[str, int]
@@ -90,6 +92,7 @@ def prepare_rendered(
     job = RenderJob(
         paths=paths,
         resolution=manifest.resolution,
+        renderer=manifest.render.renderer,
         split=manifest.render.split,
         seed=manifest.render.seed,
         index={image_id: n for n, image_id in enumerate(ids)},
@@ -119,8 +122,8 @@ def render_shard(shard: Shard, job: RenderJob) -> None:
             rows[image_id] = row
     todo = [i for i in shard.ids if i not in rows]
     tick(len(rows))
-    if todo and job.resolution not in _renderers and shard.index % 2:
-        renderer(job.resolution).compile_shading()  # while the worker of the shard before compiles the rest
+    if todo and shard.index % 2:
+        renderer_of(job.renderer).warm_up(job.resolution)  # while the worker of the shard before compiles the rest
     for start in range(0, len(todo), BATCH):
         chunk = todo[start : start + BATCH]
         for image_id, picture in zip(chunk, _render(job, chunk), strict=True):
@@ -131,23 +134,10 @@ def render_shard(shard: Shard, job: RenderJob) -> None:
     write_table(_part(job.paths, shard), table)
 
 
-def _render(job: RenderJob, ids: Sequence[str]) -> list[Any]:
-    from annyfaces.scene import sample_scene
-
-    scenes = [sample_scene(job.split, job.index[i], job.seed) for i in ids]
-    return renderer(job.resolution).render(scenes)
-
-
-def renderer(resolution: int) -> Any:
-    """The process's renderer: building one costs seconds, so it is kept."""
-    if resolution not in _renderers:
-        from annyfaces.render import Renderer
-
-        _renderers[resolution] = Renderer(resolution=resolution)
-    return _renderers[resolution]
-
-
-_renderers: dict[int, Any] = {}
+def _render(job: RenderJob, ids: Sequence[str]) -> list[RenderedImage]:
+    renderer = renderer_of(job.renderer)
+    scenes = [renderer.sample(job.split, job.index[i], job.seed) for i in ids]
+    return renderer.render(scenes, job.resolution)
 
 
 def _store(job: RenderJob, image_id: str, picture: Any) -> dict[str, Any]:
@@ -260,7 +250,7 @@ def _open_parts(paths: PreparedPaths, manifest: Manifest) -> None:
     """Make the folders; drop parts that another renderer or recipe left."""
     assert manifest.render is not None
     plan = {
-        "code_sha256": annyfaces.code_sha256(),
+        "code_sha256": renderer_of(manifest.render.renderer).code_sha256(),
         "count": manifest.count,
         "resolution": manifest.resolution,
         "split": manifest.render.split,
@@ -280,18 +270,17 @@ def _open_parts(paths: PreparedPaths, manifest: Manifest) -> None:
 
 def _check_version(manifest: Manifest, update: bool) -> str:
     """The installed renderer's version; refuse to verify renders of another one."""
-    from annyfaces.render import RENDERER_VERSION
-
     if manifest.render is None:
         raise BenchError(f"dataset {manifest.id!r} is not rendered", got=f"kind {manifest.kind!r}")
-    if not update and str(manifest.render.renderer_version) != str(RENDERER_VERSION):
+    installed = renderer_of(manifest.render.renderer).version
+    if not update and str(manifest.render.renderer_version) != installed:
         raise DataError(
             f"dataset {manifest.id!r} was made by another renderer",
             got=f"version {manifest.render.renderer_version}",
-            expected=f"version {RENDERER_VERSION}, the installed one",
+            expected=f"version {installed}, the installed one",
             fix=f"`bench prepare --dataset {manifest.id} --update` renders it anew and rewrites the manifest",
         )
-    return str(RENDERER_VERSION)
+    return installed
 
 
 def _unlink(path: Path) -> None:

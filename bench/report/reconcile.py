@@ -21,8 +21,9 @@ from bench.config.project import Config
 from bench.data.manifest import load_manifest
 from bench.errors import DataError
 from bench.files import atomic_write, read_yaml
-from bench.report.layout import Cell, Table, to_markdown
-from bench.report.reference import read_reference, references
+from bench.report.layout import Cell, Table
+from bench.report.pages import page
+from bench.report.reference import RESTORE, read_reference, references
 from bench.store.paths import RunStore
 
 MAPPING = "reconcile.yaml"
@@ -77,7 +78,7 @@ class Line:
 
 def read_rules(folder: Path) -> Rules:
     """results/reference/reconcile.yaml; DataError when it is damaged or absent."""
-    return read_yaml(folder / MAPPING, Rules, fix="restore the file from the repository")
+    return read_yaml(folder / MAPPING, Rules, fix=RESTORE)
 
 
 def write_reconciliation(config: Config, store: RunStore, scope: str) -> Path:
@@ -90,15 +91,15 @@ def write_reconciliation(config: Config, store: RunStore, scope: str) -> Path:
     summary = read_summary(store.summary_path(scope))
     files = references(folder)
     rules = read_rules(folder) if files else Rules(within={}, methods={}, tables={})
-    text = ["# Reconciliation with published numbers\n", scope_note(config, summary)]
+    tables = []
     for path in files:
         if path.stem not in rules.tables:
             raise DataError(f"{folder / MAPPING} has no rule for {path.name}", fix=f"add {path.stem!r} under tables")
         rows = read_reference(path)
         preset = preset_of(config.root, rules.tables[path.stem])
-        text.append(to_markdown(table_of(path.stem, rows, lines_of(rows, rules, path.stem, preset, summary), preset)))
+        tables.append(table_of(path.stem, rows, lines_of(rows, rules, path.stem, preset, summary), preset))
     target = store.reports_dir(scope) / "reconciliation.md"
-    atomic_write(target, "\n".join(text))
+    atomic_write(target, page("Reconciliation with published numbers", tables, scope_note(config, summary)))
     return target
 
 

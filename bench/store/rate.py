@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.config.project import LOCAL, Config
 from bench.files import read_table, write_table
 from bench.store.paths import RunStore
 
@@ -32,9 +31,9 @@ def rate_dir(store: RunStore, scope: str) -> Path:
     return store.results / "rate" / scope
 
 
-def rate_path(store: RunStore, config: Config, name: str, limit: int | None) -> Path:
-    """File of a method's label or of ``codec-NAME``; any other number of pictures than the profile's is local."""
-    return rate_dir(store, config.profile if limit is None else LOCAL) / f"{name}.parquet"
+def rate_path(store: RunStore, scope: str, name: str) -> Path:
+    """File of a method's label or of ``codec-NAME`` in a scope."""
+    return rate_dir(store, scope) / f"{name}.parquet"
 
 
 def write_rows(path: Path, tables: Sequence[pd.DataFrame], failures: Mapping[str, Mapping[str, str]]) -> None:

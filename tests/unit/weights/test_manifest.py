@@ -153,7 +153,7 @@ def test_duplicate_and_dangling_ids(project):
 
 def test_not_yaml(project):
     weights.manifest_path(project).write_text("weights: [")
-    with pytest.raises(WeightsError, match="cannot be read") as error:
+    with pytest.raises(WeightsError, match="is not YAML") as error:
         weights.read_manifest(project)
     assert "\n" not in str(error.value)
 

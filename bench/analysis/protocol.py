@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.errors import BenchError, UnknownName, one_line
+from bench.errors import BenchError, UnknownName, message_of, one_line
 
 DISPERSIONS = {
     "sd": "standard deviation over images",
@@ -112,7 +112,7 @@ def _read(path: Path) -> Protocol:
     except ValidationError as error:
         raise BenchError(f"protocol {path} is not valid", got=one_line(error), fix="correct these keys") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise BenchError(f"protocol {path} cannot be read", got=" ".join(str(error).split())) from None
+        raise BenchError(f"protocol {path} cannot be read", got=message_of(error)) from None
 
 
 def find_protocol(root: Path | None, name: str) -> Protocol | None:

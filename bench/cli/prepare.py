@@ -94,7 +94,7 @@ def command(
             say(f"{name}: {len(drifted)} pictures differ from the manifest by this machine's rounding (accepted)")
         show([PreparedPaths.of(config.root, name).folder], config.root)
     if not dataset:
-        show([prepare.record_profile(config, store, done)], config.root)
+        show([prepare.record_profile(config.profile, store, done)], config.root)
 
 
 def _total(root: Path, name: str) -> int | None:

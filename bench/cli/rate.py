@@ -9,7 +9,7 @@ import typer
 from bench import registry
 from bench.cli import common
 from bench.cli.common import examples, open_project, progress, say, show
-from bench.config.project import Config
+from bench.config.project import LOCAL, Config
 from bench.config.sections import RateSettings
 from bench.errors import BenchError, UnknownName
 
@@ -66,7 +66,8 @@ def command(
         found = _codec(config, codec, asked)
     else:
         found = _method(config, store, str(method), ablation, asked, device, engine, workers)
-    path = rate_path(store, config, name, limit)
+    scope = config.profile if limit is None else LOCAL  # another number of pictures than the profile's
+    path = rate_path(store, scope, name)
     write_rows(path, *found)
     show([path], config.root)
 

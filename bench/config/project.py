@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from bench import registry
 from bench.config import stage_lists
 from bench.config.sections import Ablation, GateSettings, Params, Profile, _Section
-from bench.errors import BenchError, UnknownName, one_line, suggest
+from bench.errors import BenchError, UnknownName, message_of, one_line, suggest
 from bench.names import check_id, label, parse_label
 
 LOCAL = "local"  # the scope of everything a user runs with settings other than the profile's
@@ -229,7 +229,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise BenchError(f"{path} is missing", fix="run inside a project, or pass --root FOLDER") from None
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date that is none
-        raise BenchError(f"{path} cannot be read", got=" ".join(str(error).split()), fix="correct the file") from None
+        raise BenchError(f"{path} cannot be read", got=message_of(error), fix="correct the file") from None
     if not isinstance(raw, dict):
         raise BenchError(f"{path} is not a mapping", got=type(raw).__name__, expected="key: value lines")
     return raw

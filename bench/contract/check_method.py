@@ -15,7 +15,7 @@ from bench import api, registry
 from bench.contract.check_metric import MetricChecks
 from bench.contract.subject import Subject
 from bench.contract.toy import COUNT, TOY_SIDE, Broken, NotChecked, Outcome, toy_images
-from bench.errors import UnknownName
+from bench.errors import UnknownName, typed_message_of
 from bench.inversion.runner import check_shapes, image_seed, load_method
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def run_checks(subject: MethodChecks | MetricChecks) -> list[Outcome]:
         except NotChecked as reason:
             outcomes.append(Outcome(name, False, str(reason), checked=False))
         except Exception as error:  # a plug-in may raise anything
-            outcomes.append(Outcome(name, False, f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]))
+            outcomes.append(Outcome(name, False, typed_message_of(error, 200)))
         else:
             outcomes.append(Outcome(name, True))
     return outcomes

@@ -13,7 +13,7 @@ import numpy as np
 from bench.api import DatasetInfo
 from bench.data.manifest import Manifest, load_manifest
 from bench.errors import DataError
-from bench.files import read_json, read_rgb
+from bench.files import read_json, read_rgb, read_table
 from bench.images import pixel_sha256, to_tensor
 
 if TYPE_CHECKING:
@@ -112,15 +112,15 @@ class PreparedDataset:
         return {}
 
     def _read_truth(self, columns: list[str] | None = None) -> pd.DataFrame:
-        import pandas as pd
-
         if not self.paths.truth.is_file():
             raise DataError(
                 f"dataset {self.id!r} has no ground truth",
                 expected="a rendered dataset",
                 fix="only kind 'rendered' has it",
             )
-        return pd.read_parquet(self.paths.truth, columns=columns)
+        return read_table(
+            self.paths.truth, columns, "ground truth", fix=f"run `bench prepare --dataset {self.id}` again"
+        )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from bench.data.import_image import convert_shard, list_pictures
 from bench.data.manifest import FolderSpec, ImageEntry, Manifest, load_manifest, manifest_path, save_manifest
 from bench.engine import Work, make_shards, map_shards
 from bench.errors import BenchError, DataError, name_some
-from bench.files import file_sha256, read_json, read_rgb, write_error, write_json, write_rows
+from bench.files import file_sha256, read_json, read_rgb, write_csv, write_error, write_json
 from bench.images import pixel_sha256
 from bench.names import check_id
 
@@ -136,7 +136,7 @@ def convert_all(
 
 def refusal(manifest: Manifest, bad: Sequence[tuple[str, str]], paths: PreparedPaths) -> DataError:
     """The one error that names every unusable file, in the message or in problems.csv."""
-    write_rows(paths.problems, PROBLEMS, bad)
+    write_csv(paths.problems, PROBLEMS, bad)
     count = len(bad)
     return DataError(
         f"{count} picture{'s' * (count > 1)} of dataset {manifest.id!r} cannot be used",
@@ -241,7 +241,7 @@ def same_bytes(old: Manifest, entries: Sequence[ImageEntry], paths: PreparedPath
         (rounded, "decode to other pixels than in the manifest"),
     ):
         if found:
-            write_rows(paths.problems, PROBLEMS, [(e.file or e.id, what) for e in found])
+            write_csv(paths.problems, PROBLEMS, [(e.file or e.id, what) for e in found])
             raise DataError(
                 f"{len(found)} pictures of dataset {old.id!r} {what}",
                 got=name_some(e.id for e in found),

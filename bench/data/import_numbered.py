@@ -22,7 +22,7 @@ from bench.data.import_image import SUFFIXES
 from bench.data.index_map import mapped_numbers
 from bench.data.manifest import ImageEntry, Manifest, Numbers, load_manifest, manifest_path
 from bench.errors import BenchError, DataError, name_some
-from bench.files import file_sha256, picture_errors, read_json, write_json, write_rows
+from bench.files import file_sha256, picture_errors, read_json, write_csv, write_json
 
 COLUMNS = ("id", "sha256", "pixels")
 SOURCE = "source.json"  # in the prepared folder: where the user's pictures are on this machine
@@ -221,5 +221,5 @@ def _sidecar(manifest: Manifest) -> str:
 def _record(root: Path, declared: Manifest, entries: Sequence[ImageEntry]) -> Manifest:
     """Write the sidecar (the manifest itself stays as its author wrote it) and read both back."""
     path = manifest_path(root, declared.id).with_name(_sidecar(declared))
-    write_rows(path, COLUMNS, ([getattr(e, c) for c in COLUMNS] for e in entries))
+    write_csv(path, COLUMNS, ([getattr(e, c) for c in COLUMNS] for e in entries))
     return load_manifest(root, declared.id)

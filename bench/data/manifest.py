@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.api import DatasetInfo
 from bench.data.sources import FolderSpec, Numbers, RenderSpec
-from bench.errors import BenchError, DataError, UnknownName, duplicates, name_some, one_line
-from bench.files import YAML_LOADER, atomic_write, read_rows, write_rows
+from bench.errors import BenchError, DataError, UnknownName, duplicates, message_of, name_some, one_line
+from bench.files import YAML_LOADER, atomic_write, read_csv, write_csv
 from bench.names import canonical_json, check_id
 
 INLINE = 2000  # images listed in the yaml itself; a longer list goes to a csv beside it
@@ -127,9 +127,7 @@ def load_manifest(root: Path, dataset_id: str, allow_empty: bool = False, images
     try:
         raw = _parsed(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that is none
-        raise DataError(
-            f"manifest {path} is not YAML", got=" ".join(str(error).split()), fix="correct the file"
-        ) from None
+        raise DataError(f"manifest {path} is not YAML", got=message_of(error), fix="correct the file") from None
     if not isinstance(raw, dict):
         raise DataError(
             f"manifest {path} is not a mapping",
@@ -163,7 +161,7 @@ def save_manifest(root: Path, manifest: Manifest) -> Path:
         head.pop("title", None)
     if len(manifest.images) > INLINE:
         sidecar = path.with_suffix(".csv")
-        write_rows(sidecar, columns, ([getattr(e, c) for c in columns] for e in manifest.images))
+        write_csv(sidecar, columns, ([getattr(e, c) for c in columns] for e in manifest.images))
         head["images_file"] = sidecar.name
     body = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=120)
     if len(manifest.images) <= INLINE:
@@ -194,7 +192,7 @@ def _read_sidecar(path: Path, manifest: Path, raw: Mapping[str, Any], allow_empt
             else f"restore it, or write it: `{command} --update`",
         )
     fix = f"restore it, or write it anew: `{command}{' --images DIR' * numbered} --update`"
-    return list(read_rows(path, ("id", "sha256"), "image list", fix))
+    return list(read_csv(path, ("id", "sha256"), "image list", fix))
 
 
 def _validate(raw: dict[str, Any], path: Path) -> Manifest:

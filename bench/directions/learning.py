@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.errors import BenchError, UnknownName, one_line
+from bench.errors import BenchError, UnknownName, message_of, one_line
 
 if TYPE_CHECKING:
     from bench.directions.direction import Direction
@@ -91,7 +91,7 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path} is not YAML", got=" ".join(str(error).split())) from None
+        raise BenchError(f"{path} is not YAML", got=message_of(error)) from None
     except ValidationError as error:
         raise BenchError(f"{path} has wrong values", got=one_line(error), fix="mend the recipe") from None
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.device import free_after
 from bench.directions.direction import Direction
-from bench.errors import BenchError, DataError
+from bench.errors import BenchError, DataError, message_of
 from bench.files import read_json, read_rgb, write_error, write_json, write_png
 from bench.images import resize_pil, to_tensor, to_uint8
 from bench.inversion.runner import image_seed
@@ -207,7 +207,7 @@ def _batches(pictures: Pictures, size: int, failures: dict[str, str]) -> Iterato
             arrays.append(pictures.read(image_id))
             ids.append(image_id)
         except DataError as error:
-            failures[image_id] = " ".join(str(error).split())
+            failures[image_id] = message_of(error)
         if len(ids) == size:
             yield ids, to_tensor(np.stack(arrays))
             ids, arrays = [], []

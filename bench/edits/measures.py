@@ -6,7 +6,7 @@ datasets, or from the user's own masks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,14 @@ class Regions:
         return Regions(self.face | other.face, self.rest & other.rest)
 
 
-def of_labels(labels: np.ndarray) -> Regions:
-    """From part labels (R, R) uint8."""
-    from annyfaces.labels import PARTS
+def of_labels(labels: np.ndarray, parts: Sequence[str]) -> Regions:
+    """Make regions from part labels.
 
-    face, head = (np.isin(labels, [PARTS.index(name) for name in names]) for names in (FACE, HEAD))
+    Args:
+        labels: (R, R) uint8, index into ``parts``.
+        parts: names of the part labels, the renderer's.
+    """
+    face, head = (np.isin(labels, [parts.index(name) for name in names]) for names in (FACE, HEAD))
     return Regions(face, ~head)
 
 

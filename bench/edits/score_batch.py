@@ -24,7 +24,7 @@ from bench.edits.measures import (
     of_mask,
     picture_rows,
 )
-from bench.edits.targets import Wanted
+from bench.edits.targets import Wanted, parts_of
 from bench.engine import Shard
 from bench.scoring.pair_metrics import Views, score_batch, score_views
 
@@ -90,7 +90,7 @@ class Scoring:
             return of_mask(self.job.masks, image_id, side)
         if self.editor.dataset.manifest.render is None:
             return None
-        return of_labels(read_labels(self.editor.dataset.paths.label(image_id)))
+        return of_labels(read_labels(self.editor.dataset.paths.label(image_id)), parts_of(self.editor.dataset))
 
     def add(self, task: str, wanted: Wanted | None, degree: float, metric: str, ids, values) -> None:
         head = {"task": task, "direction": wanted.direction if wanted else "", "degree": float(degree)}
@@ -122,7 +122,8 @@ class Scoring:
         meant = np.stack([targets.images[i] for i in batch.ids])
         regions = batch.regions
         if self.job.masks is None:
-            regions = [one | of_labels(targets.labels[i]) for i, one in zip(batch.ids, regions, strict=True)]
+            parts = parts_of(self.editor.dataset)
+            regions = [one | of_labels(targets.labels[i], parts) for i, one in zip(batch.ids, regions, strict=True)]
         return replace(batch, regions=regions, meant=meant, seen_meant=self.editor.look(meant))
 
     def _identity(self, pictures: np.ndarray, others: np.ndarray) -> list[float]:

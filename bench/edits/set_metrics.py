@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench import registry
-from bench.errors import DataError
+from bench.errors import DataError, message_of
 from bench.files import atomic_write
 from bench.scoring.build import signature
 from bench.scoring.set_metrics import GROUPS, SetValue, groups, interval
@@ -97,5 +97,5 @@ class Features:
                 keys = [(str(edit), str(i)) for edit, i in held["keys"]]
                 return cls(keys, {name: (held[f"{name}.0"], held[f"{name}.1"]) for name in names})
         except (OSError, ValueError, KeyError) as error:
-            got = " ".join(str(error).split())[:200]
+            got = message_of(error, 200)
             raise DataError(f"{folder / FILE} cannot be read", got=got, fix="run `bench score-edits` again") from None

@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from bench.api.renderer import FactorEdit
 from bench.data.dataset import PreparedDataset
 from bench.data.prepare import counterfactuals, read_labels
 from bench.engine import Shard, Work, even_shards, map_shards
 from bench.errors import BenchError, UnknownName
 from bench.files import read_rgb
 from bench.images import pixel_sha256
+from bench.renderers.by_name import renderer_of
 
 SLACK = 1e-9  # of a factor's change: rounding alone
 SHARD = 8
@@ -62,28 +64,37 @@ def degree_of(dataset: PreparedDataset, wanted: Wanted) -> float:
     Raises:
         UnknownName: the renderer has no such edit. BenchError: it moves another factor than the judge reads.
     """
-    from annyfaces.scene import EDITS
-
-    if wanted.direction not in EDITS:
-        raise UnknownName.of(f"exact edit of dataset {dataset.id!r}", wanted.direction, EDITS)
-    _, factor, _, _, amount = EDITS[wanted.direction]
-    if factor != wanted.attribute:
+    edits = edits_of(dataset)
+    if wanted.direction not in edits:
+        raise UnknownName.of(f"exact edit of dataset {dataset.id!r}", wanted.direction, edits)
+    edit = edits[wanted.direction]
+    if edit.factor != wanted.attribute:
         raise BenchError(
             f"edit {wanted.direction!r} of the renderer moves another attribute than the direction",
-            got=factor,
+            got=edit.factor,
             expected=wanted.attribute,
         )
-    return wanted.change / amount
+    return wanted.change / edit.amount
+
+
+def parts_of(dataset: PreparedDataset) -> tuple[str, ...]:
+    """Names of the part labels of a dataset's renderer."""
+    spec = dataset.manifest.render
+    return renderer_of(spec.renderer if spec else None).parts
+
+
+def edits_of(dataset: PreparedDataset) -> Mapping[str, FactorEdit]:
+    """Attribute -> the factor that its exact edit moves, of a dataset's renderer."""
+    spec = dataset.manifest.render
+    return renderer_of(spec.renderer if spec else None).edits
 
 
 def with_room(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> list[str]:
     """Those of ``ids`` whose factor can change by the whole amount."""
-    from annyfaces.scene import EDITS
-
     degree_of(dataset, wanted)
-    _, factor, low, high, _ = EDITS[wanted.direction]
-    truth = dataset.factor(factor)
-    return [i for i in ids if low - SLACK <= truth[i] + wanted.change <= high + SLACK]
+    edit = edits_of(dataset)[wanted.direction]
+    truth = dataset.factor(edit.factor)
+    return [i for i in ids if edit.low - SLACK <= truth[i] + wanted.change <= edit.high + SLACK]
 
 
 def exact(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> Targets:

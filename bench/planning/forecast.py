@@ -15,7 +15,7 @@ from bench.data.dataset import PreparedPaths
 from bench.data.manifest import Manifest, load_manifest
 from bench.device import resolve_device
 from bench.directions.files import published
-from bench.errors import BenchError
+from bench.errors import BenchError, message_of
 from bench.files import read_json
 from bench.names import parse_label
 from bench.planning import time_estimate
@@ -131,7 +131,7 @@ def _stages(config: Config) -> dict[str, int]:
             found[name] = len(config.methods) if "matrix" in stage else len(each[key]) if key in each else 1
         return found
     except (yaml.YAMLError, AttributeError, TypeError) as error:
-        raise BenchError(f"{path} cannot be read", got=" ".join(str(error).split()), fix="correct it") from None
+        raise BenchError(f"{path} cannot be read", got=message_of(error), fix="correct it") from None
 
 
 def _planned(config: Config, manifest: Manifest, label: str, device: str) -> PlannedRun:

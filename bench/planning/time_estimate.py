@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.errors import DataError, one_line
+from bench.errors import DataError, message_of, one_line
 from bench.files import read_json
 from bench.store import provenance
 
@@ -67,7 +67,7 @@ def references(root: Path) -> list[Reference]:
     except ValidationError as error:
         raise DataError(f"{path} is not valid", got=one_line(error), fix="correct these keys") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read", got=" ".join(str(error).split()), expected="YAML") from None
+        raise DataError(f"{path} cannot be read", got=message_of(error), expected="YAML") from None
 
 
 def seconds_of(root: Path, method: str, options: Mapping[str, Any], resolution: int, device: str) -> Seconds | None:

@@ -1,19 +1,38 @@
-"""Published numbers: results/reference/*.csv, shown beside the measured ones and never mixed with them."""
+"""Read results/reference/: published numbers (*.csv), shown beside the measured ones and never mixed with them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
+import yaml
+from pydantic import BaseModel, ValidationError
 
-from bench.errors import DataError
+from bench.errors import DataError, one_line
 from bench.report.layout import Cell, Table
 
 COLUMNS = ["source", "certainty", "dataset", "protocol", "method", "metric", "value", "dispersion", "n", "note"]
 CERTAINTIES = ("read", "transcribed")  # in the source itself; or in later texts that copy it
 HIGHER = {"SSIM", "MS-SSIM", "PSNR", "ID", "preference_for_hfgi"}
 PAPER_TABLE = "hfgi_table1.csv"
+FileModel = TypeVar("FileModel", bound=BaseModel)
+
+
+def read_yaml(path: Path, model: type[FileModel]) -> FileModel:
+    """Read a YAML file of results/reference/ and check it against its pydantic model.
+
+    Raises:
+        DataError: the file is missing or no YAML, or breaks a rule of the model; the message names the key.
+    """
+    try:
+        return model.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise DataError(f"{path} is not valid", got=one_line(error), fix="correct these keys") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        got = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read", got=got, fix="restore the file from the repository") from None
 
 
 def read_reference(path: Path) -> pd.DataFrame:

@@ -6,7 +6,6 @@ have a reconstruction; those that failed are named in run.json and counted by be
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from bench.data.dataset import PreparedDataset
 from bench.device import engine_for, resolve_device
 from bench.engine import Work, make_shards, map_shards
 from bench.errors import BenchError, DataError, name_some
-from bench.files import atomic_write
+from bench.files import read_table, write_table
 from bench.names import config_hash
 from bench.scoring.build import lacking, signature
 from bench.scoring.pair_metrics import ScoreJob, ShardScores, loaded, score_shard
@@ -249,20 +248,9 @@ def _write(
     table = table.sort_values(["dataset", "metric", "image_id"], kind="stable").reset_index(drop=True)
     states[head["run_id"]] = state
     table.attrs = {STATES: dict(sorted(states.items()))}
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    atomic_write(path, buffer.getvalue())
+    write_table(path, table)
     return stale
 
 
 def _read_scores(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_parquet(path)[COLUMNS]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"score file {path} cannot be read",
-            got=" ".join(str(error).split())[:200],
-            fix="delete it and run `bench score` again",
-        ) from None
+    return read_table(path, COLUMNS, "score file", fix="delete it and run `bench score` again")

@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from annyfaces.labels import PARTS
 from bench.errors import BenchError, DataError
 from bench.generator import SharedGenerator
+from bench.renderers.by_name import renderer_of
 from bench.seeds import seed_for
 from bench.training.config import GeneratorConfig
 from bench.training.data import PackedImages, pack
@@ -46,10 +46,11 @@ def part_table(config: GeneratorConfig) -> Tensor:
     Raises:
         BenchError: a weight names a part that does not exist.
     """
-    unknown = sorted(set(config.part_weights) - set(PARTS))
+    parts = renderer_of(None).parts
+    unknown = sorted(set(config.part_weights) - set(parts))
     if unknown:
-        raise BenchError(f"part_weights names unknown parts {unknown}", expected=f"some of {list(PARTS)}")
-    return torch.tensor([config.part_weights.get(part, 1.0) for part in PARTS], dtype=torch.float32)
+        raise BenchError(f"part_weights names unknown parts {unknown}", expected=f"some of {list(parts)}")
+    return torch.tensor([config.part_weights.get(part, 1.0) for part in parts], dtype=torch.float32)
 
 
 def shared(training: GeneratorTraining, averaged: bool = True) -> SharedGenerator:

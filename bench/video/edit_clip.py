@@ -18,7 +18,7 @@ from bench.data.video_files import Clip, write_mp4
 from bench.device import free_after
 from bench.directions.direction import Direction
 from bench.errors import BenchError, DataError
-from bench.files import read_json, read_rgb, write_json, write_png, write_rows
+from bench.files import read_json, read_rgb, write_csv, write_json, write_png
 from bench.images import resize_pil, to_tensor, to_uint8
 from bench.inversion.runner import image_seed
 from bench.scoring.pair_metrics import score_batch
@@ -87,7 +87,7 @@ class VideoEdit:
         if len(failures) == len(self.clip.ids):
             raise BenchError("no frame could be edited", got=next(iter(failures.values())))
         measured = self._measured(failures, identity)
-        write_rows(self.out / MEASURES, ["frame", "task", "metric", "value"], measured)
+        write_csv(self.out / MEASURES, ["frame", "task", "metric", "value"], measured)
         films = self._films(failures)
         record = {"settings": dict(self.settings), "frames": len(self.clip.ids), "failures": failures}
         record |= {"fps": self.clip.fps, "complete": True, "means": _means(measured)}

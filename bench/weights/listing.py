@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bench.errors import UnknownName, WeightsError, one_line
+from bench.errors import UnknownName, WeightsError, message_of, one_line
 from bench.files import YAML_LOADER
 
 FOLDER = "weights"
@@ -226,4 +226,4 @@ def read_published(root: str | Path) -> PublishedList:
     except ValidationError as error:
         raise WeightsError(f"{path} is not valid", got=one_line(error), fix="mend the file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path} cannot be read", got=" ".join(str(error).split()), expected="YAML") from None
+        raise WeightsError(f"{path} cannot be read", got=message_of(error), expected="YAML") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.errors import WeightsError, one_line
+from bench.errors import WeightsError, message_of, one_line
 from bench.files import atomic_write
 from bench.names import canonical_json
 from bench.weights.listing import FOLDER
@@ -92,7 +92,7 @@ def read_lock(root: str | Path) -> dict[str, Locked]:
     except ValidationError as error:
         raise WeightsError(f"{path} is not valid", got=one_line(error), fix=fix) from None
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
-        raise WeightsError(f"{path} cannot be read", got=" ".join(str(error).split()), fix=fix) from None
+        raise WeightsError(f"{path} cannot be read", got=message_of(error), fix=fix) from None
 
 
 def write_lock(root: str | Path, weights_id: str, locked: Locked) -> None:

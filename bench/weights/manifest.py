@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from bench.errors import BenchError, UnknownName, WeightsError, one_line
+from bench.errors import BenchError, UnknownName, WeightsError, message_of, one_line
 from bench.files import YAML_LOADER, atomic_write
 from bench.weights import load as fetched
 from bench.weights.listing import PublishedList, declared, read_published
@@ -160,9 +160,7 @@ def _read(path: Path) -> WeightManifest:
     except ValidationError as error:
         raise WeightsError(f"weight manifest {path} is not valid", got=one_line(error), fix="mend the file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise WeightsError(
-            f"weight manifest {path} cannot be read", got=" ".join(str(error).split()), expected="YAML"
-        ) from None
+        raise WeightsError(f"weight manifest {path} cannot be read", got=message_of(error), expected="YAML") from None
 
 
 def needed(
@@ -286,7 +284,7 @@ def about(root: str | Path, entry: Entry) -> dict[str, Any]:
     except OSError as error:
         raise WeightsError(f"weights {entry.id!r}: cannot read {path}", got=error.strerror) from None
     except (ValueError, AttributeError, MemoryError) as error:
-        raise WeightsError(f"{path} is no safetensors file", got=" ".join(str(error).split())) from None
+        raise WeightsError(f"{path} is no safetensors file", got=message_of(error)) from None
 
 
 def parse(data: bytes, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

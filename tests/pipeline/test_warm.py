@@ -96,7 +96,10 @@ def test_killing_a_command_kills_its_fork(here, slow, cli, bench_command):
 
 
 def test_a_server_ends_with_the_process_that_wanted_it(tmp_path):
-    script = "from bench.cli import fork_server\nwith fork_server.serving() as found:\n print(found[fork_server.VARIABLE], flush=True)\n input()"
+    script = (
+        "from bench.cli import fork_server\n"
+        "with fork_server.serving() as found:\n print(found[fork_server.VARIABLE], flush=True)\n input()"
+    )
     process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     address = process.stdout.readline().strip()
     wait_for(lambda: subprocess.run(["pgrep", "-f", address], capture_output=True).returncode == 0)

@@ -10,6 +10,7 @@ import torch
 import yaml
 from PIL import Image
 
+from annyfaces.labels import PARTS
 from bench.api import Inversion
 from bench.config.sections import EditSettings
 from bench.directions import files
@@ -39,7 +40,7 @@ def test_a_strength_is_where_the_mark_is_crossed():
 def test_regions_and_measures_inside_them():
     labels = np.zeros((16, 16), np.uint8)
     labels[4:8], labels[8:12] = 1, 8  # skin, hair
-    regions = of_labels(labels)
+    regions = of_labels(labels, PARTS)
     assert regions.face.sum() == 64 and regions.rest.sum() == 128
     both = regions | Regions(np.zeros((16, 16), bool), labels > 0)
     assert both.face.sum() == 64 and not both.rest.any()

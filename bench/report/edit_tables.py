@@ -11,30 +11,28 @@ import numpy as np
 from bench.analysis.statistics import statistics
 from bench.edits.results import Edits, per_image
 from bench.edits.set_metrics import set_values
-from bench.files import atomic_write
-from bench.report.edited import edit_head, edits_of
-from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
-from bench.report.material import Material
+from bench.report.edit_scores import edit_head, edits_of
+from bench.report.layout import Cell, Table, decimals, interval, number
+from bench.report.pages import write_pages
+from bench.report.report_data import ReportData
 from bench.scoring.set_metrics import SetValue
 
 AGAINST_TARGET = ("mae_face", "mae_rest", "ssim_face", "ssim_rest")  # behind the profile's metrics
 BESIDE = ("identity", "attribute_error", "leakage", "background", "background_drift")
 
 
-def methods_of(material: Material, dataset: str) -> dict[str, Edits]:
+def methods_of(report: ReportData, dataset: str) -> dict[str, Edits]:
     """Edits of the rows of Table 1, in its order; variants have a table of their own."""
-    found = edits_of(material, dataset)
-    return {label: found[label] for label in material.labels(dataset) if label in found}
+    found = edits_of(report, dataset)
+    return {label: found[label] for label in report.labels(dataset) if label in found}
 
 
-def write_editing(material: Material, folder: Path) -> list[Path]:
+def write_edit_tables(report: ReportData, folder: Path) -> list[Path]:
     """editing.md and .tex where edits were scored; otherwise nothing."""
-    tables = [t for dataset in material.datasets if (e := methods_of(material, dataset)) for t in _tables(material, e)]
+    tables = [t for dataset in report.datasets if (e := methods_of(report, dataset)) for t in _tables(report, e)]
     if not tables:
         return []
-    atomic_write(folder / "editing.md", "# Editing\n\n" + "\n".join(to_markdown(t) for t in tables))
-    atomic_write(folder / "editing.tex", "% needs: booktabs, graphicx\n" + "\n".join(to_latex(t) for t in tables))
-    return [folder / "editing.md", folder / "editing.tex"]
+    return write_pages(folder, "editing", "Editing", tables)
 
 
 def fixed(edits: Mapping[str, Edits]) -> bool:
@@ -42,9 +40,9 @@ def fixed(edits: Mapping[str, Edits]) -> bool:
     return next(iter(edits.values())).record["settings"].get("policy") == "fixed"
 
 
-def _tables(material: Material, edits: Mapping[str, Edits]) -> list[Table]:
+def _tables(report: ReportData, edits: Mapping[str, Edits]) -> list[Table]:
     strengths = _given if fixed(edits) else _strengths
-    tables = [strengths(material, edits), _measures(material, edits), _apart(material, edits), _free(material, edits)]
+    tables = [strengths(report, edits), _measures(report, edits), _apart(report, edits), _free(report, edits)]
     for n, table in enumerate(tables):
         table.label = f"tab:editing-{n}"
     return tables
@@ -58,7 +56,7 @@ def measures_of(edits: Mapping[str, Edits]) -> list[str]:
     return [m for m in wanted if m in have]
 
 
-def _strengths(material: Material, edits: Mapping[str, Edits]) -> Table:
+def _strengths(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     """Edit x method -> degree and what it reaches on scored pictures, or why there is none."""
     some = next(iter(edits.values()))
     settings = some.record["settings"]
@@ -77,7 +75,7 @@ def _strengths(material: Material, edits: Mapping[str, Edits]) -> Table:
         "at the last degree is not scored. The judge labelled no direction."
     )
     heads = ["Edit", "Change", "Seen by the judge", "Calibration pictures", "Left out", "Seen in scored targets"]
-    heads += _titles(material, edits)
+    heads += _titles(report, edits)
     notes = [
         "Change: of the factor, in its unit (0 to 1; years; radians). Seen: the mark to reach, smaller where pictures "
         "hide the factor. Left out: scored pictures whose factor cannot change by so much, or whose target equals the "
@@ -87,7 +85,7 @@ def _strengths(material: Material, edits: Mapping[str, Edits]) -> Table:
     return Table("Strengths", caption, heads, [("", rows)], notes + _failures(edits))
 
 
-def _given(material: Material, edits: Mapping[str, Edits]) -> Table:
+def _given(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     """Edit -> the degree that every method is moved by."""
     some = next(iter(edits.values()))
     direction = {e["name"]: e["direction"] for e in some.record["edits"]}
@@ -121,18 +119,18 @@ def _mean(one: Edits, name: str, measure: str) -> str:
     return f"{values.mean():+.3g}" if len(values) else "–"
 
 
-def _measures(material: Material, edits: Mapping[str, Edits]) -> Table:
+def _measures(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     """Method x measure over all edits, then for each edit."""
     measures, groups = measures_of(edits), []
     for name in ["", *next(iter(edits.values())).matched]:
         here = {label: _only(one, name) for label, one in edits.items()}
         tables = [per_image(here, measure) for measure in measures]
-        heads = [edit_head(material, measure) for measure in measures]
-        columns = [_column(material, t, list(edits), head) for t, head in zip(tables, heads, strict=True)]
-        rows = [[Cell(t), *(c[k] for c in columns)] for k, t in enumerate(_titles(material, edits))]
+        heads = [edit_head(report, measure) for measure in measures]
+        columns = [_column(report, t, list(edits), head) for t, head in zip(tables, heads, strict=True)]
+        rows = [[Cell(t), *(c[k] for c in columns)] for k, t in enumerate(_titles(report, edits))]
         groups.append((f"{name or 'all edits'}, {counted([len(t) for t in tables if len(t)])}", rows))
     over = (
-        f"Means with 95 % bootstrap intervals (BCa, {material.config.bootstrap:,} resamples of pictures) over the "
+        f"Means with 95 % bootstrap intervals (BCa, {report.config.bootstrap:,} resamples of pictures) over the "
         "pictures counted in each heading; a picture's value is the mean over the edits that all methods reach on it"
     )
     caption = (
@@ -147,7 +145,7 @@ def _measures(material: Material, edits: Mapping[str, Edits]) -> Table:
             f"Edits at fixed degrees, the same for every method; there are no targets. {over}. Identity kept is to the "
             "source; background (where there are masks) is to the source and to the method's own inversion."
         )
-    return Table("Edits", caption, ["Method", *[edit_head(material, m) for m in measures]], groups)
+    return Table("Edits", caption, ["Method", *[edit_head(report, m) for m in measures]], groups)
 
 
 def _only(one: Edits, name: str) -> Edits:
@@ -168,10 +166,10 @@ def counted(counts: Sequence[int], what: str = "pictures") -> str:
     return f"{high} {what}" if low == high else f"{low} to {high} {what}"
 
 
-def _column(material: Material, table, labels: list[str], head: str) -> list[Cell]:
+def _column(report: ReportData, table, labels: list[str], head: str) -> list[Cell]:
     if not len(table):
         return [Cell("–") for _ in labels]
-    found = statistics([table[label].to_numpy() for label in labels], material.config.bootstrap, material.config.seed)
+    found = statistics([table[label].to_numpy() for label in labels], report.config.bootstrap, report.config.seed)
     places = decimals(one.mean for one in found)
     best = (max if head.endswith("↑") else min)(one.mean for one in found)
     return [
@@ -180,20 +178,20 @@ def _column(material: Material, table, labels: list[str], head: str) -> list[Cel
     ]
 
 
-def _apart(material: Material, edits: Mapping[str, Edits]) -> Table:
+def _apart(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     """Paired differences to the profile's reference."""
     reference = next(iter(edits.values())).record["settings"]["reference"]
     measures = measures_of(edits)
     rows = []
     for label in [name for name in edits if name != reference and reference in edits]:
-        cells = [Cell(material.method(label).title)]
+        cells = [Cell(report.method(label).title)]
         for measure in measures:
             both = per_image({k: edits[k] for k in (label, reference)}, measure)
             if not len(both):
                 cells.append(Cell("–"))
                 continue
             difference = (both[label] - both[reference]).to_numpy()
-            found = statistics([difference], material.config.bootstrap, material.config.seed)[0]
+            found = statistics([difference], report.config.bootstrap, report.config.seed)[0]
             places = decimals([found.mean]) + 1
             cells.append(Cell(f"{found.mean:+.{places}f}", interval(found.ci_low, found.ci_high, places)))
         rows.append(cells)
@@ -201,10 +199,10 @@ def _apart(material: Material, edits: Mapping[str, Edits]) -> Table:
         f"Method − `{reference}`, picture by picture over the edits both reach, with 95 % bootstrap intervals of the "
         "paired differences."
     )
-    return Table("Paired differences", caption, ["Method", *[edit_head(material, m) for m in measures]], [("", rows)])
+    return Table("Paired differences", caption, ["Method", *[edit_head(report, m) for m in measures]], [("", rows)])
 
 
-def _free(material: Material, edits: Mapping[str, Edits]) -> Table:
+def _free(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     """What needs no exact target: each column over the edits and pictures that all methods have."""
     some = next(iter(edits.values())).record["settings"]
     cycles, labels = some["cycles"], list(edits)
@@ -215,15 +213,15 @@ def _free(material: Material, edits: Mapping[str, Edits]) -> Table:
     wanted += [(last, "cycle", "drift", "Drift since the first ↓"), (last, "cycle", "identity", "Identity then ↑")]
     tables = [per_image(of, measure, task) for of, task, measure, _ in wanted]
     heads = [head for *_, head in wanted]
-    columns = [_column(material, t, labels, head) for t, head in zip(tables, heads, strict=True)]
-    sets, count = _sets(material, edits)
+    columns = [_column(report, t, labels, head) for t, head in zip(tables, heads, strict=True)]
+    sets, count = _sets(report, edits)
     for name, values in sets.items():
-        heads.append(f"{material.metric(name).title} of edits ↓")
+        heads.append(f"{report.metric(name).title} of edits ↓")
         columns.append(_of_sets(values, labels))
     heads.append("Largest step of a sweep ↓")
     steps = jump(edits)
     columns.append([Cell(*steps[label]) for label in labels])
-    rows = [[Cell(t), *(c[k] for c in columns)] for k, t in enumerate(_titles(material, edits))]
+    rows = [[Cell(t), *(c[k] for c in columns)] for k, t in enumerate(_titles(report, edits))]
     caption = (
         "Round trip (after e4e's latent editing consistency): invert, edit, invert the edit, edit back; distance of "
         "the codes (mean over rows of the Euclidean one) and of the pictures from where it began, over "
@@ -238,7 +236,7 @@ def _free(material: Material, edits: Mapping[str, Edits]) -> Table:
     return Table("Without a target", caption, ["Method", *heads], [("", rows)])
 
 
-def _sets(material: Material, edits: Mapping[str, Edits]) -> tuple[dict[str, dict[str, SetValue]], int]:
+def _sets(report: ReportData, edits: Mapping[str, Edits]) -> tuple[dict[str, dict[str, SetValue]], int]:
     """metric -> label -> value over the edits that all have; and how many these are.
 
     Values as stored are over all that a method reaches: where that is more, they are computed anew from features.
@@ -252,7 +250,7 @@ def _sets(material: Material, edits: Mapping[str, Edits]) -> tuple[dict[str, dic
         else:
             names, ids = one.record["settings"]["sets"], one.record["ids"]
             held = features[label].only(common)
-            values = set_values(material.config.root, names, held, ids, material.config.seed)
+            values = set_values(report.config.root, names, held, ids, report.config.seed)
         for value in values:
             found.setdefault(value.metric, {})[label] = value
     return found, len(common)
@@ -291,5 +289,5 @@ def jump(edits: Mapping[str, Edits]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _titles(material: Material, edits: Mapping[str, Edits]) -> list[str]:
-    return [material.method(label).title for label in edits]
+def _titles(report: ReportData, edits: Mapping[str, Edits]) -> list[str]:
+    return [report.method(label).title for label in edits]

@@ -32,8 +32,8 @@ class MethodInfo:
 
 
 @dataclass(frozen=True)
-class Material:
-    """Everything measured in a scope. Built by :func:`gather`."""
+class ReportData:
+    """Everything measured in a scope. Built by :func:`load_report_data`."""
 
     config: Config
     store: RunStore
@@ -154,7 +154,7 @@ class Material:
         return self.store.run(self.scope, method, dataset, variant).image(image_id)
 
 
-def gather(root: Path, scope: str, config: Config | None = None) -> Material:
+def load_report_data(root: Path, scope: str, config: Config | None = None) -> ReportData:
     """Read all a report needs.
 
     Raises:
@@ -164,7 +164,7 @@ def gather(root: Path, scope: str, config: Config | None = None) -> Material:
     store = RunStore(config.root, config.main_profile)
     summary = read_summary(store.summary_path(scope))
     machine, timings = read_timings(store, scope)
-    return Material(config, store, scope, summary, scope_scores(store, scope, config), timings, machine)
+    return ReportData(config, store, scope, summary, scope_scores(store, scope, config), timings, machine)
 
 
 def read_timings(store: RunStore, scope: str) -> tuple[str, dict[str, dict[str, Any]]]:

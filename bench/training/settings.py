@@ -25,7 +25,7 @@ def read_settings(path: Path, kind: type[Settings], fix: str | None = None) -> S
 
     Args:
         path: the file.
-        kind: its keys; a wrong value is answered with the file that declares them.
+        kind: its keys; a wrong one is answered with the file that declares them.
         fix: what to do where there is no such file.
     Raises:
         BenchError: the file is missing, is not YAML, or a key is unknown or has a wrong value (the first ones named).
@@ -33,4 +33,4 @@ def read_settings(path: Path, kind: type[Settings], fix: str | None = None) -> S
     if not path.is_file():
         raise BenchError(f"no training configuration at {path}", fix=fix)
     keys = kind.__module__.replace(".", "/") + ".py"
-    return read_yaml(path, kind, fix=f"correct it; {keys} declares the keys", raises=BenchError)
+    return read_yaml(path, kind, fix=f"correct it; its keys are those of {keys}", raises=BenchError)

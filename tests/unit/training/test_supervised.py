@@ -116,7 +116,7 @@ def test_wrong_configurations_are_refused(kind, written, tmp_path):
     _, config, _, _, measured_on = KINDS[kind]
     with pytest.raises(BenchError, match=rf"{kind}.yaml is not valid.*to measure on are trained on"):
         read_settings(written(kind, **{measured_on: [1, 3]}), config)
-    with pytest.raises(BenchError, match=rf"margins: extra.*the keys of bench/training/{kind}.py"):
+    with pytest.raises(BenchError, match=rf"margins: extra.*its keys are those of bench/training/{kind}.py"):
         read_settings(written(kind, margins=2), config)
     path = written(kind)
     path.write_text("id: [")

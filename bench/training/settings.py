@@ -33,4 +33,4 @@ def read_settings(path: Path, kind: type[Settings], fix: str | None = None) -> S
     if not path.is_file():
         raise BenchError(f"no training configuration at {path}", fix=fix)
     keys = kind.__module__.replace(".", "/") + ".py"
-    return read_yaml(path, kind, fix=f"correct it; {keys} declares the keys", raises=BenchError)
+    return read_yaml(path, kind, fix=f"write YAML with the keys of {keys}", raises=BenchError)

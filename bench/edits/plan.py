@@ -76,7 +76,8 @@ def plan_targets(
     """
     settings = settings or settings_of(config)
     scored = load_manifest(config.root, dataset)
-    manifests, ids = [scored], {dataset: list(scored.select(images or settings.images))}
+    manifests = [scored]
+    ids = {dataset: list(scored.select(images or settings.images))}
     calibration = ""
     if settings.calibration is not None:
         calibration = settings.calibration.dataset

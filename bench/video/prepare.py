@@ -75,7 +75,8 @@ def asked_of(config: Config) -> Asked:
             expected="pictures under `edits: calibration`",
             fix="see docs/editing.md",
         )
-    manifest, other = load_manifest(config.root, video.dataset), load_manifest(config.root, edits.calibration.dataset)
+    manifest = load_manifest(config.root, video.dataset)
+    other = load_manifest(config.root, edits.calibration.dataset)
     update = {"directions": {video.direction: [video.change]}, "metrics": video.metrics, "identity": video.identity}
     settings = edits.model_copy(update={**update, "sets": []})
     clips = clips_of(manifest)
@@ -88,7 +89,9 @@ def asked_of(config: Config) -> Asked:
             got=f"datasets {manifest.id!r} and {other.id!r}",
             fix="name another dataset under `edits: calibration`",
         )
-    ids = [i for of_clip in chosen.values() for i in of_clip]
+    rendered = {manifest.id: [i for ids in chosen.values() for i in ids]}
+    if other.render is not None:
+        rendered[other.id] = held
     return Asked(
         video=video,
         edit=settings,
@@ -96,7 +99,7 @@ def asked_of(config: Config) -> Asked:
         clips=chosen,
         shown=tuple(_picked(chosen, video.shown)) if video.shown else (),
         held=held,
-        rendered={one.id: of for one, of in ((manifest, ids), (other, held)) if one.render is not None},
+        rendered=rendered,
         predictor=check_judge(config.root, manifest.domain, settings),
     )
 
@@ -133,7 +136,8 @@ def prepare_video(config: Config, store: RunStore, execution: Execution) -> tupl
         targets.json; dataset -> {id: hash of the exact edit, see :func:`bench.edits.targets.render_targets`},
         ``visible`` -> {id: share of the frame that has a true motion}; empty where the profile asks for no clips.
     """
-    path, found = targets_path(store, config.profile), {}
+    path = targets_path(store, config.profile)
+    found: dict[str, Any] = {}
     if config.settings.video is not None:
         asked = asked_of(config)
         dataset, calibration = asked.video.dataset, asked.calibration.dataset

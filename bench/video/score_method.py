@@ -113,7 +113,8 @@ def _calibrated(job: EditJob, asked: Asked, execution: Execution) -> tuple[Match
 
 def clip_shard(shard: Shard, job: VideoJob) -> Part:
     """One clip: its frames inverted and edited, then measured. ``pictures`` are strips of a clip that is shown."""
-    editor, made = editor_of(job.edit), Part()
+    editor = editor_of(job.edit)
+    made = Part()
     for start in range(0, len(shard.ids), BATCH):
         made.join(isolated(shard.ids[start : start + BATCH], partial(_rendered, editor, job)))
     clip = _Clip(editor, job, shard.ids, made)
@@ -152,10 +153,11 @@ class _Clip:
             for name in self.editor.settings.metrics:
                 self._add(task, name, self._scores(name, task, against))
         identity = self.editor.settings.identity
-        for task in ("inversion", "edit") if identity else ():
-            self._add(task, "identity", self._scores(identity, task, "source"))
-        for task in ("source", "inversion", "edit") if identity else ():
-            self._add(task, "drift", self._drift(identity, task))
+        if identity:
+            for task in ("inversion", "edit"):
+                self._add(task, "identity", self._scores(identity, task, "source"))
+            for task in ("source", "inversion", "edit"):
+                self._add(task, "drift", self._drift(identity, task))
         self._flickers()
         return self.rows
 
@@ -168,12 +170,14 @@ class _Clip:
         ids = [i for i in self.ids if i in self.of[kind] and i in self.of[against]]
         if not ids:
             return {}
-        x, x_hat = (np.stack([self.of[k][i] for i in ids]) for k in (against, kind))
+        x = np.stack([self.of[against][i] for i in ids])
+        x_hat = np.stack([self.of[kind][i] for i in ids])
         return dict(zip(ids, score_batch(self.editor.metrics[name], name, x, x_hat), strict=True))
 
     def _drift(self, name: str, kind: str) -> dict[str, float]:
         """Of all frames but the first, where that is there."""
-        ids, first = [i for i in self.ids[1:] if i in self.of[kind]], self.of[kind].get(self.ids[0])
+        ids = [i for i in self.ids[1:] if i in self.of[kind]]
+        first = self.of[kind].get(self.ids[0])
         if first is None or not ids:
             return {}
         frames = np.stack([self.of[kind][i] for i in ids])

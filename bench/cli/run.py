@@ -153,5 +153,6 @@ def _report(project: Project, plan: Any, result: Mapping[str, Any], started: str
     )
     show([plan.run.folder], project.root)
     if plan.scope == LOCAL:
-        which = f"--method {plan.method} --dataset {plan.dataset}" + (f" --variant {plan.variant}" * bool(plan.variant))
+        variant = f" --variant {plan.variant}" if plan.variant else ""
+        which = f"--method {plan.method} --dataset {plan.dataset}{variant}"
         say(f"next: bench score --scope local {which} && bench aggregate --scope local")

@@ -38,7 +38,8 @@ def command(
     modules = ("bench.edits.score_batch", *common.SCORING)
     project = open_project(root, profile, *modules, device=device, engine=engine, workers=workers, limit=images)
     config, store = project.config, project.store
-    from bench.edits.score_method import nothing_asked, score_edits, settings_of, told
+    from bench.edits.plan import settings_of
+    from bench.edits.score_method import nothing_asked, score_edits, told
     from bench.inversion.plan import Overrides, plan_run
 
     if config.settings.edits is None and not (dataset or settings or variant or images or masks):

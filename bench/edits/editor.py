@@ -182,11 +182,14 @@ class Editor:
     """A method, its directions, a judge and metrics, loaded once per process."""
 
     def __init__(self, job: EditJob):
-        self.job, self.plan, self.settings = job, job.plan, job.settings
+        self.job = job
+        self.plan = job.plan
+        self.settings = job.settings
         self.method, self.read, self.metrics, self.sets = _loaded(_Tools.of(job))
         self.device = self.method.device
         self.dataset = PreparedDataset.open(job.plan.root, job.dataset)
-        fixed, generator = job.settings.policy == "fixed", self.method.generator
+        fixed = job.settings.policy == "fixed"
+        generator = self.method.generator
         self.directions = {one.name: direction_of(job.plan, one, generator, fixed) for one in job.edits}
         self.exact = self.dataset.manifest.render is not None and not fixed
 
@@ -238,7 +241,8 @@ class Editor:
         start = self.look(self.render(inversion.w_plus, inversion))
         done = Part(judged={"source": dict(zip(ids, self.look(sources), strict=True))})
         for wanted in self.job.edits:
-            exact_ones, name = self.targets(ids, wanted), wanted.attribute
+            name = wanted.attribute
+            exact_ones = self.targets(ids, wanted)
             images = exact_ones.images if exact_ones else {}
             found = self.look(np.stack(list(images.values()))) if images else []
             done.judged[wanted.name] = {i: one[name] for i, one in zip(images, found, strict=True)}

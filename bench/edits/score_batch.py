@@ -143,7 +143,8 @@ class Scoring:
 
     def _common(self, task: str, wanted: Wanted, degree: float, edited: np.ndarray, seen, batch: Batch, kept) -> None:
         """What needs no exact target: attribute change, identity, background."""
-        if name := wanted.attribute:
+        name = wanted.attribute
+        if name:
             change = [after[name] - before[name] for before, after in zip(batch.seen_start, seen, strict=True)]
             self.add(task, wanted, degree, "change", batch.ids, change)
         if self.job.settings.identity:
@@ -171,7 +172,8 @@ class Scoring:
 
     def _attribute(self, wanted: Wanted, degree: float, seen: list, batch: Batch) -> None:
         """The judge's distance from the target, and the change that it sees between source and target."""
-        name, unit = wanted.attribute, self.job.spread[wanted.attribute]
+        name = wanted.attribute
+        unit = self.job.spread[name]
         meant = [one[name] for one in batch.seen_meant or []]
         error = [abs(after[name] - due) / unit for after, due in zip(seen, meant, strict=True)]
         self.add("edit", wanted, degree, "attribute_error", batch.ids, error)
@@ -199,7 +201,8 @@ class Scoring:
         views = {"": Views(edited), "_face": Views(np.stack([inside(w, a, b) for a, b, w in triples]))}
         views["_rest"] = Views(np.stack([inside(w, b, a) for a, b, w in triples]))
         for name, metric in self.editor.metrics.items():
-            for suffix in ("",) if name in NATIVE else views:
+            suffixes = [""] if name in NATIVE else list(views)
+            for suffix in suffixes:
                 values = score_views(metric, name, meant, views[suffix])
                 self.add("edit", wanted, degree, name + suffix, batch.ids, values)
 
@@ -217,7 +220,8 @@ class Scoring:
         if not rows:
             return
         ids = [batch.ids[n] for n in rows]
-        second, codes = self.editor.embed(ids, edited[rows]), batch.inversion.w_plus[rows]
+        second = self.editor.embed(ids, edited[rows])
+        codes = batch.inversion.w_plus[rows]
         step = self.editor.directions[wanted.name].apply(codes, degree) - codes
         back = second.w_plus - step  # the way it went: one that set a coordinate would not know where it had been
         pictures = self.editor.render(back, second)
@@ -247,7 +251,8 @@ class Scoring:
             if self.job.shown.get(i) != wanted.name:
                 continue
             kept = {"source": batch.sources[n], "inversion": batch.start[n], "edit": edited[n]}
-            kept |= {"target": batch.meant[n]} if batch.meant is not None else {}
+            if batch.meant is not None:
+                kept["target"] = batch.meant[n]
             self.done.pictures |= {(kind, i): picture for kind, picture in kept.items()}
             if self.job.brief:
                 continue

@@ -30,9 +30,11 @@ def set_values(root: Path, names: Iterable[str], features: Features, ids: Sequen
         names: ids of set metrics. ids: of all pictures scored: intervals leave out groups of them, each picture with
             all its edits; below 20 pictures there are none.
     """
-    known, found = registry.metrics(root), []
+    known = registry.metrics(root)
+    found = []
     dealt = dict(zip(ids, groups(ids, seed), strict=True))
-    group, everything = np.array([dealt[i] for _, i in features.keys]), np.arange(len(features.keys))
+    group = np.array([dealt[i] for _, i in features.keys])
+    everything = np.arange(len(features.keys))
     subsets = [everything[group != g] for g in range(GROUPS)] if len(ids) >= 2 * GROUPS else []
     subsets = [rows for rows in subsets if 2 <= len(rows) < len(everything)]
     for name in names:

@@ -104,7 +104,8 @@ def exact(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> Targe
     if not chosen:
         return Targets({}, {})
     made = counterfactuals(dataset, chosen, wanted.direction, degree_of(dataset, wanted))
-    paths, side = dict(zip(chosen, made, strict=True)), dataset.manifest.resolution
+    paths = dict(zip(chosen, made, strict=True))
+    side = dataset.manifest.resolution
     images = {i: read_rgb(path, side) for i, path in paths.items()}
     unseen = {i for i, x in zip(chosen, dataset.stack(chosen), strict=True) if np.array_equal(images[i], x)}
     labels = {i: read_labels(paths[i].with_suffix(".labels.png")) for i in chosen if i not in unseen}
@@ -145,7 +146,8 @@ def _all_there(dataset: PreparedDataset, ids: Sequence[str], edits: Sequence[Wan
 
 
 def _render_shard(shard: Shard, root: Path, dataset: str, edits: Sequence[Wanted]) -> dict[str, dict[str, str]]:
-    prepared, found = PreparedDataset.open(root, dataset), {}
+    prepared = PreparedDataset.open(root, dataset)
+    found = {}
     for one in edits:
         targets = exact(prepared, shard.ids, one)
         found[one.name] = {i: pixel_sha256(image) for i, image in targets.images.items()}

@@ -174,7 +174,8 @@ def check_metrics(root: Path, names: Sequence[str]) -> None:
         cls = registry.metrics(root).load(name)
         if not issubclass(cls, PairMetric):
             raise BenchError(f"metric {name!r} compares no pair of pictures", fix="correct `rate: metrics`")
-        if missing := lacking(root, cls):
+        missing = lacking(root, cls)
+        if missing:
             raise BenchError(f"metric {name!r} lacks something", fix=missing)
 
 
@@ -204,7 +205,10 @@ def _rows(have: _Loaded, job: RateJob, ids: list[str], x: Tensor, source: np.nda
         method.context.image_seeds = seeds
         inversion = _inverted(job, method, ids, x)
         maps = method.latent_maps(inversion)
-        for form, one in ((KEPT, inversion), (MAPS, maps)) if maps else ((KEPT, inversion),):
+        forms = [(KEPT, inversion)]
+        if maps:
+            forms.append((MAPS, maps))
+        for form, one in forms:
             held = list(_held(have, job, one))
             for h in held:
                 for i, b in zip(ids, h.bits, strict=True):
@@ -219,7 +223,8 @@ def _seen(
     have: _Loaded, form: str, held: Sequence[Held], scene: Scene, ids: list[str], x: Tensor
 ) -> Iterator[tuple[str, Point, str, str, str, str, float]]:
     """Distances of a scene's pictures from what they are to show, at every point."""
-    task, shown = ("edit" if scene.edit else "inversion"), [ids[n] for n in scene.rows]
+    task = "edit" if scene.edit else "inversion"
+    shown = [ids[n] for n in scene.rows]
     for h in held:
         decoded = picked(h.decoded, scene.rows)
         x_hat = have.method.render(scene.moved(decoded.w_plus), decoded)

@@ -129,7 +129,8 @@ class VideoEdit:
 
     def crop(self, frame: str) -> np.ndarray:
         """The aligned picture (R, R, 3) uint8 that a method sees of a frame."""
-        picture, side = self.clip.read(frame), self.method.generator.resolution
+        picture = self.clip.read(frame)
+        side = self.method.generator.resolution
         if self.squares is None:
             return resize_pil(picture[None], side, "pil_lanczos")[0]
         return cut(picture, self.squares[self.clip.ids.index(frame)], side)

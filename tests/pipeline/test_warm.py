@@ -9,8 +9,8 @@ import time
 import pytest
 import yaml
 
-from bench import engine
 from bench.cli import fork_server
+from bench.engine.shards import THREAD_VARIABLES
 from bench.store.paths import RunStore
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a warm server forks, which is safe on Linux")
@@ -128,7 +128,7 @@ def threads(shard):
 
 def test_forked_workers_use_one_thread_and_stay(tmp_path):
     (tmp_path / "forked_test_work.py").write_text(WORK)
-    environment = {n: v for n, v in os.environ.items() if n not in engine._THREAD_VARIABLES}
+    environment = {n: v for n, v in os.environ.items() if n not in THREAD_VARIABLES}
     script = WORKERS.format(folder=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ from bench.edits.editor import Part
 from bench.edits.measures import Regions, distance, inside, leakage, mean_over, of_labels, of_mask, similarity
 from bench.edits.results import Edits, per_image
 from bench.edits.score_batch import Batch, Scoring
-from bench.edits.score_method import _shown
+from bench.edits.score_method import choose_shown
 from bench.edits.strength import Matched, match
 from bench.edits.targets import Wanted
 from bench.errors import DataError
@@ -61,7 +61,7 @@ def test_leakage_is_what_is_not_due():
 def test_pictures_shown_take_edits_in_turn_where_there_is_room():
     edits = [Wanted("smile", "smile", 0.3), Wanted("yaw", "yaw", -0.2)]
     room = {"smile+0.3": ["b", "c"], "yaw-0.2": ["a", "b"]}
-    assert _shown(edits, room, 5) == {"b": "smile+0.3", "a": "yaw-0.2", "c": "smile+0.3"}
+    assert choose_shown(edits, room, 5) == {"b": "smile+0.3", "a": "yaw-0.2", "c": "smile+0.3"}
 
 
 def test_means_cover_the_edits_that_all_reach(tmp_path):

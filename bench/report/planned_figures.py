@@ -13,10 +13,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.edits.results import Edits
-from bench.files import read_rgb
+from bench.files import read_rgb, read_yaml
 from bench.report.edit_scores import edits_of
 from bench.report.pictures import difference, enlarge
-from bench.report.reference import read_yaml
+from bench.report.reference import RESTORE
 from bench.report.report_data import ReportData
 from bench.report.style import drawing, save
 
@@ -69,7 +69,7 @@ def write_planned_figures(report: ReportData, dataset: str, folder: Path, refere
         return []
     edits = edits_of(report, dataset)
     files = []
-    for name, plan in read_yaml(reference / FIGURES_FILE, FiguresFile).figures.items():
+    for name, plan in read_yaml(reference / FIGURES_FILE, FiguresFile, fix=RESTORE).figures.items():
         if rows := rows_of(plan, edits):
             with drawing():
                 path = save(

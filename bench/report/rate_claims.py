@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.analysis.statistics import CONFIDENCE
+from bench.files import read_yaml
 from bench.names import parse_label
 from bench.report.claims import (
     Claim,
@@ -24,7 +25,7 @@ from bench.report.claims import (
 )
 from bench.report.layout import Table
 from bench.report.rate_points import Rates, describe_point, title_of
-from bench.report.reference import read_yaml
+from bench.report.reference import RESTORE
 from bench.report.report_data import ReportData
 from bench.store.rate import CODEC_TITLES, EDIT, FILE, KEPT, OVER
 
@@ -87,7 +88,7 @@ def read_rate_claims(path: Path) -> ClaimsFile[RateClaim]:
     Raises:
         DataError: the file is missing or breaks a rule; the message names the key.
     """
-    return read_yaml(path, ClaimsFile[RateClaim])
+    return read_yaml(path, ClaimsFile[RateClaim], fix=RESTORE)
 
 
 def argument(report: ReportData, dataset: str, rates: Rates, path: Path) -> tuple[list[str], Table]:

@@ -20,10 +20,10 @@ from bench.analysis.summary import read_summary
 from bench.config.project import Config
 from bench.data.manifest import load_manifest
 from bench.errors import DataError
-from bench.files import atomic_write
+from bench.files import atomic_write, read_yaml
 from bench.report.layout import Cell, Table
 from bench.report.pages import page
-from bench.report.reference import read_reference, read_yaml, references
+from bench.report.reference import RESTORE, read_reference, references
 from bench.store.paths import RunStore
 
 MAPPING = "reconcile.yaml"
@@ -78,7 +78,7 @@ class Line:
 
 def read_rules(folder: Path) -> Rules:
     """results/reference/reconcile.yaml; DataError when it is damaged or absent."""
-    return read_yaml(folder / MAPPING, Rules)
+    return read_yaml(folder / MAPPING, Rules, fix=RESTORE)
 
 
 def write_reconciliation(config: Config, store: RunStore, scope: str) -> Path:

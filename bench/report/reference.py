@@ -4,35 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import pandas as pd
-import yaml
-from pydantic import BaseModel, ValidationError
 
-from bench.errors import DataError, one_line
+from bench.errors import DataError, message_of
 from bench.report.layout import Cell, Table
 
 COLUMNS = ["source", "certainty", "dataset", "protocol", "method", "metric", "value", "dispersion", "n", "note"]
 CERTAINTIES = ("read", "transcribed")  # in the source itself; or in later texts that copy it
 HIGHER = {"SSIM", "MS-SSIM", "PSNR", "ID", "preference_for_hfgi"}
 PAPER_TABLE = "hfgi_table1.csv"
-FileModel = TypeVar("FileModel", bound=BaseModel)
-
-
-def read_yaml(path: Path, model: type[FileModel]) -> FileModel:
-    """Read a YAML file of results/reference/ and check it against its pydantic model.
-
-    Raises:
-        DataError: the file is missing or no YAML, or breaks a rule of the model; the message names the key.
-    """
-    try:
-        return model.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise DataError(f"{path} is not valid", got=one_line(error), fix="correct these keys") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        got = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read", got=got, fix="restore the file from the repository") from None
+RESTORE = "correct the file, or restore it from the repository"  # what mends a file of results/reference/
 
 
 def read_reference(path: Path) -> pd.DataFrame:
@@ -41,11 +23,11 @@ def read_reference(path: Path) -> pd.DataFrame:
     Raises:
         DataError: missing, other columns, a value that is no number, an unknown certainty.
     """
-    fix = "restore the file from the repository"
+    fix = RESTORE
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read", got=" ".join(str(error).split()), fix=fix) from None
+        raise DataError(f"{path} cannot be read", got=message_of(error), fix=fix) from None
     if list(table.columns) != COLUMNS:
         raise DataError(f"{path} has other columns", got=", ".join(table.columns), expected=", ".join(COLUMNS), fix=fix)
     bad = table[pd.to_numeric(table["value"], errors="coerce").isna() | ~table["certainty"].isin(CERTAINTIES)]

@@ -14,7 +14,7 @@ from pydantic import model_validator
 from bench.analysis.score_table import wide
 from bench.analysis.statistics import CONFIDENCE
 from bench.analysis.summary import MetricInfo
-from bench.files import atomic_write
+from bench.files import atomic_write, read_yaml
 from bench.names import parse_label
 from bench.report.claims import (
     Claim,
@@ -30,7 +30,7 @@ from bench.report.claims import (
 from bench.report.edit_scores import PREFIX, edit_info, edit_pairs, edits_of, split_measure
 from bench.report.layout import Table
 from bench.report.pages import page
-from bench.report.reference import read_yaml
+from bench.report.reference import RESTORE
 from bench.report.report_data import ReportData
 from bench.seeds import seed_for
 
@@ -68,7 +68,7 @@ def read_claims(path: Path) -> ClaimsFile[RowClaim]:
     Raises:
         DataError: the file is missing or breaks a rule; the message names the key.
     """
-    return read_yaml(path, ClaimsFile[RowClaim])
+    return read_yaml(path, ClaimsFile[RowClaim], fix=RESTORE)
 
 
 def table_of(report: ReportData, dataset: str, claims: ClaimsFile[RowClaim]) -> Table:

@@ -9,10 +9,10 @@ from bench.analysis import summary
 from bench.edits.results import edits_dir, write_edits
 from bench.edits.strength import Matched
 from bench.errors import DataError
+from bench.files import read_yaml
 from bench.report.ablation import write_ablations
 from bench.report.edit_scores import edits_of
 from bench.report.planned_figures import FigurePlan, FiguresFile, cells_of, rows_of, write_planned_figures
-from bench.report.reference import read_yaml
 from bench.report.report_data import load_report_data
 from bench.report.row_claims import write_claims
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 COUNT, SIDE = 8, 32
+LEVELS, SHARE = 1, 0.002  # between batches of other pictures, docs/numerics.md: so far apart, so many of the samples
 
 METHODS = {
     "toy_copy": '''
@@ -200,6 +201,56 @@ def one_line_error(cli):
         return lines[0]
 
     return call
+
+
+@pytest.fixture(scope="session")
+def assert_same_images():
+    """Compare pictures, (..., H, W, 3) uint8 or a dict of them, that were computed in batches of other pictures.
+
+    A sample may be LEVELS apart, and SHARE of the samples of a picture may differ. What was computed in equal batches is
+    equal, whatever the engine or the worker: compare that with ``==``.
+    """
+    import numpy as np
+
+    def check(found, expected) -> None:
+        if isinstance(expected, dict):
+            assert found.keys() == expected.keys()
+        pairs = [(found[k], expected[k]) for k in expected] if isinstance(expected, dict) else [(found, expected)]
+        for one, other in pairs:
+            assert one.shape == other.shape and one.dtype == other.dtype == np.uint8
+            apart = np.abs(one.astype(int) - other)
+            assert apart.max() <= LEVELS, f"{apart.max()} grey levels apart"
+            most = (apart > 0).mean((-3, -2, -1)).max()
+            assert most <= SHARE, f"{most:.2%} of a picture's samples differ"
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def assert_same_rows():
+    """Compare tidy rows of such pictures: values move by what LEVELS in SHARE of a picture's samples can change.
+
+    Mean absolute differences on [0, 1] move by that at most, those of two frames by twice that; root mean squares, which
+    PSNR is of, by its root. Rows of any other metric are equal.
+    """
+    import numpy as np
+
+    level = LEVELS / 255
+
+    def check(found, expected) -> None:
+        key = [column for column in expected if column != "value"]
+        assert list(found) == list(expected) and len(found) == len(expected) > 0
+        both = found.merge(expected, on=key, how="outer", indicator=True, validate="one_to_one")
+        assert set(both["_merge"]) == {"both"}
+        for metric, rows in both.groupby("metric"):
+            one, other, most = rows["value_x"], rows["value_y"], 0.0
+            if metric == "psnr":
+                one, other, most = 10 ** (-one / 20), 10 ** (-other / 20), SHARE**0.5 * level
+            elif metric == "mae" or metric.startswith("flicker"):
+                most = (1 if metric == "mae" else 2) * SHARE * level
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=most, err_msg=metric)
+
+    return check
 
 
 @pytest.fixture(scope="session")

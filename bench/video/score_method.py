@@ -29,7 +29,7 @@ from bench.video.measures import difference, drifts, flickers
 from bench.video.motion import estimated_motions, true_motions
 from bench.video.prepare import Asked, asked_of, shown_targets
 
-BATCH = 8  # frames computed together, whatever the engine: rows do not depend on it
+BATCH = 8  # frames computed together, whatever the engine: rows depend on it by rounding alone (docs/numerics.md)
 GREY = 225
 
 

@@ -150,7 +150,7 @@ def table(project, name, scope="toy"):
     return pd.read_parquet(project / "results" / "rate" / scope / f"{name}.parquet")
 
 
-def test_the_verb_measures_a_method(rated, cli):
+def test_the_verb_measures_a_method(rated, cli, assert_same_rows):
     for words in (
         ("run", "--method", "toy_codes"),
         ("score", "--method", "toy_codes"),
@@ -161,18 +161,21 @@ def test_the_verb_measures_a_method(rated, cli):
     assert found["codes_step"].tolist() == [0, 0.125, 0.5, 2.0] and set(found["n"]) == {5}
     assert found["bpp"].is_monotonic_decreasing and found["floats"].nunique() == 1
     rows = table(rated, "toy_codes")
-    exact = rows[(rows["codes_step"] == 0) & (rows["metric"] == "mae")].set_index("image_id")["value"]
+    key = ["image_id", "metric", "value"]
+    exact = rows.loc[(rows["codes_step"] == 0) & (rows["metric"] == "mae"), key]
     scores = pd.read_parquet(rated / "results/scores/toy/toy_codes.parquet")
-    scored = scores[scores["metric"] == "mae"].set_index("image_id")["value"]
-    assert exact.to_dict() == scored[exact.index].to_dict(), "step 0 is the inversion itself"
+    scored = scores.loc[(scores["metric"] == "mae") & scores["image_id"].isin(exact["image_id"]), key]
+    assert_same_rows(exact, scored)  # step 0 is the inversion itself
 
 
-def test_rows_do_not_depend_on_workers_or_on_the_run(rated, cli):
+def test_rows_do_not_depend_on_workers_or_on_the_run(rated, cli, assert_same_rows):
+    path, two = rated / "results/rate/toy/toy_codes.parquet", ("--engine", "processes", "--workers", 2)
     assert cli("rate", "--method", "toy_codes").code == 0
-    alone = (rated / "results/rate/toy/toy_codes.parquet").read_bytes()
-    assert cli("run", "--method", "toy_codes").code == 0  # codes of the run are now taken instead
-    assert cli("rate", "--method", "toy_codes", "--engine", "processes", "--workers", 2).code == 0
-    assert (rated / "results/rate/toy/toy_codes.parquet").read_bytes() == alone
+    serial, alone = path.read_bytes(), table(rated, "toy_codes")
+    assert cli("rate", "--method", "toy_codes", *two).code == 0 and path.read_bytes() == serial
+    assert cli("run", "--method", "toy_codes").code == 0  # codes of the run, of smaller batches, are now taken instead
+    assert cli("rate", "--method", "toy_codes", *two).code == 0
+    assert_same_rows(table(rated, "toy_codes"), alone)
 
 
 def test_memory_is_found_and_another_limit_is_local(rated, cli):

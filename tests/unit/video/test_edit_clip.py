@@ -52,6 +52,14 @@ def held(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def pictures(folder):
+    return {str(p.relative_to(folder)): read_rgb(p) for p in sorted(folder.rglob("*.png"))}
+
+
+def measured(folder):
+    return pd.read_csv(folder / "measures.csv"), json.loads((folder / "video.json").read_text())
+
+
 def test_aligned_frames_become_films_and_measures(clips, cli):
     answer = cli(*HEADS, "--fps", "10")
     assert answer.code == 0, answer.err
@@ -72,14 +80,18 @@ def test_aligned_frames_become_films_and_measures(clips, cli):
     assert brighter[1] > brighter[0] + 1
 
 
-def test_a_stopped_film_goes_on_and_the_batch_does_not_matter(clips, cli):
+def test_a_stopped_film_goes_on_and_the_batch_does_not_matter(clips, cli, assert_same_images, assert_same_rows):
     assert cli(*HEADS, "--batch-size", "1").code == 0
-    before = held(clips / "film")
+    before, frames, (rows, record) = held(clips / "film"), pictures(clips / "film"), measured(clips / "film")
     (clips / "film" / "frames" / "edit" / "f3.png").unlink()
     (clips / "film" / "frames" / "edit" / "f1.png").write_bytes(b"half")
     stamp = (clips / "film" / "frames" / "edit" / "f2.png").stat().st_mtime_ns
     assert cli(*HEADS, "--batch-size", "4").code == 0
-    assert held(clips / "film") == before
+    assert held(clips / "film").keys() == before.keys()
+    assert_same_images(pictures(clips / "film"), frames)
+    found, again = measured(clips / "film")
+    assert_same_rows(found, rows)
+    assert {**again, "means": None} == {**record, "means": None}
     assert (clips / "film" / "frames" / "edit" / "f2.png").stat().st_mtime_ns == stamp, "finished frames are kept"
 
 

@@ -106,14 +106,14 @@ def load_store(root):
     return RunStore(root, "toy")
 
 
-def test_clips_alone_or_together_in_any_batch_are_the_same(drawn, cli, monkeypatch):
+def test_clips_alone_or_together_in_any_batch_are_the_same(drawn, cli, monkeypatch, assert_same_rows):
     assert cli(*SCORE).code == 0
     together, _ = read(drawn)
     settings(drawn, {**VIDEO, "clips": [1]})
     monkeypatch.setattr(score_method, "BATCH", 1)
     assert cli(*SCORE).code == 0
     alone, _ = read(drawn)
-    pd.testing.assert_frame_equal(alone, together[together["clip"] == "01"].reset_index(drop=True))
+    assert_same_rows(alone, together[together["clip"] == "01"])
 
 
 def test_a_failing_frame_is_named_and_its_neighbours_have_no_pair(drawn, cli):

@@ -177,16 +177,9 @@ def write_png(path: str | Path, array: np.ndarray) -> None:
         Image.fromarray(array).save(temporary, format="PNG", compress_level=1)
         os.replace(temporary, path)
     except OSError as error:
-        _forget(temporary)
+        with suppress(OSError):  # the error already under way is the one that matters
+            temporary.unlink(missing_ok=True)
         raise write_error(path, error) from None
-
-
-def _forget(temporary: Path) -> None:
-    """Remove a temporary file if that can be done; the error already under way is the one that matters."""
-    try:
-        temporary.unlink(missing_ok=True)
-    except OSError:
-        pass
 
 
 def atomic_write(path: str | Path, data: str | bytes) -> None:
@@ -205,7 +198,8 @@ def atomic_write(path: str | Path, data: str | bytes) -> None:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        _forget(temporary)
+        with suppress(OSError):  # the error already under way is the one that matters
+            temporary.unlink(missing_ok=True)
         raise write_error(path, error) from None
 
 

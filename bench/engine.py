@@ -1,4 +1,4 @@
-"""One seam for all parallel work: ``map_shards(work, shards)`` on the process at hand or on several local ones.
+"""Run work on images: ``map_shards`` spreads shards over processes, ``map_images`` isolates failures within one shard.
 
 Work is cut by image id into shards of fixed composition, whatever the engine and the number of workers, and every
 process computes with one thread, so rows do not depend on where they were computed. Shards must be idempotent. A
@@ -16,15 +16,21 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from bench.device import keep_memory
-from bench.errors import BenchError
+from bench.device import engine_for, free_after, keep_memory
+from bench.errors import BenchError, typed_message_of
 
+if TYPE_CHECKING:
+    import torch
+
+Result = TypeVar("Result")
+
+REASON = 300  # characters of an image's failure that are kept
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _CHILD_VARIABLES = ("NUMBA_NUM_THREADS",)  # numba refuses a change in a process where its threads have started
 START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -52,6 +58,38 @@ class Work:
         return self.function(shard, **self.kwargs)
 
 
+@dataclass(frozen=True)
+class Execution:
+    """How shards are computed: in which processes, and who hears of the progress. Results do not depend on it.
+
+    Args:
+        engine: "serial", or "processes": new ones, so that threads and accelerators of this one do no harm.
+        workers: number of processes; None takes all cores this process may use.
+        engine_asked: the user named the engine, which is then refused rather than replaced where it cannot run.
+        on_tick: called in this process with what work reports through :func:`tick`.
+    """
+
+    engine: str = "serial"
+    workers: int | None = None
+    engine_asked: bool = False
+    on_tick: Callable[[float], None] | None = None
+
+    def quiet(self) -> Execution:
+        """The same without progress."""
+        return replace(self, on_tick=None)
+
+    def serial_if(self, few: bool) -> Execution:
+        """Serial where there are too few shards for processes to pay."""
+        return replace(self, engine="serial") if few else self
+
+    def on(self, device: torch.device) -> Execution:
+        """The same with the engine that runs on ``device``; see :func:`bench.device.engine_for`."""
+        return replace(self, engine=engine_for(device, self.engine, self.engine_asked))
+
+
+SERIAL, PROCESSES = Execution(), Execution("processes")
+
+
 def make_shards(ids: Sequence[str], size: int) -> list[Shard]:
     """Cut ids, in order, into shards of ``size`` (the last may be shorter)."""
     return [Shard(n, tuple(ids[start : start + size])) for n, start in enumerate(range(0, len(ids), size))]
@@ -63,6 +101,56 @@ def even_shards(ids: Sequence[str], most: int) -> list[Shard]:
     """
     count = 2 * max(1, -(-len(ids) // (2 * most)))
     return make_shards(ids, -(-len(ids) // count) or 1)
+
+
+def map_images(ids: Sequence[str], work: Callable[[Sequence[str]], Result]) -> tuple[list[Result], dict[str, str]]:
+    """Apply ``work`` to a batch of images, and to parts of the batch where the whole fails.
+
+    A batch that raises is tried again one image at a time, so that one image costs the others nothing. A batch that is
+    too large for the accelerator's memory is halved instead.
+
+    Args:
+        ids: image ids of the batch, in order.
+        work: called with the batch, or with parts of it: neighbours in ``ids``.
+    Returns:
+        results of the calls that succeeded, in the order of ``ids``; image id -> reason, of images that fail alone.
+    Raises:
+        BenchError: the user must mend something (weights, input, options), or the accelerator's memory is too small
+            for one image.
+    """
+    try:
+        return [work(ids)], {}
+    except BenchError:  # not this image's fault
+        raise
+    except Exception as error:  # a method may raise anything; the other images must not suffer
+        out_of_memory = free_after(error, alone=len(ids) == 1)
+        if len(ids) == 1:
+            return [], {ids[0]: typed_message_of(error, REASON)}
+    size = (len(ids) + 1) // 2 if out_of_memory else 1
+    results: list[Result] = []
+    failures: dict[str, str] = {}
+    for start in range(0, len(ids), size):
+        found, failed = map_images(ids[start : start + size], work)
+        results += found
+        failures |= failed
+    return results, failures
+
+
+def check_failures(failures: Mapping[str, str], ids: Sequence[str], method: str, images: str) -> None:
+    """Refuse results in which every image failed.
+
+    Args:
+        failures: image id -> reason.
+        ids: all images that were tried.
+        method: id of the method.
+        images: what the images are, such as ``images of 'toy'``.
+    Raises:
+        BenchError: all failed; the message has the first reason.
+    """
+    if len(failures) < len(ids):
+        return
+    reason = next(iter(failures.values()), "no images")
+    raise BenchError(f"method {method!r} failed on all {len(ids)} {images}", got=reason)
 
 
 def default_workers() -> int:
@@ -108,24 +196,21 @@ def tick(amount: float) -> None:
 def map_shards(
     work: Work,
     shards: Sequence[Shard],
-    engine: str = "serial",
-    workers: int | None = None,
+    execution: Execution = SERIAL,
     on_done: Callable[[Shard, Any], None] | None = None,
-    on_tick: Callable[[float], None] | None = None,
 ) -> list[Any]:
     """Apply ``work`` to every shard.
 
     Args:
-        engine: "serial" or "processes" (new ones, so that threads and accelerators of the parent do no harm).
-        workers: processes; None takes all cores this process may use.
+        execution: engine, workers and progress.
         on_done: called here with each finished shard and its result, in order of completion.
-        on_tick: called here with what work reports through :func:`tick`.
     Returns:
         Results in the order of ``shards``.
     Raises:
         Exception: the first one that work raised; no further shard is started after it.
         BenchError: worker processes died; the message names their shards. All others were finished before.
     """
+    engine, workers, on_tick = execution.engine, execution.workers, execution.on_tick
     if engine not in ("serial", "processes"):
         raise BenchError(f"unknown engine {engine!r}", expected="serial or processes")
     if workers is not None and workers < 1:
@@ -134,6 +219,15 @@ def map_shards(
     if engine == "serial" or not shards:
         return _serial(work, shards, on_done, on_tick)
     return _Pool(work, shards, count, on_done, on_tick).run()
+
+
+def map_on_device(device: torch.device, work: Work, shards: Sequence[Shard], execution: Execution) -> list[Any]:
+    """:func:`map_shards` of work that computes on ``device``: a single shard, or an accelerator, takes this process.
+
+    Raises:
+        BenchError: the user asked for processes, which do not run on this accelerator.
+    """
+    return map_shards(work, shards, execution.serial_if(len(shards) < 2).on(device))
 
 
 def _serial(work: Work, shards: Sequence[Shard], on_done: Callable | None, on_tick: Callable | None) -> list[Any]:

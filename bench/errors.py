@@ -96,6 +96,7 @@ class UnknownName(BenchError):
 
     @classmethod
     def of(cls, kind: str, name: str, known: Iterable[str]) -> UnknownName:
+        """Make the error of an unknown name: it lists the known names and suggests the nearest."""
         known = sorted(known)
         close = suggest(name, known)
         listing = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")

@@ -52,7 +52,9 @@ def read_text(path: Path, what: str = "", *, fix: str = "correct the file", rais
     """The text of a UTF-8 file. Args: as of :func:`load_yaml`."""
     try:
         return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except FileNotFoundError:
+        raise raises(f"{what} {path} is missing".lstrip(), fix=fix) from None
+    except UnicodeDecodeError as error:
         raise raises(f"{what} {path} cannot be read".lstrip(), got=message_of(error), fix=fix) from None
 
 
@@ -72,7 +74,7 @@ def load_yaml(
         fix: how to mend the file, for messages.
         raises: class of the error.
     Raises:
-        BenchError: the file cannot be read, is not UTF-8, is not YAML, or holds a date that is none.
+        BenchError: the file is missing, is not UTF-8, is not YAML, or holds a date that is none.
     """
     text = read_text(path, what, fix=fix, raises=raises) if text is None else text
     try:

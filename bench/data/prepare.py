@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +11,7 @@ from bench.data.import_folder import FolderRequest, Prepared, prepare_folder
 from bench.data.import_numbered import prepare_numbered
 from bench.data.manifest import load_manifest, manifest_path
 from bench.data.render import prepare_rendered
+from bench.engine import PROCESSES, Execution
 from bench.errors import BenchError, DataError, message_of
 from bench.files import picture_errors, read_rgb, write_error, write_png
 from bench.renderers.by_name import renderer_of
@@ -40,9 +41,7 @@ def prepare(
     dataset_id: str,
     asked: FolderRequest | None = None,
     update: bool = False,
-    engine: str = "processes",
-    workers: int | None = None,
-    on_tick: Callable[[float], None] | None = None,
+    execution: Execution = PROCESSES,
 ) -> Prepared:
     """Prepare one dataset of whatever kind; see bench/data/render.py and bench/data/import_folder.py.
 
@@ -53,7 +52,7 @@ def prepare(
     exists = manifest_path(project.root, dataset_id).is_file()
     manifest = load_manifest(project.root, dataset_id, True, images=not update) if exists else None
     if manifest is not None and manifest.numbers is not None:
-        return prepare_numbered(project.root, manifest, asked, update, engine, workers, on_tick)
+        return prepare_numbered(project.root, manifest, asked, update, execution)
     if asked.images is None and (exists or not asked_anything(asked)):
         if load_manifest(project.root, dataset_id, images=False).kind == "rendered":
             if asked_anything(asked):
@@ -61,11 +60,12 @@ def prepare(
                     f"dataset {dataset_id!r} is rendered and takes no folder settings",
                     fix="drop --images, --resolution, --crop, --convert and --domain",
                 )
-            return Prepared(prepare_rendered(project.root, dataset_id, update, engine, workers, on_tick))
-    return prepare_folder(project.root, dataset_id, asked, folder_defaults(project), update, engine, workers, on_tick)
+            return Prepared(prepare_rendered(project.root, dataset_id, update, execution))
+    return prepare_folder(project.root, dataset_id, asked, folder_defaults(project), update, execution)
 
 
 def asked_anything(asked: FolderRequest) -> bool:
+    """Whether any option of an import from a folder is given."""
     return asked != FolderRequest()
 
 

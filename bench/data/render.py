@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from bench.api.renderer import RenderedImage
 from bench.data.dataset import PreparedPaths
 from bench.data.fingerprint import coarse, drifted
 from bench.data.manifest import INLINE, ImageEntry, Manifest, load_manifest, save_manifest
-from bench.engine import Shard, Work, make_shards, map_shards, tick
+from bench.engine import PROCESSES, Execution, Shard, Work, make_shards, map_shards, tick
 from bench.errors import BenchError, DataError, name_some
 from bench.files import (
     file_sha256,
@@ -61,9 +61,7 @@ def prepare_rendered(
     root: Path,
     dataset_id: str,
     update: bool = False,
-    engine: str = "processes",
-    workers: int | None = None,
-    on_tick: Callable[[float], None] | None = None,
+    execution: Execution = PROCESSES,
 ) -> dict[str, Any]:
     """Render what is missing, verify all, write truth and, last, prepared.json.
 
@@ -100,8 +98,7 @@ def prepare_rendered(
         reuse_truth=not update and paths.truth.is_file(),
     )
     shards = make_shards(ids, shard_size(len(ids)))
-    engine = engine if len(shards) > 1 else "serial"
-    map_shards(Work(render_shard, {"job": job}), shards, engine, workers, on_tick=on_tick)
+    map_shards(Work(render_shard, {"job": job}), shards, execution.serial_if(len(shards) < 2))
     return _finish(root, manifest, paths, shards, update, version)
 
 

@@ -56,6 +56,7 @@ class Numbers(BaseModel):
     mapped: Mapped | None = None
 
     def id_of(self, number: int) -> str:
+        """Return the image id of a number, padded with zeros."""
         return f"{number:0{self.digits}d}"
 
 

@@ -64,7 +64,12 @@ def mean_over(values: np.ndarray, where: np.ndarray) -> float:
 
 
 def distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(R, R) absolute difference of two (R, R, 3) uint8 pictures, mean over channels, in 0..1."""
+    """(R, R) absolute difference of two (R, R, 3) uint8 pictures, mean over channels, in 0..1.
+
+    Examples:
+        >>> distance(np.zeros((1, 1, 3), np.uint8), np.array([[[0, 51, 102]]], np.uint8)).round(6).tolist()
+        [[0.2]]
+    """
     return np.abs(one.astype(np.float64) - other.astype(np.float64)).mean(-1) / 255.0
 
 

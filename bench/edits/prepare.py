@@ -13,6 +13,7 @@ from bench.data.prepare import prepare
 from bench.directions import files
 from bench.edits.results import targets_path
 from bench.edits.targets import Wanted, render_targets
+from bench.engine import Execution
 from bench.errors import BenchError
 from bench.predictors.attributes import judge
 from bench.store.paths import RunStore, write_json
@@ -99,7 +100,7 @@ def pictures_of(config: Config, settings: EditSettings, dataset: str, images: in
     return {dataset: list(scored), calibration.dataset: list(held)}
 
 
-def prepare_edits(config: Config, store: RunStore, engine: str, workers: int | None) -> tuple[Path, dict[str, Any]]:
+def prepare_edits(config: Config, store: RunStore, execution: Execution) -> tuple[Path, dict[str, Any]]:
     """Prepare the calibration pictures, render all exact targets and record what is asked for and what they are.
 
     Stages that edit depend on this record, and so on the settings in it.
@@ -113,11 +114,11 @@ def prepare_edits(config: Config, store: RunStore, engine: str, workers: int | N
     if settings is not None and settings.calibration is not None:
         dataset = config.settings.datasets[0]
         if not PreparedPaths.of(config.root, settings.calibration.dataset).done.is_file():
-            prepare(config, settings.calibration.dataset, engine=engine, workers=workers)
+            prepare(config, settings.calibration.dataset, execution=execution)
         parts = pictures_of(config, settings, dataset, None)
         edits = wanted_edits(config.root, load_manifest(config.root, dataset).domain, settings)
         rendered = {name: ids for name, ids in parts.items() if load_manifest(config.root, name).render is not None}
-        found = render_targets(config.root, rendered, edits, engine, workers)
+        found = render_targets(config.root, rendered, edits, execution)
     path.parent.mkdir(parents=True, exist_ok=True)
     asked = settings.model_dump(mode="json") if settings else None
     write_json(path, {"settings": {"edits": asked}, "targets": found})

@@ -83,6 +83,7 @@ class Edits:
 
     @property
     def sets(self) -> list[SetValue]:
+        """Edit -> values of the distribution metrics."""
         held: list[dict[str, Any]] = self.record["sets"]
         return [SetValue(**{**one, **{k: np.nan for k, v in one.items() if v is None}}) for one in held]
 

@@ -93,11 +93,13 @@ class Scoring:
         return of_labels(read_labels(self.editor.dataset.paths.label(image_id)), parts_of(self.editor.dataset))
 
     def add(self, task: str, wanted: Wanted | None, degree: float, metric: str, ids, values) -> None:
+        """Add one row an image: task, edit, degree, metric, value."""
         head = {"task": task, "direction": wanted.direction if wanted else "", "degree": float(degree)}
         head |= {"change": wanted.change if wanted else 0.0, "metric": metric}
         self.done.rows += [{**head, "image_id": i, "value": float(v)} for i, v in zip(ids, values, strict=True)]
 
     def run(self) -> Part:
+        """Score all edits of the batch, then its cycles of inversion."""
         for wanted in self.job.edits:
             batch = self._of(wanted)
             if not batch.ids:

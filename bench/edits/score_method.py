@@ -14,15 +14,15 @@ from bench.config.project import LOCAL, Config
 from bench.config.sections import EditSettings
 from bench.data.dataset import PreparedDataset
 from bench.data.manifest import load_manifest
-from bench.device import engine_for, resolve_device
-from bench.edits.editor import EditJob, Part, calibrate_shard, forget
+from bench.device import resolve_device
+from bench.edits.editor import EditJob, Part, calibrate_shard, forget, joined
 from bench.edits.prepare import check_judge, pictures_of, settings_of, wanted_edits
 from bench.edits.results import edits_dir, write_edits, write_nothing
 from bench.edits.score_batch import score_shard
 from bench.edits.set_metrics import Features, set_values
 from bench.edits.strength import Matched, given, match
 from bench.edits.targets import Wanted, render_targets
-from bench.engine import Work, even_shards, map_shards
+from bench.engine import SERIAL, Execution, Work, check_failures, even_shards, map_on_device
 from bench.errors import BenchError, DataError
 from bench.inversion.plan import RunPlan
 from bench.names import label
@@ -44,10 +44,7 @@ def score_edits(
     plan: RunPlan,
     images: int | None = None,
     masks: Path | None = None,
-    engine: str = "serial",
-    workers: int | None = None,
-    engine_asked: bool = False,
-    on_tick: Callable[[float], None] | None = None,
+    execution: Execution = SERIAL,
 ) -> tuple[list[Path], dict[str, Any]]:
     """Match strengths or take those given, edit, measure, write ``results/edits/<scope>/<method[.variant]>``.
 
@@ -58,7 +55,7 @@ def score_edits(
             profile's gets what tables of variants show: edits at their strength, no curves, round trips and sweeps.
         images: the first so many, for the profile's number and its limit for the method.
         masks: folder of masks, for part labels.
-        engine, workers, engine_asked: as for runs. on_tick: called with numbers of pictures done.
+        execution: its progress is told in finished images.
     Returns:
         Files written; the record (edits.json).
     Raises:
@@ -78,21 +75,14 @@ def score_edits(
 
     def each(work: Callable[..., Part], ids: Sequence[str], job: EditJob) -> Part:
         shards = even_shards(list(ids), SHARD)
-        kind = engine_for(where, engine if len(shards) > 1 else "serial", engine_asked)
-        done = Part()
-        for part in map_shards(Work(work, {"job": job}), shards, kind, workers, on_tick=on_tick):
-            done.join(part)
-        if len(done.failures) == len(ids):
-            raise BenchError(
-                f"method {plan.method!r} failed on all {len(ids)} pictures of {job.dataset!r}",
-                got=next(iter(done.failures.values())),
-            )
+        done = joined(map_on_device(where, Work(work, {"job": job}), shards, execution))
+        check_failures(done.failures, ids, plan.method, f"pictures of {job.dataset!r}")
         return done
 
     brief = bool(plan.variant) and plan.scope != LOCAL
     room, unseen = {one.name: scored for one in edits}, {one.name: [] for one in edits}
     if load_manifest(config.root, plan.dataset).render is not None and calibration:
-        room, unseen = _room(config.root, plan.dataset, parts, edits, engine, workers)
+        room, unseen = _room(config.root, plan.dataset, parts, edits, execution)
     try:
         calibrated, spread = Part(), {}
         matched = {one.name: given(one.change) for one in edits}
@@ -197,12 +187,11 @@ def _room(
     dataset: str,
     parts: Mapping[str, Sequence[str]],
     edits: Sequence[Wanted],
-    engine: str,
-    workers: int | None,
+    execution: Execution,
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Edit -> ids of a rendered dataset that have an exact target; and those whose target is their source again."""
     rendered = {name: ids for name, ids in parts.items() if load_manifest(root, name).render is not None}
-    targets = render_targets(root, rendered, edits, engine, workers)[dataset]
+    targets = render_targets(root, rendered, edits, execution)[dataset]
     room = {name: [i for i, sha in of.items() if sha] for name, of in targets.items()}
     return room, {name: [i for i, sha in of.items() if sha == ""] for name, of in targets.items()}
 

@@ -17,7 +17,7 @@ import numpy as np
 from bench.api.renderer import FactorEdit
 from bench.data.dataset import PreparedDataset
 from bench.data.prepare import counterfactuals, read_labels
-from bench.engine import Shard, Work, even_shards, map_shards
+from bench.engine import Execution, Shard, Work, even_shards, map_shards
 from bench.errors import BenchError, UnknownName
 from bench.files import read_rgb
 from bench.images import pixel_sha256
@@ -41,6 +41,7 @@ class Wanted:
 
     @property
     def name(self) -> str:
+        """Direction and signed change, e.g. ``smile+0.5``."""
         return f"{self.direction}{self.change:+g}"
 
 
@@ -111,7 +112,7 @@ def exact(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> Targe
 
 
 def render_targets(
-    root: Path, parts: Mapping[str, Sequence[str]], edits: Sequence[Wanted], engine: str, workers: int | None
+    root: Path, parts: Mapping[str, Sequence[str]], edits: Sequence[Wanted], execution: Execution
 ) -> dict[str, dict[str, dict[str, str | None]]]:
     """Render all targets of some datasets, on all cores; those that are there are read.
 
@@ -125,7 +126,7 @@ def render_targets(
         shards = even_shards(list(ids), SHARD)
         work = Work(_render_shard, {"root": root, "dataset": dataset, "edits": tuple(edits)})
         alone = len(shards) == 1 or _all_there(PreparedDataset.open(root, dataset), ids, edits)
-        done = map_shards(work, shards, "serial" if alone else engine, workers)
+        done = map_shards(work, shards, execution.quiet().serial_if(alone))
         found[dataset] = {
             one.name: {i: part[one.name].get(i) for shard, part in zip(shards, done, strict=True) for i in shard.ids}
             for one in edits

@@ -17,14 +17,14 @@ from bench.config.project import Config
 from bench.config.sections import EditSettings
 from bench.data.dataset import PreparedDataset
 from bench.data.manifest import Manifest, load_manifest
-from bench.device import engine_for, resolve_device
-from bench.edits.editor import EditJob, Part, calibrate_shard, direction_of, forget
+from bench.device import resolve_device
+from bench.edits.editor import EditJob, calibrate_shard, direction_of, forget, joined
 from bench.edits.prepare import check_judge, pictures_of, wanted_edits
 from bench.edits.results import read_edits
 from bench.edits.score_method import SHARD, strength_of
 from bench.edits.strength import Matched
 from bench.edits.targets import Wanted, exact
-from bench.engine import Work, even_shards, map_shards
+from bench.engine import Execution, Work, check_failures, even_shards, map_on_device
 from bench.errors import UnknownName
 from bench.inversion.plan import RunPlan
 from bench.names import label
@@ -66,7 +66,7 @@ class Scene:
 
 
 def moves_of(
-    config: Config, store: RunStore, plan: RunPlan, engine: str, workers: int | None, engine_asked: bool = False
+    config: Config, store: RunStore, plan: RunPlan, execution: Execution
 ) -> tuple[tuple[Move, ...], list[str]]:
     """The edits to make at each operating point, and why some or all are not.
 
@@ -96,7 +96,7 @@ def moves_of(
         command = f"`bench score-edits --method {plan.method}`"
         return (), [f"inversions only: strengths of {plan.method!r} take long to match, {command} does it"]
     if matched is None:
-        matched = _matched_here(config, plan, settings, engine, workers, engine_asked)
+        matched = _matched_here(config, plan, settings, execution)
     edits = {one.name: one for one in wanted_edits(config.root, plan.domain, settings)}
     moves = tuple(Move(edits[name], one.degree) for name, one in matched.items() if one.degree is not None)
     return moves, [f"{name} is left out: {one.told()}" for name, one in matched.items() if one.degree is None]
@@ -119,9 +119,7 @@ def _stored(config: Config, store: RunStore, plan: RunPlan, settings: EditSettin
     return {n: found.matched[n] for n in names} if same and set(names) <= set(found.matched) else None
 
 
-def _matched_here(
-    config: Config, plan: RunPlan, settings: EditSettings, engine: str, workers: int | None, engine_asked: bool
-) -> dict[str, Matched]:
+def _matched_here(config: Config, plan: RunPlan, settings: EditSettings, execution: Execution) -> dict[str, Matched]:
     edits = wanted_edits(config.root, plan.domain, settings)
     check_judge(config.root, plan.domain, settings)
     assert settings.calibration is not None
@@ -129,12 +127,10 @@ def _matched_here(
     ids = pictures_of(config, settings, plan.dataset, None)[other]
     bare = settings.model_copy(update={"metrics": [], "sets": [], "identity": ""})
     shards = even_shards(list(ids), SHARD)
-    kind = engine_for(resolve_device(plan.device), engine if len(shards) > 1 else "serial", engine_asked)
     work = Work(calibrate_shard, {"job": EditJob(plan, other, tuple(edits), bare)})
-    done = Part()
     try:
-        for part in map_shards(work, shards, kind, workers):
-            done.join(part)
+        done = joined(map_on_device(resolve_device(plan.device), work, shards, execution.quiet()))
+        check_failures(done.failures, ids, plan.method, f"pictures of {other!r}")
         return {one.name: strength_of(one, done, config.root, settings) for one in edits}
     finally:
         forget()

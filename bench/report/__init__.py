@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bench.config.project import Config
-    from bench.engine import Shard
+    from bench.engine import Execution, Shard
     from bench.report.report_data import ReportData
 
 __all__ = ["build"]
@@ -26,21 +26,19 @@ class Written:
     extra: list[Path] = field(default_factory=list)
 
 
-def build(
-    root: Path, scope: str, config: Config | None = None, engine: str = "serial", workers: int | None = None
-) -> list[Path]:
+def build(root: Path, scope: str, config: Config | None = None, execution: Execution | None = None) -> list[Path]:
     """Write the report of a scope: reports/ for the main profile, reports/<scope>/ for any other.
 
     Args:
         root: project folder. scope: profile or ``local``. config: settings; None reads them from ``root``.
-        engine, workers: as in :func:`bench.engine.map_shards`: tables are one part, each kind of figure another.
+        execution: None for serial; tables are one part, each kind of figure another.
     Returns:
         All files written: tables/*, figures/*, plots/*, claims.md, index.md, and README.md where Table 1 is shown there.
     Raises:
         DataError: results are missing or inconsistent; the message names the verb that makes them.
         BenchError: a file cannot be written; figures need a package that is not installed.
     """
-    from bench.engine import Shard, Work, map_shards
+    from bench.engine import SERIAL, Shard, Work, map_shards
     from bench.report.index import write_index
     from bench.report.plots import write_plot_data
     from bench.report.report_data import load_report_data
@@ -50,7 +48,7 @@ def build(
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     parts = ["tables", *LONGEST_FIRST]
     found = map_shards(
-        Work(write_part, {"report": report}), [Shard(n, (name,)) for n, name in enumerate(parts)], engine, workers
+        Work(write_part, {"report": report}), [Shard(n, (name,)) for n, name in enumerate(parts)], execution or SERIAL
     )
     written = dict(zip(parts, found, strict=True))
     everything = [written[name] for name in ("tables", *ON_PAGE)]

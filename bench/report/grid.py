@@ -46,6 +46,7 @@ class Layout:
 
     @property
     def cell(self) -> int:
+        """Side of an image in the figure, in pixels."""
         return self.resolution * self.factor
 
     @property
@@ -55,6 +56,7 @@ class Layout:
 
     @property
     def size(self) -> tuple[int, int]:
+        """(width, height) of the figure in pixels."""
         width, height = self.block
         return self.across * width + BAR, HEAD + self.images // self.across * height
 

@@ -46,10 +46,12 @@ class Rates:
 
     @property
     def inversions(self) -> pd.DataFrame:
+        """Rows of methods."""
         return self.table[self.table["form"] != FILE]
 
     @property
     def codecs(self) -> pd.DataFrame:
+        """Rows of image codecs."""
         return self.table[self.table["form"] == FILE]
 
     def edited(self, metric: str) -> bool:

@@ -57,20 +57,25 @@ class ReportData:
 
     @property
     def root(self) -> Path:
+        """Folder of the project."""
         return self.config.root
 
     @property
     def protocol(self) -> str:
+        """Name of the report's protocol."""
         return self.config.protocol
 
     @cached_property
     def datasets(self) -> list[str]:
+        """Ids of the summary's datasets, in its order."""
         return list(dict.fromkeys(self.summary["dataset"]))
 
     def manifest(self, dataset: str) -> Manifest:
+        """Read the manifest of a dataset."""
         return load_manifest(self.root, dataset)
 
     def prepared(self, dataset: str) -> PreparedDataset:
+        """Open a prepared dataset."""
         return PreparedDataset.open(self.root, dataset)
 
     def rows(self, dataset: str) -> list[str]:
@@ -121,6 +126,7 @@ class ReportData:
         return MethodInfo(label, title, bool(attributes.get("control", False)))
 
     def metric(self, metric: str) -> MetricInfo:
+        """Return title, unit and direction of a metric."""
         return metric_info(metric, self.root)
 
     def signatures(self, dataset: str) -> dict[str, str]:
@@ -161,6 +167,7 @@ class ReportData:
         return len(self.run_record(dataset, label)["ids"])
 
     def reconstruction(self, dataset: str, label: str, image_id: str) -> Path:
+        """File of a reconstruction."""
         method, variant = parse_label(label)
         return self.store.run(self.scope, method, dataset, variant).image(image_id)
 

@@ -141,6 +141,7 @@ def ranking_notes(report: ReportData, unit: str, orders: Sequence[Ranking]) -> l
 
 
 def p_text(p: float) -> str:
+    """Format a p-value: four decimals, or scientific below 0.001."""
     return f"{p:.4f}" if p >= 0.001 else f"{p:.1e}"
 
 

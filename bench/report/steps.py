@@ -39,10 +39,12 @@ class Curves:
 
     @property
     def labels(self) -> list[str]:
+        """Labels of methods that have a curve, in the report's order."""
         return list(dict.fromkeys(label for label, _ in self.values))
 
     @property
     def metrics(self) -> list[str]:
+        """Ids of the metrics that were scored after each refinement step."""
         return list(dict.fromkeys(metric for _, metric in self.values))
 
 

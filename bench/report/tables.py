@@ -239,6 +239,7 @@ def seconds(value: float) -> str:
 
 
 def time_caption(report: ReportData) -> str:
+    """Say on which machine, device and number of threads methods were timed."""
     if not report.timings:
         return "Not timed (`bench time`)."
     record = next(iter(report.timings.values()))

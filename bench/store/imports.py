@@ -18,7 +18,7 @@ WITHOUT_EFFECT = {
     "bench/__init__.py": "the version's number",
     "bench/cli/__init__.py": "a sentence",
     "bench/cli/app.py": "finds the verb and prints errors",
-    "bench/cli/common.py": "texts of options and progress bars",
+    "bench/cli/common.py": "opens the project, texts of options, progress bars",
     "bench/errors.py": "texts of errors",
     "bench/config/stage_lists.py": "which stages a profile has",
 }

@@ -28,6 +28,7 @@ EDIT, OVER = "edit:", "over:"  # before a metric: of edits against their targets
 
 
 def rate_dir(store: RunStore, scope: str) -> Path:
+    """Folder of a scope's rate-distortion results."""
     return store.results / "rate" / scope
 
 

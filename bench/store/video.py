@@ -69,6 +69,7 @@ def targets_path(store: RunStore, scope: str) -> Path:
 
 
 def strip_path(folder: Path, clip: str, kind: str) -> Path:
+    """File of a clip's frames of one kind, side by side."""
     return folder / STRIPS / f"{clip}_{kind}.png"
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError, DataError
+from bench.files import read_table
 from bench.generator import SharedGenerator
 from bench.renderers.by_name import renderer_of
 from bench.seeds import seed_for
@@ -30,7 +31,9 @@ def load_data(config: GeneratorConfig, root: Path) -> tuple[pd.DataFrame, Packed
         raise DataError(
             f"dataset {config.dataset} is not prepared", fix=f"run `bench prepare --dataset {config.dataset}`"
         )
-    truth = pd.read_parquet(folder / "truth.parquet").sort_values("image_id", ignore_index=True)
+    truth = read_table(
+        folder / "truth.parquet", what="ground truth", fix=f"run `bench prepare --dataset {config.dataset}` again"
+    ).sort_values("image_id", ignore_index=True)
     if len(truth) <= config.held_out:
         raise DataError(
             f"dataset {config.dataset} is too small",

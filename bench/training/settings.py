@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from bench.errors import BenchError, one_line
+from bench.errors import BenchError
+from bench.files import read_yaml
 
 
 class Strict(BaseModel):
@@ -30,12 +30,7 @@ def read_settings(path: Path, kind: type[Settings], fix: str | None = None) -> S
     Raises:
         BenchError: the file is missing, is not YAML, or a key is unknown or has a wrong value (the first ones named).
     """
-    try:
-        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise BenchError(f"no training configuration at {path}", fix=fix) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path} is not YAML", got=" ".join(str(error).split())) from None
-    except ValidationError as error:
-        keys = kind.__module__.replace(".", "/") + ".py"
-        raise BenchError(f"{path} has wrong values", got=one_line(error), expected=f"the keys of {keys}") from None
+    if not path.is_file():
+        raise BenchError(f"no training configuration at {path}", fix=fix)
+    keys = kind.__module__.replace(".", "/") + ".py"
+    return read_yaml(path, kind, fix=f"correct it; {keys} declares the keys", raises=BenchError)

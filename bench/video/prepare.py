@@ -16,7 +16,7 @@ from bench.data.manifest import Manifest, load_manifest
 from bench.data.prepare import counterfactuals, prepare
 from bench.edits.prepare import check_judge, settings_of, wanted_edits
 from bench.edits.targets import Wanted, degree_of, render_targets
-from bench.engine import Shard, Work, map_shards
+from bench.engine import Execution, Shard, Work, map_shards
 from bench.errors import BenchError, UnknownName
 from bench.store.paths import RunStore, write_json
 from bench.store.video import targets_path
@@ -41,11 +41,13 @@ class Asked:
 
     @property
     def calibration(self) -> CalibrationSettings:
+        """Dataset and number of images that edit strengths are calibrated on."""
         assert self.edit.calibration is not None  # asked_of refuses others
         return self.edit.calibration
 
     @property
     def ids(self) -> list[str]:
+        """Ids of the frames of all clips."""
         return [i for ids in self.clips.values() for i in ids]
 
 
@@ -111,7 +113,7 @@ def _picked(clips: dict[str, list[str]], numbers: Sequence[int]) -> dict[str, li
     return {by_number[n]: clips[by_number[n]] for n in (numbers or by_number)}
 
 
-def prepare_video(config: Config, store: RunStore, engine: str, workers: int | None) -> tuple[Path, dict[str, Any]]:
+def prepare_video(config: Config, store: RunStore, execution: Execution) -> tuple[Path, dict[str, Any]]:
     """Prepare clips and calibration pictures, render all exact edits, compute true motion, and record what they are
     and what is asked for: stages that edit clips depend on this record.
 
@@ -125,13 +127,13 @@ def prepare_video(config: Config, store: RunStore, engine: str, workers: int | N
         dataset, calibration = asked.video.dataset, asked.calibration.dataset
         for name in (dataset, calibration):
             if not PreparedPaths.of(config.root, name).done.is_file():
-                prepare(config, name, engine=engine, workers=workers)
+                prepare(config, name, execution=execution)
         parts = {dataset: asked.ids, calibration: asked.held}
         rendered = {name: ids for name, ids in parts.items() if load_manifest(config.root, name).render is not None}
-        targets = render_targets(config.root, rendered, [asked.wanted], engine, workers)
+        targets = render_targets(config.root, rendered, [asked.wanted], execution)
         shards = [Shard(n, tuple(ids)) for n, ids in enumerate(asked.clips.values())]
         work = Work(_clip, {"root": config.root, "asked": asked})
-        done = map_shards(work, shards, engine if len(shards) > 1 else "serial", workers)
+        done = map_shards(work, shards, execution.quiet().serial_if(len(shards) < 2))
         found = {name: edits[asked.wanted.name] for name, edits in targets.items()}
         found["visible"] = {i: share for part in done for i, share in part.items()}
     sections = {"edits": config.settings.edits, "video": config.settings.video}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -13,12 +13,11 @@ import numpy as np
 
 from bench import registry
 from bench.config.project import Config
-from bench.device import engine_for, resolve_device
-from bench.edits.editor import EditJob, Editor, Part, calibrate_shard, editor_of, forget, isolated
+from bench.device import resolve_device
+from bench.edits.editor import EditJob, Editor, Part, calibrate_shard, editor_of, forget, isolated, joined
 from bench.edits.score_method import SHARD, strength_of
 from bench.edits.strength import Matched
-from bench.engine import Shard, Work, even_shards, map_shards
-from bench.errors import BenchError
+from bench.engine import SERIAL, Execution, Shard, Work, check_failures, even_shards, map_on_device
 from bench.files import read_rgb
 from bench.inversion.plan import RunPlan
 from bench.names import label
@@ -49,17 +48,13 @@ def score_video(
     config: Config,
     store: RunStore,
     plan: RunPlan,
-    engine: str = "serial",
-    workers: int | None = None,
-    engine_asked: bool = False,
-    on_tick: Callable[[float], None] | None = None,
+    execution: Execution = SERIAL,
 ) -> tuple[list[Path], dict[str, Any]]:
     """Match the strength, invert and edit all frames, measure, write ``results/video/<scope>/<method[.variant]>``.
 
     Args:
         plan: the method's run on the clips' dataset, whose options are used.
-        engine, workers, engine_asked: as for runs.
-        on_tick: called with numbers of frames done.
+        execution: its progress is told in finished frames.
     Returns:
         Files written; the record (video.json).
     Raises:
@@ -71,20 +66,13 @@ def score_video(
     calibration = asked.calibration
     job = EditJob(plan, calibration.dataset, (asked.wanted,), asked.edit)
     try:
-        matched, calibration_failures = _calibrated(job, asked, config.root, engine, workers, engine_asked)
+        matched, calibration_failures = _calibrated(job, asked, config.root, execution.quiet())
         films = VideoJob(asked, EditJob(plan, asked.video.dataset, (asked.wanted,), asked.edit), matched.degree)
         shards = [Shard(n, tuple(ids)) for n, ids in enumerate(asked.clips.values())]
-        kind = engine_for(where, engine if len(shards) > 1 else "serial", engine_asked)
-        done = Part()
-        for part in map_shards(Work(clip_shard, {"job": films}), shards, kind, workers, on_tick=on_tick):
-            done.join(part)
+        done = joined(map_on_device(where, Work(clip_shard, {"job": films}), shards, execution))
     finally:
         forget()
-    if len(done.failures) == len(asked.ids):
-        raise BenchError(
-            f"method {plan.method!r} failed on all {len(asked.ids)} frames of {plan.dataset!r}",
-            got=next(iter(done.failures.values())),
-        )
+    check_failures(done.failures, asked.ids, plan.method, f"frames of {plan.dataset!r}")
     head = {"dataset": plan.dataset, "method": plan.method, "variant": plan.variant}
     targets = {row["image_id"] for row in done.rows if row["task"] == "edit" and row["metric"] in asked.video.metrics}
     record = {
@@ -126,19 +114,12 @@ def _usable(config: Config, asked: Asked) -> tuple[Asked, dict[str, str]]:
     return replace(asked, edit=asked.edit.model_copy(update=left)), missing
 
 
-def _calibrated(
-    job: EditJob, asked: Asked, root: Path, engine: str, workers: int | None, engine_asked: bool
-) -> tuple[Matched, dict[str, str]]:
+def _calibrated(job: EditJob, asked: Asked, root: Path, execution: Execution) -> tuple[Matched, dict[str, str]]:
     """The strength of the edit, and id -> reason of calibration pictures that failed."""
-    calibrated, shards = Part(), even_shards(asked.held, SHARD)
-    kind = engine_for(resolve_device(job.plan.device), engine if len(shards) > 1 else "serial", engine_asked)
-    for part in map_shards(Work(calibrate_shard, {"job": job}), shards, kind, workers):
-        calibrated.join(part)
-    if len(calibrated.failures) == len(asked.held):
-        raise BenchError(
-            f"method {job.plan.method!r} failed on all {len(asked.held)} pictures of {job.dataset!r}",
-            got=next(iter(calibrated.failures.values())),
-        )
+    shards = even_shards(asked.held, SHARD)
+    device = resolve_device(job.plan.device)
+    calibrated = joined(map_on_device(device, Work(calibrate_shard, {"job": job}), shards, execution))
+    check_failures(calibrated.failures, asked.held, job.plan.method, f"pictures of {job.dataset!r}")
     return strength_of(asked.wanted, calibrated, root, asked.edit), calibrated.failures
 
 

@@ -18,10 +18,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
-from bench.errors import BenchError, UnknownName, WeightsError, message_of, one_line
-from bench.files import YAML_LOADER, atomic_write
+from bench.errors import BenchError, UnknownName, WeightsError, message_of
+from bench.files import atomic_write, read_text, read_yaml
 from bench.weights import load as fetched
 from bench.weights.listing import PublishedList, declared, read_published
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FOLDER = "weights"
 OPTION_SUFFIX = "_weights"  # of options that hold the id of further weights
+WHAT = "weight manifest"  # in messages
 STATISTICS = (".running_mean", ".running_var")  # of batch norms
 FORMAT_KEY = "bench"  # safetensors metadata: key under which this suite keeps its own JSON
 
@@ -147,20 +148,15 @@ def read_manifest(root: str | Path) -> WeightManifest:
 
 
 @lru_cache(maxsize=4)
-def _validated(text: str) -> WeightManifest:
+def _validated(path: Path, text: str) -> WeightManifest:
     """The manifest of a text: it is asked for each of a method's weights."""
-    return WeightManifest.model_validate(yaml.load(text, YAML_LOADER) or {})
+    return read_yaml(path, WeightManifest, WHAT, text=text, fix="mend the file", raises=WeightsError)
 
 
 def _read(path: Path) -> WeightManifest:
     if not path.is_file():
         return WeightManifest()
-    try:
-        return _validated(path.read_text(encoding="utf-8")).model_copy()
-    except ValidationError as error:
-        raise WeightsError(f"weight manifest {path} is not valid", got=one_line(error), fix="mend the file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise WeightsError(f"weight manifest {path} cannot be read", got=message_of(error), expected="YAML") from None
+    return _validated(path, read_text(path, WHAT, fix="mend the file", raises=WeightsError)).model_copy()
 
 
 def needed(

@@ -113,11 +113,11 @@ import json, os, sys
 sys.path.insert(0, {folder!r})
 import torch, numpy, forked_test_work
 from bench import engine
-from bench.engine import Work, make_shards, map_shards
+from bench.engine import Execution, Work, make_shards, map_shards
 engine.forked()
 engine.make_ready()
 shards = make_shards("abcd", 1)
-print(json.dumps([map_shards(Work(forked_test_work.threads), shards, "processes", 2) for _ in range(2)]))
+print(json.dumps([map_shards(Work(forked_test_work.threads), shards, Execution("processes", 2)) for _ in range(2)]))
 """
 WORK = """
 import os, threadpoolctl, torch

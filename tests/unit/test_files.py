@@ -35,7 +35,7 @@ def test_yaml_becomes_a_model(tmp_path):
         (b"\xff\xfe\x00", r"page\.yaml cannot be read; got 'utf-8' codec"),
         (b"lines: many\ncolour: red", r"page\.yaml is not valid; got lines: .*; colour: .* Fix: mend it\.$"),
         (b"- 1", r"page\.yaml is not valid; got file: "),
-        (None, r"page\.yaml cannot be read; got .*No such file"),
+        (None, r"^page .*page\.yaml is missing\. Fix: mend it"),
     ],
 )
 def test_wrong_yaml_is_one_line(tmp_path, content, message):

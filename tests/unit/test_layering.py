@@ -29,7 +29,7 @@ ROOMS = {
     "registry": "api names",
     "weights": "files names",
     "nets": "api files images",
-    "config": "registry",
+    "config": "files registry",
     "measures": "compiled nets",
     "generator": "nets seeds weights",
     "predictors": "nets registry weights",

@@ -13,6 +13,7 @@ from bench.data.dataset import PreparedDataset, PreparedPaths
 from bench.data.fingerprint import coarse, drifted
 from bench.data.manifest import load_manifest
 from bench.data.prepare import counterfactual, counterfactuals, prepare
+from bench.engine import SERIAL
 from bench.errors import BenchError, DataError, UnknownName
 from bench.files import read_rgb, write_png
 from bench.renderers.annyfaces import Annyfaces
@@ -78,7 +79,7 @@ def drawn(project, monkeypatch):
 
 def make(project, update=False):
     FakeRenderer.drawn = []
-    return prepare(load_config(project), "drawn", update=update, engine="serial").done
+    return prepare(load_config(project), "drawn", update=update, execution=SERIAL).done
 
 
 def paths(project):

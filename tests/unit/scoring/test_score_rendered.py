@@ -11,6 +11,7 @@ import yaml
 
 from bench.config.project import load_config
 from bench.data.prepare import prepare
+from bench.engine import SERIAL
 from bench.renderers.annyfaces import Annyfaces
 from bench.renderers.by_name import RENDERERS
 
@@ -57,7 +58,7 @@ def rendered(edited, ask, monkeypatch):
     head = {"id": "drawn", "domain": "toy", "kind": "rendered", "resolution": 32, "licence": "CC0", "count": 5}
     head["render"] = {"renderer_version": "1", "split": "test", "seed": 0}
     (edited / "datasets" / "drawn.yaml").write_text(yaml.safe_dump(head))
-    prepare(load_config(edited), "drawn", update=True, engine="serial")
+    prepare(load_config(edited), "drawn", update=True, execution=SERIAL)
     ask(images=5, directions={"bright": [STEP]}, round_trips=5, shown=3)
     return edited
 

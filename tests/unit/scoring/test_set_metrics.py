@@ -12,6 +12,7 @@ from bench.analysis.score_table import read_scores
 from bench.analysis.summary import aggregate, metric_info, read_summary
 from bench.config.project import load_config
 from bench.data.dataset import PreparedDataset
+from bench.engine import Execution
 from bench.errors import BenchError, DataError
 from bench.inversion.plan import Overrides, plan_run
 from bench.inversion.runner import image_seed, run
@@ -88,7 +89,7 @@ def test_engines_and_batches_agree(project, monkeypatch):
     invert(project)
     monkeypatch.setattr(scoring, "SHARD", 3)
     serial, _ = scored(project)
-    spawned, _ = scored(project, engine="processes", workers=1)
+    spawned, _ = scored(project, execution=Execution("processes", 1))
     monkeypatch.setattr(pair_metrics, "BATCH", 1)
     single, _ = scored(project)
     for other, tolerance in ((spawned, 0), (single, 1e-4)):

@@ -114,7 +114,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(kind, key):
 @pytest.mark.parametrize("kind", KINDS)
 def test_wrong_configurations_are_refused(kind, written, tmp_path):
     _, config, _, _, measured_on = KINDS[kind]
-    with pytest.raises(BenchError, match=rf"{kind}.yaml has wrong values.*to measure on are trained on"):
+    with pytest.raises(BenchError, match=rf"{kind}.yaml is not valid.*to measure on are trained on"):
         read_settings(written(kind, **{measured_on: [1, 3]}), config)
     with pytest.raises(BenchError, match=rf"margins: extra.*the keys of bench/training/{kind}.py"):
         read_settings(written(kind, margins=2), config)

@@ -12,6 +12,7 @@ import yaml
 from bench.config.project import load_config
 from bench.config.sections import VideoSettings
 from bench.data.prepare import prepare
+from bench.engine import SERIAL
 from bench.renderers.annyfaces import Annyfaces
 from bench.renderers.by_name import RENDERERS
 from bench.store.video import read_films
@@ -61,7 +62,7 @@ def drawn(edited, monkeypatch):
     head = {"id": "drawn", "domain": "toy", "kind": "rendered", "resolution": 32, "licence": "CC0", "count": COUNT}
     head["render"] = {"renderer_version": "1", "split": "video", "seed": 0, "clip": FRAMES}
     (edited / "datasets" / "drawn.yaml").write_text(yaml.safe_dump(head))
-    prepare(load_config(edited), "drawn", update=True, engine="serial")
+    prepare(load_config(edited), "drawn", update=True, execution=SERIAL)
     settings(edited, VIDEO)
     return edited
 

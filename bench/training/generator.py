@@ -98,6 +98,8 @@ class GeneratorTraining:
         self.data = self.full.resized(phase.resolution)
         self.phase, self.started = phase, True
         nets = self.nets
+        if phase.from_average:
+            take_over(nets.generator, nets.average_generator.state_dict())
         mapping = list(nets.generator.style.parameters())
         drawing = [p for name, p in nets.generator.named_parameters() if not name.startswith("style.")]
         betas = (0.0 if phase.adversarial else 0.5, 0.99)
@@ -365,6 +367,8 @@ class GeneratorTraining:
         for name in ("generator", "encoder"):
             if not any(key.startswith(f"average_{name}.") for key in state):
                 take_over(getattr(self.nets, f"average_{name}"), getattr(self.nets, name).state_dict())
+        if self.phase.from_average and not self.phase_position:
+            take_over(self.nets.generator, self.nets.average_generator.state_dict())
 
     def restore(self, state: dict) -> None:
         """Continue exactly after :meth:`state`; the next phase starts by itself if one ended there."""

@@ -22,7 +22,9 @@ from bench.training import checkpoint
 from bench.training.config import GeneratorConfig, read_config
 
 EXACT = ("generator", "average_generator")  # networks that are exported in the end
-ANEW = ("average_encoder",)  # copied from the live network at a warm start
+ANEW = ("average_encoder.",)  # copied from the live network at a warm start
+IMPLIED = ("average_generator.noises.",)  # equal to the live network's
+POWER = "._v"  # ends the names of vectors that spectral normalisation finds again in its next step
 SCALE = ".scale"  # after the name of a tensor of 8 bits
 LEVELS = 127
 
@@ -32,7 +34,7 @@ def packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = dict[str, Tensor]()
     for key, value in state.items():
         net = key.split(".")[0]
-        if net in ANEW:
+        if key.startswith((*ANEW, *IMPLIED)) or key.endswith(POWER):
             continue
         if net in EXACT or value.ndim < 2 or not value.is_floating_point():
             found[key] = value
@@ -47,6 +49,8 @@ def unpacked(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Undo :func:`packed`, to about 1/250 of a channel's largest number."""
     found = dict[str, Tensor]()
     for key, value in stored.items():
+        if key.startswith("generator.noises."):
+            found[f"average_{key}"] = value
         if key.endswith(SCALE) and key.removesuffix(SCALE) in stored:
             continue
         scale = stored.get(key + SCALE)

@@ -42,6 +42,9 @@ def command(
         int | None, typer.Option("--stop-after", help="Stop cleanly after so many images in all.")
     ] = None,
     export: Annotated[bool, typer.Option("--export", help="Only measure and export the last checkpoint.")] = False,
+    progress: Annotated[
+        bool, typer.Option("--progress", help="Only write the last checkpoint's networks for a warm start (generator).")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved training and stop.")] = False,
     device: common.Device = None,
     root: common.Root = None,
@@ -64,6 +67,10 @@ def command(
         options |= {"method": target, "dataset": dataset}
     elif dataset:
         raise BenchError(f"--dataset does not apply to {target}", fix="name the dataset in its configuration")
+    if progress:
+        if target != "generator":
+            raise BenchError(f"--progress does not apply to {target}", expected="bench train generator --progress")
+        options["progress"] = True
     module = importlib.import_module(OTHERS.get(target, METHODS))
     written = module.main(given, project.root, device=where, **options)
     show(written, project.root)

@@ -67,8 +67,16 @@ class PerceptualDistance(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W) in [-1, 1] -> per stage (B, C, h, w), each position's channels scaled to unit length."""
+        return self.unit(self.raw(x))
+
+    def raw(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [-1, 1] -> per stage (B, C, h, w), as the network gives them."""
         check_shape("pictures", x, (None, 3, None, None))
-        maps = self.maps(((x + 1) / 2 - self.mean) / self.std)
+        return self.maps(((x + 1) / 2 - self.mean) / self.std)
+
+    @staticmethod
+    def unit(maps: Sequence[Tensor]) -> list[Tensor]:
+        """Maps (B, C, h, w) with each position's channels scaled to unit length, float32."""
         # eps beside the sum of squares, not beside the root: the root has no gradient at 0.
         return [m.float() * torch.rsqrt(m.float().square().sum(1, keepdim=True) + 1e-10) for m in maps]
 

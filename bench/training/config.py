@@ -40,7 +40,12 @@ class Phase(_Strict):
     known: Weight = Field(0.0, description="error of known factors and landmarks read linearly from the codes")
     latent: Weight = Field(0.0, description="latent adversarial term that makes the mapping network cover the codes")
     adversarial: Weight = Field(0.0, description="image adversarial term on samples and reconstructions")
-    drawing: bool = Field(True, description="False trains the discriminator alone, so that it has an opinion first")
+    projected: Weight = Field(
+        0.0, description="projected adversarial term on the same images; each step's are then drawn once for all"
+    )
+    projected_lr: float = Field(0.2, gt=0, description="factor on lr for it, whose rates are not equalised")
+    from_average: bool = Field(False, description="begin with the averaged generator as the live one")
+    drawing: bool = Field(True, description="False trains the discriminators alone, so that they have an opinion first")
     r1: Weight = 4.0
     r1_every: Positive = 16
     path: Weight = 0.0
@@ -75,7 +80,16 @@ class GeneratorConfig(_Strict):
         default_factory=lambda: [0, 2, 4, 10],
         description="blocks of EfficientNet-Lite0 that are compared",
     )
-    warm_start: str | None = Field(None, description="id in weights/manifest.yaml of networks to start from")
+    warm_start: str | None = Field(
+        None,
+        description="networks to start from: an id in weights/manifest.yaml, or a file under weights/ that "
+        "`bench train generator --progress` wrote; the latter goes on at its position",
+    )
+    frechet_network: str | None = Field(
+        None, description="id in weights/manifest.yaml of a recogniser (ONNX) whose Frechet distance keeps the best"
+    )
+    frechet_every: Positive = 25000
+    frechet_images: int = Field(1000, ge=16, description="samples; twice as many training pictures are compared")
     precision: str = Field("bf16", pattern="^(fp32|bf16)$")
     phases: list[Phase] = Field(min_length=1)
     log_every: Positive = 1000

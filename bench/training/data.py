@@ -191,3 +191,17 @@ class Sampler:
             self._epoch = epoch
             self._order = np.random.default_rng(seed_for(self.seed, self.name, epoch)).permutation(self.count)
         return int(self._order[index])
+
+
+def split_rows(ids: list[str], clean: np.ndarray, held_out: int, clean_only: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers for training and for validation: the last ``held_out`` pictures are never trained on.
+
+    Args:
+        ids: all image ids.
+        clean: (N,) boolean, True where a picture has no image-specific detail.
+    Returns:
+        training rows, clean validation rows.
+    """
+    rows = np.arange(len(ids))
+    train, held = rows[: len(ids) - held_out], rows[len(ids) - held_out :]
+    return (train[clean[train]] if clean_only else train), held[clean[held]]

@@ -24,8 +24,9 @@ def _chunks(count: int, size: int = 50) -> Iterator[slice]:
 
 @torch.no_grad()
 def encode(encoder: ScaffoldEncoder, data: PackedImages) -> Tensor:
-    """(N, D) codes of all pictures."""
-    return torch.cat([encoder(to_tensor(data.images[s])) for s in _chunks(len(data.ids))])
+    """(N, D) codes of all pictures, on the CPU."""
+    device = encoder.out.weight.device
+    return torch.cat([encoder(to_tensor(data.images[s]).to(device)).cpu() for s in _chunks(len(data.ids))])
 
 
 @torch.no_grad()
@@ -33,7 +34,7 @@ def held_out_mae(generator: SharedGenerator, encoder: ScaffoldEncoder, data: Pac
     """Mean absolute error in [0, 1] of pictures reconstructed through the scaffold's encoder."""
     total = 0.0
     for s in _chunks(len(data.ids)):
-        x = to_tensor(data.images[s])
+        x = to_tensor(data.images[s]).to(generator.device)
         w = encoder(x).unsqueeze(1).repeat(1, generator.n_latent, 1)
         total += float((generator.synthesize(w).clamp(-1, 1) - x).abs().mean((1, 2, 3)).sum()) / 2
     return total / len(data.ids)
@@ -106,7 +107,7 @@ def sheets(
     generator: SharedGenerator, encoder: ScaffoldEncoder, data: PackedImages, seed: int
 ) -> dict[str, np.ndarray]:
     """Pictures to look at: reconstructions, samples at psi 1 and 0.7, style mixing, a walk between two codes."""
-    x = to_tensor(data.images[:24])  # at least 8 pictures
+    x = to_tensor(data.images[:24]).to(generator.device)  # at least 8 pictures
     w = encoder(x).unsqueeze(1).repeat(1, generator.n_latent, 1)
     x_hat = generator.synthesize(w)
     sampled = generator.sample_w(64, seed)
@@ -118,7 +119,7 @@ def sheets(
         coarse = row.expand(7, -1, -1)
         mixed = torch.cat([coarse[:, :middle], mix[:, middle:]], 1)
         mixing.append(torch.cat([generator.synthesize(row[None]), generator.synthesize(mixed)]))
-    steps = torch.linspace(0, 1, 8)[:, None, None]
+    steps = torch.linspace(0, 1, 8, device=generator.device)[:, None, None]
     walk = [
         generator.synthesize(a * (1 - steps) + b * steps) for a, b in zip(w[0:8:2, None], w[1:8:2, None], strict=False)
     ]

@@ -20,8 +20,8 @@ from bench.images import to_tensor
 from bench.seeds import seed_for
 from bench.training import checkpoint, evaluate
 from bench.training.config import GeneratorConfig, read_config
-from bench.training.data import PackedImages
-from bench.training.generator import GeneratorTraining, split_rows
+from bench.training.data import PackedImages, split_rows
+from bench.training.generator import GeneratorTraining
 from bench.training.generator_data import averaged_encoder, load_data, part_table, shared
 from bench.training.spent import KEY, in_words
 from bench.weights import manifest as weights

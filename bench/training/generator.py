@@ -1,10 +1,11 @@
 """Train the frozen generator of a small domain: auto-encoding first, adversarial afterwards, one loop.
 
 A StyleGAN2 synthesis network learns to draw from codes that a joint encoder (thrown away at the end) gives it, while a
-mapping network learns to cover those codes from z ~ N(0, I), and in the later phases a discriminator judges samples and
+mapping network learns to cover those codes from z ~ N(0, I), and in the later phases discriminators judge samples and
 reconstructions. Which terms act when is data (``phases`` of the configuration). Networks grow with the resolution.
 
-Sources: Karras et al. 2020 (StyleGAN2: losses, R1, path length, mixing, EMA); Makhzani et al. 2015 (latent adversary).
+Sources: Karras et al. 2020 (StyleGAN2: losses, R1, path length, mixing, EMA); Makhzani et al. 2015 (latent adversary);
+Sauer et al. 2021 (projected discriminator).
 """
 
 from __future__ import annotations
@@ -12,83 +13,30 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from typing import cast
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.errors import WeightsError
-from bench.nets.layers import ToRGB
-from bench.nets.stylegan2 import Discriminator, Generator
+from bench.nets.projected_discriminator import STAGES, select
 from bench.seeds import seed_for
 from bench.training import checkpoint, losses
+from bench.training.adversaries import Drawn, adversarial_gradient, projected_gradient
 from bench.training.config import GeneratorConfig, Phase
 from bench.training.data import PackedImages, Sampler
 from bench.training.finite import finite_step
-from bench.training.known import KnownTargets, target_count
-from bench.training.scaffold import LatentCritic, ScaffoldEncoder, take_over
+from bench.training.known import KnownTargets
+from bench.training.networks import Networks
+from bench.training.scaffold import take_over
+from bench.training.world import World
+
+if TYPE_CHECKING:
+    from bench.nets.perceptual import PerceptualDistance
 
 QUEUE = 4096  # recent codes kept for the prior and the latent critic
 LATENT_BATCH, LATENT_STEPS = 256, 1
-
-
-class Networks(nn.Module):
-    """Everything trained, at one resolution."""
-
-    def __init__(self, config: GeneratorConfig, resolution: int):
-        super().__init__()
-        self.resolution = resolution
-        channels = {r: c for r, c in config.channels.items() if r <= resolution}
-        self.generator = Generator(resolution, config.style_dim, config.n_mlp, channels=channels)
-        self.encoder = ScaffoldEncoder(resolution, config.style_dim, channels)
-        self.discriminator = Discriminator(resolution, channels=channels)
-        self.critic = LatentCritic(config.style_dim)
-        targets = target_count(config.known)
-        self.reader = nn.Linear(config.style_dim, targets) if targets else nn.Identity()
-        self.average_generator = Generator(resolution, config.style_dim, config.n_mlp, channels=channels)
-        self.average_encoder = ScaffoldEncoder(resolution, config.style_dim, channels)
-        take_over(self.average_generator, self.generator.state_dict())
-        take_over(self.average_encoder, self.encoder.state_dict())
-        self.average_generator.requires_grad_(False)
-        self.average_encoder.requires_grad_(False).eval()
-        for net in (self.encoder, self.average_encoder, self.discriminator):
-            net.to(memory_format=torch.channels_last)
-
-    def grown(self, config: GeneratorConfig, resolution: int) -> Networks:
-        """The same networks at a higher resolution; new layers start fresh, the new ToRGB silent."""
-        new = Networks(config, resolution)
-        shift = (resolution // self.resolution).bit_length() - 1
-        take_over(new.generator, self.generator.state_dict())
-        for layer in new.generator.to_rgbs[-shift:]:
-            nn.init.zeros_(cast(ToRGB, layer).conv.weight)  # the grown network starts as the old one, up-sampled
-        take_over(new.encoder, self.encoder.state_dict())
-        take_over(new.critic, self.critic.state_dict())
-        take_over(new.reader, self.reader.state_dict())
-        take_over(new.discriminator, {_shifted(k, shift): v for k, v in self.discriminator.state_dict().items()})
-        for name in ("generator", "encoder"):
-            average, live = getattr(new, f"average_{name}"), getattr(new, name).state_dict()
-            fresh = take_over(average, getattr(self, f"average_{name}").state_dict())
-            average.load_state_dict({**average.state_dict(), **{k: live[k] for k in fresh}})
-        return new
-
-    @torch.no_grad()
-    def average(self, beta: float) -> None:
-        """One step of the exponential moving averages."""
-        for mean, live in ((self.average_generator, self.generator), (self.average_encoder, self.encoder)):
-            for a, b in zip(mean.parameters(), live.parameters(), strict=True):
-                a.lerp_(b, 1 - beta)
-            for kept, now in zip(mean.buffers(), live.buffers(), strict=True):
-                kept.copy_(now)
-
-
-def _shifted(key: str, shift: int) -> str:
-    """Name of a discriminator tensor after ``shift`` blocks were put before it; the RGB layer is not carried over."""
-    head, number, *rest = key.split(".", 2)
-    if head != "convs":
-        return key
-    return f"convs.{int(number) + shift}.{rest[0]}" if int(number) else f"outgrown.{key}"
 
 
 class GeneratorTraining:
@@ -98,9 +46,11 @@ class GeneratorTraining:
         config: the run.
         train: pictures to learn from, at ``config.size``.
         part_table: (P,) loss weight per part label.
-        perceptual: callable (x_hat, x) in [-1, 1] -> (B,) distance, or None where no phase uses it.
+        perceptual: distance of pictures and frozen features, or None where no phase uses it; with a projected
+            discriminator its stages include those of :data:`bench.nets.projected_discriminator.STAGES`.
         device: where to compute.
         known: what the training pictures are known to show, or None where no phase uses it.
+        world: the processes that train together; each takes its share of a batch.
     """
 
     phase: Phase  # these three from the first `enter_phase` on
@@ -112,12 +62,15 @@ class GeneratorTraining:
         config: GeneratorConfig,
         train: PackedImages,
         part_table: Tensor,
-        perceptual: nn.Module | None,
+        perceptual: PerceptualDistance | None,
         device: torch.device,
         known: KnownTargets | None = None,
+        world: World | None = None,
     ):
+        self.world = world or World()
         self.known = known
-        self.config, self.full, self.table, self.perceptual = config, train, part_table.to(device), perceptual
+        self.config, self.full, self.table = config, train, part_table.to(device)
+        self.perceptual = None if perceptual is None else perceptual.to(device)
         self.device = device
         self.sampler = Sampler(len(train.ids), config.seed, "generator")
         self.position, self.step_count, self.path_mean = 0, 0, torch.zeros((), device=device)
@@ -145,6 +98,8 @@ class GeneratorTraining:
         self.data = self.full.resized(phase.resolution)
         self.phase, self.started = phase, True
         nets = self.nets
+        if phase.from_average:
+            take_over(nets.generator, nets.average_generator.state_dict())
         mapping = list(nets.generator.style.parameters())
         drawing = [p for name, p in nets.generator.named_parameters() if not name.startswith("style.")]
         betas = (0.0 if phase.adversarial else 0.5, 0.99)
@@ -155,6 +110,8 @@ class GeneratorTraining:
         ]
         self.optimizer = torch.optim.Adam(groups, phase.lr, betas)
         judging = [{"params": list(nets.discriminator.parameters()), "factor": phase.discriminator_lr}]
+        if nets.projected is not None:
+            judging.append({"params": list(nets.projected.parameters()), "factor": phase.projected_lr})
         self.optimizer_d = torch.optim.Adam(judging, phase.lr, (0.0, 0.99))
         self.optimizer_c = torch.optim.Adam(nets.critic.parameters(), 1e-3, (0.0, 0.99))
 
@@ -179,15 +136,18 @@ class GeneratorTraining:
         for optimizer in (self.optimizer, self.optimizer_d):
             for group in optimizer.param_groups:
                 group["lr"] = self._learning_rate() * group.get("factor", 1.0)
-        rows, flips = self.sampler.rows(self.position, phase.batch), self.sampler.flips(self.position, phase.batch)
+        share = self._share()
+        rows = self.sampler.rows(self.position, phase.batch)[share]
+        flips = self.sampler.flips(self.position, phase.batch)[share]
         x, labels = self.data.batch(rows, flips)
         targets = None if self.known is None else self.known.batch(rows, flips).to(self.device)
         x = x.to(self.device)
         weight = None if labels is None else losses.part_weights(labels.to(self.device), self.table)
-        if phase.adversarial:
-            report |= self._discriminator_step(x)
+        drawn = self._draw_once(x) if phase.projected else None
+        if phase.adversarial or phase.projected:
+            report |= self._discriminator_step(x, drawn)
         if phase.drawing:
-            report |= self._drawing_step(x, weight, targets)
+            report |= self._drawing_step(x, weight, targets, drawn)
             if phase.latent:
                 report |= self._latent_steps()
             if phase.path and self.step_count % phase.path_every == 0:
@@ -198,8 +158,20 @@ class GeneratorTraining:
         self.step_count += 1
         return report
 
+    def _share(self) -> slice:
+        """This process's part of a batch. Several processes draw noise by position and rank: none has another's state."""
+        world, count = self.world, self.phase.batch // self.world.size
+        if world.size > 1:
+            torch.manual_seed(seed_for(self.config.seed, "generator step", self.position, world.rank) % 2**32)
+        return slice(world.rank * count, (world.rank + 1) * count)
+
     def _update(self, optimizer: torch.optim.Optimizer, terms: Mapping[str, float | Tensor]) -> None:
-        """One step of some of the networks, unless a term or their gradient is not finite."""
+        """One step of some of the networks by all processes' mean gradient, unless a term or it is not finite."""
+        if self.world.size > 1:
+            gradients = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+            self.world.sum_(gradients)
+            for gradient in gradients:
+                gradient.div_(self.world.size)
         finite_step(optimizer, f"the generator in phase {self.phase.name}", self.step_count, terms, "lower `lr`")
 
     def _samples(self, count: int) -> Tensor:
@@ -226,22 +198,57 @@ class GeneratorTraining:
         assert isinstance(picture, Tensor)  # no features were asked for
         return picture.float()
 
-    def _drawing_step(self, x: Tensor, weight: Tensor | None, targets: Tensor | None) -> dict[str, float]:
+    def _draw_once(self, x: Tensor) -> Drawn:
+        """Reconstructions and samples of a step, with their graph where the generator learns."""
+        assert self.perceptual is not None  # a phase has a projected discriminator
+        with self._autocast():
+            with torch.set_grad_enabled(self.phase.drawing):
+                w, w_plus = self._encode(x)
+                images = self._draw(torch.cat([w_plus, self._samples(len(x) // 2)]))
+                maps = self.perceptual.raw(images)
+            with torch.no_grad():
+                real_maps = self.perceptual.raw(x)
+        return Drawn(w, images, maps, real_maps)
+
+    def _perceptual(self, x_hat: Tensor, x: Tensor, drawn: Drawn | None) -> Tensor:
+        """Mean perceptual distance of reconstructions; features that are there already are used."""
+        assert self.perceptual is not None
+        if drawn is None:
+            return self.perceptual(x_hat, x).float().mean()
+        stages, wanted = self.perceptual.stages, self.config.perceptual_stages
+        both = ([m[: len(x)] for m in maps] for maps in (drawn.maps, drawn.real_maps))
+        unit_hat, unit = (self.perceptual.unit(select(stages, maps, wanted)) for maps in both)
+        return self.perceptual.between(unit_hat, unit).mean()
+
+    def _drawing_step(
+        self, x: Tensor, weight: Tensor | None, targets: Tensor | None, drawn: Drawn | None
+    ) -> dict[str, float]:
         phase, nets = self.phase, self.nets
         nets.discriminator.requires_grad_(False)
         with self._autocast():
-            w, w_plus = self._encode(x)
-            x_hat = self._draw(w_plus)
+            if drawn is None:
+                w, w_plus = self._encode(x)
+                x_hat = self._draw(w_plus)
+            else:
+                w, x_hat = drawn.w, drawn.images[: len(x)]
             terms = {"reconstruction": (phase.reconstruction, losses.pyramid_l1(x_hat, x, weight))}
             if phase.perceptual and self.perceptual is not None:
-                terms["perceptual"] = (phase.perceptual, self.perceptual(x_hat, x).float().mean())
+                terms["perceptual"] = (phase.perceptual, self._perceptual(x_hat, x, drawn))
             if phase.adversarial:
-                samples = self._draw(self._samples(len(x) // 2))
-                judged = torch.cat([samples, x_hat[: len(x) - len(samples)]])
+                if drawn is None:
+                    samples = self._draw(self._samples(len(x) // 2))
+                    judged = torch.cat([samples, x_hat[: len(x) - len(samples)]])
+                else:
+                    judged = drawn.images[drawn.fakes]
                 terms["adversarial"] = (
                     phase.adversarial,
                     losses.generator_adversarial(nets.discriminator(judged).float()),
                 )
+            if drawn is not None and nets.projected is not None and self.perceptual is not None:
+                nets.projected.requires_grad_(False)
+                fake_maps = select(self.perceptual.stages, drawn.maps, STAGES)
+                logits = nets.projected([m[drawn.fakes] for m in fake_maps])
+                terms["projected"] = (phase.projected, losses.generator_hinge(logits))
         codes = torch.cat([w, self.queue[: 512 - len(w)]])
         terms["prior"] = (phase.prior, losses.moment_prior(codes))
         if phase.known and targets is not None and self.known is not None:
@@ -254,26 +261,24 @@ class GeneratorTraining:
         mae = float(F.l1_loss(x_hat.detach(), x)) / 2
         return {"mae": mae} | {name: float(term.detach()) for name, (_, term) in terms.items()}
 
-    def _discriminator_step(self, x: Tensor) -> dict[str, float]:
-        phase, nets = self.phase, self.nets
-        nets.discriminator.requires_grad_(True)
-        with self._autocast(), torch.no_grad():
-            half = len(x) // 2
-            drawn = self._draw(torch.cat([self._samples(half), self._encode(x[half:])[1]]))
+    def _discriminator_step(self, x: Tensor, drawn: Drawn | None) -> dict[str, float]:
+        """One step of the discriminators on pictures and on images that the generator drew."""
+        report = dict[str, float]()
         self.optimizer_d.zero_grad(set_to_none=True)
-        with self._autocast():
-            real, fake = nets.discriminator(x).float(), nets.discriminator(drawn).float()
-        loss = losses.discriminator_adversarial(real, fake)
-        loss.backward()
-        report = {
-            "discriminator": float(loss.detach()),
-            "real_logit": float(real.detach().mean()),
-            "fake_logit": float(fake.detach().mean()),
-        }
-        if self.step_count % phase.r1_every == 0:
-            penalty = losses.r1_penalty(nets.discriminator, x)  # float32: bf16 double backward kills some CPUs (SIGFPE)
-            (penalty * (phase.r1 / 2 * phase.r1_every)).backward()
-            report["r1"] = float(penalty.detach())
+        if self.phase.adversarial:
+            if drawn is None:
+                with self._autocast(), torch.no_grad():
+                    half = len(x) // 2
+                    fakes = self._draw(torch.cat([self._samples(half), self._encode(x[half:])[1]]))
+            else:
+                fakes = drawn.images[drawn.fakes].detach()
+            penalised = self.step_count % self.phase.r1_every == 0
+            r1 = self.phase.r1 / 2 * self.phase.r1_every if penalised else None
+            report |= adversarial_gradient(self.nets.discriminator, x, fakes, r1, self._autocast)
+        if drawn is not None and self.nets.projected is not None and self.perceptual is not None:
+            stages, fake_maps = self.perceptual.stages, [m[drawn.fakes].detach() for m in drawn.maps]
+            real, fake = select(stages, drawn.real_maps, STAGES), select(stages, fake_maps, STAGES)
+            report |= projected_gradient(self.nets.projected, real, fake, self._autocast)
         self._update(self.optimizer_d, report)
         return report
 
@@ -307,9 +312,11 @@ class GeneratorTraining:
 
     def _path_step(self) -> dict[str, float]:
         phase = self.phase
-        w_plus = self._samples(max(2, phase.batch // 2))
+        w_plus = self._samples(max(2, phase.batch // 2 // self.world.size))
         images = self._draw(w_plus)  # float32, as for R1
-        penalty, self.path_mean = losses.path_length(images, w_plus, self.path_mean, torch.randn_like(images))
+        decay = 0.01 if self.path_mean else 1.0  # the first lengths are the first mean
+        noise = torch.randn_like(images)
+        penalty, self.path_mean = losses.path_length(images, w_plus, self.path_mean, noise, decay)
         self.optimizer.zero_grad(set_to_none=True)
         (penalty * (phase.path * phase.path_every)).backward()
         self._update(self.optimizer, {"path_penalty": penalty})
@@ -331,13 +338,22 @@ class GeneratorTraining:
             "optimizers": [o.state_dict() for o in (self.optimizer, self.optimizer_d, self.optimizer_c)],
         }
 
-    def warm_start(self, state: dict[str, Tensor]) -> None:
-        """Start from networks of an earlier run (``run_generator.warm_networks``) at the first phase's resolution.
+    def warm_start(self, state: dict[str, Tensor], position: int = 0, step: int = 0) -> None:
+        """Start from networks of an earlier run (``run_generator.warm_networks``); optimisers start anew.
 
+        Args:
+            state: tensors named as in :class:`Networks`; averages are those given, or copies of the live networks.
+            position, step: images drawn and steps made before, where the state is a run's own progress.
         Raises:
-            WeightsError: they are of another architecture or resolution.
+            WeightsError: they are of another architecture or resolution than the phase of that position.
         """
-        self.enter_phase()
+        self.position, self.step_count = position, step
+        if not self.enter_phase():
+            raise WeightsError(
+                "the run of these networks is over",
+                got=f"{position:,} images",
+                fix="append a phase or raise its `images`",
+            )
         target = self.nets.state_dict()
         wrong = sorted(k for k, v in state.items() if k not in target or target[k].shape != v.shape)
         if wrong:
@@ -348,8 +364,11 @@ class GeneratorTraining:
                 fix="start with a phase of their resolution",
             )
         self.nets.load_state_dict({**target, **state})
-        take_over(self.nets.average_generator, self.nets.generator.state_dict())
-        take_over(self.nets.average_encoder, self.nets.encoder.state_dict())
+        for name in ("generator", "encoder"):
+            if not any(key.startswith(f"average_{name}.") for key in state):
+                take_over(getattr(self.nets, f"average_{name}"), getattr(self.nets, name).state_dict())
+        if self.phase.from_average and not self.phase_position:
+            take_over(self.nets.generator, self.nets.average_generator.state_dict())
 
     def restore(self, state: dict) -> None:
         """Continue exactly after :meth:`state`; the next phase starts by itself if one ended there."""
@@ -372,20 +391,6 @@ class GeneratorTraining:
 def throughput(images: int, since: float) -> str:
     """``N images/s`` for a log line."""
     return f"{images / max(time.monotonic() - since, 1e-9):.1f} images/s"
-
-
-def split_rows(ids: list[str], clean: np.ndarray, held_out: int, clean_only: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers for training and for validation: the last ``held_out`` pictures are never trained on.
-
-    Args:
-        ids: all image ids.
-        clean: (N,) boolean, True where a picture has no image-specific detail.
-    Returns:
-        training rows, clean validation rows.
-    """
-    rows = np.arange(len(ids))
-    train, held = rows[: len(ids) - held_out], rows[len(ids) - held_out :]
-    return (train[clean[train]] if clean_only else train), held[clean[held]]
 
 
 def batches(training: GeneratorTraining) -> Iterator[dict[str, float]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -49,6 +51,17 @@ def generator_adversarial(fake_logits: Tensor) -> Tensor:
 def discriminator_adversarial(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """softplus(-D(real)) + softplus(D(fake))."""
     return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+def generator_hinge(fake_logits: Sequence[Tensor]) -> Tensor:
+    """Loss of the generator against hinge discriminators, mean over them: -D(fake) (Lim and Ye 2017)."""
+    return torch.stack([-fake.mean() for fake in fake_logits]).mean()
+
+
+def discriminator_hinge(real_logits: Sequence[Tensor], fake_logits: Sequence[Tensor]) -> Tensor:
+    """max(0, 1 - D(real)) + max(0, 1 + D(fake)), mean over several discriminators."""
+    pairs = zip(real_logits, fake_logits, strict=True)
+    return torch.stack([F.relu(1 - real).mean() + F.relu(1 + fake).mean() for real, fake in pairs]).mean()
 
 
 def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:

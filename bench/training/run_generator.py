@@ -5,23 +5,31 @@ from __future__ import annotations
 import hashlib
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.errors import BenchError
 from bench.files import write_png
+from bench.nets.projected_discriminator import STAGES
 from bench.training import checkpoint, evaluate
 from bench.training.config import GeneratorConfig, read_config
-from bench.training.data import PackedImages
+from bench.training.data import PackedImages, split_rows
 from bench.training.ends import reached
-from bench.training.generator import GeneratorTraining, batches, split_rows, throughput
+from bench.training.frechet_watch import FrechetWatch
+from bench.training.generator import GeneratorTraining, batches, throughput
 from bench.training.generator_data import averaged_encoder, load_data, part_table, shared
 from bench.training.known import known_targets
 from bench.training.log import CurveLog
+from bench.training.progress import read_progress, write_progress
 from bench.training.spent import KEY, Spent
+from bench.training.world import World, join
 from bench.weights import manifest as weights
+
+if TYPE_CHECKING:
+    from bench.nets.perceptual import PerceptualDistance
 
 
 def main(
@@ -33,6 +41,7 @@ def main(
     dry_run: bool = False,
     stop_after: int | None = None,
     export: bool = False,
+    progress: bool = False,
 ) -> list[Path]:
     """Train; write checkpoints, curves and sheets under ``weights/training/<config stem>``.
 
@@ -44,6 +53,7 @@ def main(
         dry_run: print the resolved run and its networks, then stop.
         stop_after: stop cleanly after this many images in all (the checkpoint is kept).
         export: do not train; measure the last checkpoint and write it as committed weights.
+        progress: do not train; write the last checkpoint's networks where ``warm_start`` finds them.
     Returns:
         the run's folder, or the files exported; nothing after a dry run.
     Raises:
@@ -53,9 +63,30 @@ def main(
         from bench.training.export import export_run
 
         return export_run(config_path, root)
-    config = read_config(config_path)
+    if progress:
+        return write_progress(config_path, root)
+    world, where = join(torch.device(device))
+    try:
+        return _train(read_config(config_path), config_path, root, world, where, resume, dry_run, stop_after)
+    finally:
+        world.leave()
+
+
+def _train(
+    config: GeneratorConfig,
+    config_path: Path,
+    root: Path,
+    world: World,
+    device: torch.device,
+    resume: bool,
+    dry_run: bool,
+    stop_after: int | None,
+) -> list[Path]:
     folder = root / "weights" / "training" / config_path.stem
     latest = checkpoint.path_of_run(folder, resume or dry_run)
+    if world.leads:
+        load_data(config, root)
+    world.gather(None)  # the others wait until the packed pictures are written
     truth, data = load_data(config, root)
     clean = ~truth.filter(like="detail_").astype(bool).any(axis=1).to_numpy()
     train_rows, held_rows = split_rows(data.ids, clean, config.held_out, config.clean_only)
@@ -64,14 +95,15 @@ def main(
         data.subset(train_rows),
         part_table(config),
         _perceptual(config),
-        torch.device(device),
+        device,
         known_targets(config.known, truth, train_rows, config.size),
+        world,
     )
     if dry_run:
         print(describe(training, len(train_rows), len(held_rows)))
         return []
     held = data.subset(held_rows)
-    state = checkpoint.load(latest) if resume and latest.exists() else None
+    state, record = (checkpoint.load(latest) if resume and latest.exists() else None), dict[str, Any]()
     if state is not None:
         if state["config"] != _digest(config):
             raise BenchError(
@@ -80,26 +112,45 @@ def main(
                 fix="restore that file, or move the folder away and start anew",
             )
         training.restore(state["training"])
+    elif config.warm_start and config.warm_start.endswith(".safetensors"):
+        networks, record = read_progress(root, config.warm_start)
+        training.warm_start(networks, record["position"], record["step"])
     elif config.warm_start:
         training.warm_start(warm_networks(root, config))
     images = sum(phase.images for phase in config.phases)
     if reached(config_path.stem, training.position, images, stop_after):
         return [folder]
+    if not world.leads:
+        for _ in batches(training):
+            if stop_after is not None and training.position >= stop_after:
+                break
+        return [folder]
     log = CurveLog(folder / "curves", training.position)
     if state is not None:
         log.restore(state["log"])
-    _drive(training, log, held, folder, stop_after, Spent(state))
+    watch = None
+    if config.frechet_network:
+        best = state.get("best") if state is not None else record.get("best")
+        network = weights.file_path(root, config.frechet_network, "")
+        watch = FrechetWatch(network, training.full.images, config.frechet_images, config.seed, best)
+    _drive(training, log, held, folder, stop_after, Spent(state), watch)
     return [folder]
 
 
 def _drive(
-    training: GeneratorTraining, log: CurveLog, held: PackedImages, folder: Path, stop_after: int | None, spent: Spent
+    training: GeneratorTraining,
+    log: CurveLog,
+    held: PackedImages,
+    folder: Path,
+    stop_after: int | None,
+    spent: Spent,
+    watch: FrechetWatch | None,
 ) -> None:
     config, clock, since = training.config, time.monotonic(), training.position
 
-    def save() -> None:
+    def save(name: str = "checkpoint.pt") -> None:
         state = {"config": _digest(config), "training": training.state(), "log": log.state(), KEY: spent.state()}
-        checkpoint.save(folder / "checkpoint.pt", state)
+        checkpoint.save(folder / name, state | ({} if watch is None else {"best": watch.best}))
 
     for report in batches(training):
         log.add(report)
@@ -109,6 +160,10 @@ def _drive(
             return position // every != (position - batch) // every
 
         stopping = stop_after is not None and position >= stop_after
+        better = False
+        if watch is not None and training.nets.resolution == config.size and due(config.frechet_every):
+            distance, better = watch.measure(shared(training), position)
+            log.add({"frechet": distance})
         if due(config.log_every):
             means = log.write(position)
             print(
@@ -117,6 +172,8 @@ def _drive(
                 flush=True,
             )
             clock, since = time.monotonic(), position
+        if better:
+            save("best.pt")
         if due(config.checkpoint_every) or stopping:
             save()
         if due(config.sheet_every) or stopping:
@@ -141,12 +198,14 @@ def warm_networks(root: Path, config: GeneratorConfig) -> dict[str, Tensor]:
     return found | {f"discriminator.{k}": v for k, v in (weights.load(root, judge) if judge in held else {}).items()}
 
 
-def _perceptual(config: GeneratorConfig) -> nn.Module | None:
-    if not any(phase.perceptual for phase in config.phases):
+def _perceptual(config: GeneratorConfig) -> PerceptualDistance | None:
+    """The frozen network of the perceptual term and of the projected discriminator, or None where no phase uses it."""
+    projected = any(phase.projected for phase in config.phases)
+    if not projected and not any(phase.perceptual for phase in config.phases):
         return None
     from bench.nets.perceptual import PerceptualDistance
 
-    return PerceptualDistance(config.perceptual_stages)
+    return PerceptualDistance(sorted({*config.perceptual_stages, *(STAGES if projected else ())}))
 
 
 def _digest(config: GeneratorConfig) -> str:

@@ -17,6 +17,7 @@ MANIFEST = yaml.safe_load((ROOT / "weights" / "manifest.yaml").read_text())
 TRAIN = "bench/cli/train.py"
 STARTS = {  # stage -> where its code begins; `bench train` finds its module by name
     "generator": (TRAIN, "bench/training/run_generator.py"),
+    "generator_next": (TRAIN, "bench/training/run_generator.py"),
     "trunk": (TRAIN, "bench/training/run_method.py"),
     "encoder": (TRAIN, "bench/training/run_method.py", "methods/{item}.py"),
     "recogniser": (TRAIN, "bench/training/run_recogniser.py"),
@@ -105,6 +106,8 @@ def test_presets_and_the_weights_they_name_are_dependencies(stage, item):
         named.add(guide["teacher"])
     if preset.get("weights", {}).get("adversarial"):
         named.add(options.get("discriminator"))
+    if "phases" in preset:  # a generator's
+        named.add(preset.get("frechet_network"))
     if "method" in preset:
         named.add("annyfaces_generator")
     files = {entry["id"]: f"weights/{entry['file']}" for entry in MANIFEST["weights"]}

@@ -172,10 +172,10 @@ def _hand(out: Extras, model, scene, posed: Posed, d: dict) -> None:
     up = np.array([-np.sin(angle), np.cos(angle), 0.0])
     across = np.array([up[1], -up[0], 0.0])
     skin = C.skin_colour(scene.identity["skin_tone"], scene.identity["undertone"]) * np.array([1.0, 0.93, 0.92])
-    spread = 0.10 + 0.25 * u[5]
+    width = 0.10 + 0.25 * u[5]
     base = target - up * 0.040
     for k in range(4):
-        lean = (k - 1.5) * spread * 0.5
+        lean = (k - 1.5) * width * 0.5
         ray = up * np.cos(lean) + across * np.sin(lean)
         root = base + across * (k - 1.5) * 0.0165
         size = (0.060, 0.070, 0.066, 0.052)[k]

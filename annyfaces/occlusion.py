@@ -19,7 +19,7 @@ def bake_occlusion(canon: np.ndarray, faces: np.ndarray, kind: np.ndarray) -> np
     """
     solid = np.ascontiguousarray(faces[kind < M.LASH_UPPER])
     normals = vertex_normals_slow(canon, faces)
-    seen, total = np.zeros(len(canon)), np.zeros(len(canon))
+    visible, total = np.zeros(len(canon)), np.zeros(len(canon))
     for axis in _sphere(DIRECTIONS):
         right, up = _frame(axis)
         points = np.stack([canon @ right, canon @ up, canon @ axis], axis=1)
@@ -41,9 +41,9 @@ def bake_occlusion(canon: np.ndarray, faces: np.ndarray, kind: np.ndarray) -> np
         )
         cell = np.clip(screen[:, :2].astype(int), 0, SIZE - 1)
         facing = np.maximum(normals @ axis, 0.0) * (1.0 + 0.4 * axis[1])
-        seen += facing * (screen[:, 2] + BIAS >= depth[cell[:, 1], cell[:, 0]])
+        visible += facing * (screen[:, 2] + BIAS >= depth[cell[:, 1], cell[:, 0]])
         total += facing
-    return np.round(seen / np.maximum(total, 1e-9) * 255) / 255
+    return np.round(visible / np.maximum(total, 1e-9) * 255) / 255
 
 
 def vertex_normals_slow(points: np.ndarray, faces: np.ndarray) -> np.ndarray:

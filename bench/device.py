@@ -47,7 +47,7 @@ def accelerators() -> list[str]:
     import torch
 
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    return [kind for kind, found in there.items() if found]
+    return [kind for kind, names in there.items() if names]
 
 
 def full_precision() -> None:
@@ -112,11 +112,11 @@ def out_of_memory(error: BaseException) -> BenchError:
     )
 
 
-def engine_for(device: torch.device, engine: str, asked: bool) -> str:
+def engine_for(device: torch.device, engine: str, requested: bool) -> str:
     """Processes would fight for one accelerator: there the engine is serial, unless the user asked otherwise."""
     if device.type == "cpu" or engine == "serial":
         return engine
-    if asked:
+    if requested:
         raise BenchError(
             f"engine {engine!r} does not run on {device.type}",
             expected="serial",

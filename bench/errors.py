@@ -39,12 +39,12 @@ def name_some(ids: Iterable[str], most: int = 10) -> str:
 
 def duplicates(ids: Sequence[str]) -> list[str]:
     """Ids that occur more than once, each named once, in order of first repetition."""
-    seen: set[str] = set()
+    known_names: set[str] = set()
     twice: dict[str, None] = {}
     for image_id in ids:
-        if image_id in seen:
+        if image_id in known_names:
             twice[image_id] = None
-        seen.add(image_id)
+        known_names.add(image_id)
     return list(twice)
 
 

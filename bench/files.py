@@ -126,18 +126,18 @@ def read_rgb(path: str | Path, size: int | tuple[int, int] | None = None) -> np.
 
     path = Path(path)
     try:
-        with Image.open(path) as picture:
-            if picture.mode != "RGB":
+        with Image.open(path) as image:
+            if image.mode != "RGB":
                 raise DataError(
                     f"picture {path} has the wrong mode",
-                    got=picture.mode,
+                    got=image.mode,
                     expected="RGB",
                     fix="convert it, e.g. `convert in.png -type TrueColor out.png`",
                 )
-            array = np.asarray(picture)
+            array = np.asarray(image)
     except FileNotFoundError:
         raise DataError(f"picture {path} is missing", fix="run `bench prepare` for its dataset") from None
-    except picture_errors() as error:
+    except image_errors() as error:
         raise DataError(
             f"picture {path} cannot be read",
             got=str(error) or type(error).__name__,
@@ -156,7 +156,7 @@ def read_rgb(path: str | Path, size: int | tuple[int, int] | None = None) -> np.
     return array
 
 
-def picture_errors() -> tuple[type[Exception], ...]:
+def image_errors() -> tuple[type[Exception], ...]:
     """What Pillow raises for a file that is no complete picture, or claims more pixels than it dares to unpack."""
     import struct
     import zlib

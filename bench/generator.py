@@ -87,9 +87,9 @@ class SharedGenerator:
         Args:
             consult, noise: as :meth:`bench.nets.stylegan2.Generator.synthesize`.
         """
-        picture = self.net.synthesize(w_plus, noise=noise, consult=consult)
-        assert isinstance(picture, Tensor)  # no features were asked for
-        return picture.float()
+        image = self.net.synthesize(w_plus, noise=noise, consult=consult)
+        assert isinstance(image, Tensor)  # no features were asked for
+        return image.float()
 
     def sample_w(self, n: int, seed: int, psi: float = 1.0) -> Tensor:
         """Codes (n, L, D) of z ~ N(0, I), one w for all layers, pulled towards ``latent_avg`` by truncation ``psi``.

@@ -90,7 +90,7 @@ def resize(x: Tensor, size: int | tuple[int, int], how: str) -> Tensor:
     raise BenchError(f"unknown resize {how!r}", expected=f"one of: {', '.join(RESIZES)}")
 
 
-def resize_pil(pictures: np.ndarray, size: int, how: str) -> np.ndarray:
+def resize_pil(images: np.ndarray, size: int, how: str) -> np.ndarray:
     """Resize (B, H, W, 3) uint8 to (B, size, size, 3) uint8 as Pillow does, antialiased: how the pSp family scores.
 
     Raises:
@@ -100,7 +100,7 @@ def resize_pil(pictures: np.ndarray, size: int, how: str) -> np.ndarray:
 
     if how not in PIL_RESIZES:
         raise BenchError(f"unknown resize {how!r} of 8-bit pictures", expected=f"one of: {', '.join(PIL_RESIZES)}")
-    if pictures.shape[1:3] == (size, size):
-        return pictures
+    if images.shape[1:3] == (size, size):
+        return images
     rule = Image.Resampling[how.removeprefix("pil_").upper()]
-    return np.stack([np.asarray(Image.fromarray(p).resize((size, size), rule)) for p in pictures])
+    return np.stack([np.asarray(Image.fromarray(p).resize((size, size), rule)) for p in images])

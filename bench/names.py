@@ -48,20 +48,20 @@ class Identity(NamedTuple):
         """As it is kept beside work in progress."""
         return {"config_hash": self.config_hash, "config": dict(self.config), "versions": dict(self.versions or {})}
 
-    def difference(self, held: Mapping[str, Any]) -> str:
+    def difference(self, stored: Mapping[str, Any]) -> str:
         """What a record says otherwise: ``options {'steps': 50} instead of {'steps': 100}``; "" if it agrees."""
         pairs = []
-        if held.get("config_hash") != self.config_hash:
-            pairs.append((held.get("config") or {}, self.config))
-        if self.versions is not None and (held.get("versions") or {}) != self.versions:
-            pairs.append((held.get("versions") or {}, self.versions))
-        found = [
+        if stored.get("config_hash") != self.config_hash:
+            pairs.append((stored.get("config") or {}, self.config))
+        if self.versions is not None and (stored.get("versions") or {}) != self.versions:
+            pairs.append((stored.get("versions") or {}, self.versions))
+        differences = [
             f"{key} {_short(old.get(key))} instead of {_short(new.get(key))}"
             for old, new in pairs
             for key in sorted({*old, *new})
             if old.get(key) != new.get(key)
         ]
-        return "; ".join(found[:3]) or "another configuration" * bool(pairs)
+        return "; ".join(differences[:3]) or "another configuration" * bool(pairs)
 
 
 def _short(value: Any) -> str:

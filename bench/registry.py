@@ -77,13 +77,13 @@ class Registry:
     def entries(self) -> dict[str, Entry]:
         """name -> entry, sorted by name."""
         if self._entries is None:
-            found: dict[str, Entry] = {}
+            entries: dict[str, Entry] = {}
             for entry in [*self._files(), *self._entry_points()]:
-                other = found.get(entry.name)
+                other = entries.get(entry.name)
                 if other is not None:
                     entry = replace(other, error=f"defined twice: {other.where} and {entry.where}")
-                found[entry.name] = entry
-            self._entries = dict(sorted(found.items()))
+                entries[entry.name] = entry
+            self._entries = dict(sorted(entries.items()))
         return self._entries
 
     def names(self) -> list[str]:
@@ -102,11 +102,15 @@ class Registry:
         Raises:
             UnknownName: no such plug-in. BenchError: its file cannot be read, or must be imported and cannot be.
         """
-        found = self.entry(name).attributes
-        if attribute in found:
-            return found[attribute]
-        plain = found.get("base") in {base.__name__ for base in self.bases}  # nothing is inherited from elsewhere
-        return default if plain and attribute not in found["computed"] else getattr(self.load(name), attribute, default)
+        attributes = self.entry(name).attributes
+        if attribute in attributes:
+            return attributes[attribute]
+        plain = attributes.get("base") in {base.__name__ for base in self.bases}  # nothing is inherited from elsewhere
+        return (
+            default
+            if plain and attribute not in attributes["computed"]
+            else getattr(self.load(name), attribute, default)
+        )
 
     def load(self, name: str) -> Any:
         """Import and return the class of plug-in ``name``.
@@ -131,26 +135,26 @@ class Registry:
         return self._classes[name]
 
     def _files(self) -> list[Entry]:
-        found = []
+        entries = []
         for folder in self.folders:
             for path in sorted(folder.path.glob("*.py")):
                 if path.stem.startswith("_"):
                     continue
                 loose = f"_bench_project_{self.class_name.lower()}_{path.stem}"
                 module = f"{folder.package}.{path.stem}" if folder.package else loose
-                found.append(self._read(path.stem, folder.origin, path, module, self.class_name))
-        return found
+                entries.append(self._read(path.stem, folder.origin, path, module, self.class_name))
+        return entries
 
     def _entry_points(self) -> list[Entry]:
-        found = []
+        entries = []
         for point in entry_points(group=self.group):
             origin = point.dist.name if point.dist else "entry point"
             path = _entry_point_file(point)
             if path is None:
-                found.append(Entry(point.name, origin, None, point.module))
+                entries.append(Entry(point.name, origin, None, point.module))
             else:
-                found.append(self._read(point.name, origin, path, point.module, point.attr or self.class_name))
-        return found
+                entries.append(self._read(point.name, origin, path, point.module, point.attr or self.class_name))
+        return entries
 
     def _read(self, name: str, origin: str, path: Path, module: str, class_name: str) -> Entry:
         try:
@@ -190,7 +194,7 @@ def class_attributes(source: str, class_name: str) -> dict[str, Any] | None:
     else:
         return None
     base = ast.unparse(node.bases[0]).rsplit(".", 1)[-1] if node.bases else ""
-    found: dict[str, Any] = {"doc": ast.get_docstring(node) or "", "base": base, "computed": []}
+    entries: dict[str, Any] = {"doc": ast.get_docstring(node) or "", "base": base, "computed": []}
     for item in node.body:
         if isinstance(item, ast.Assign):
             targets, value = item.targets, item.value
@@ -201,14 +205,14 @@ def class_attributes(source: str, class_name: str) -> dict[str, Any] | None:
         try:
             literal = ast.literal_eval(value)
         except (ValueError, TypeError, SyntaxError):
-            found["computed"] += [name.id for t in targets for name in ast.walk(t) if isinstance(name, ast.Name)]
+            entries["computed"] += [name.id for t in targets for name in ast.walk(t) if isinstance(name, ast.Name)]
             continue
         for target in targets:
             if isinstance(target, ast.Name):
-                found[target.id] = literal
+                entries[target.id] = literal
             elif isinstance(target, ast.Tuple) and isinstance(literal, tuple):  # value_range, ideal = (0.0, 1.0), 1.0
-                found.update({t.id: v for t, v in zip(target.elts, literal, strict=False) if isinstance(t, ast.Name)})
-    return found
+                entries.update({t.id: v for t, v in zip(target.elts, literal, strict=False) if isinstance(t, ast.Name)})
+    return entries
 
 
 def _import_file(module: str, path: Path) -> ModuleType:
@@ -268,7 +272,7 @@ def metrics(root: Path | None = None) -> Registry:
 
 
 @lru_cache(maxsize=8)
-def judges(root: Path | None = None) -> Registry:
+def attribute_predictors(root: Path | None = None) -> Registry:
     """Judges of attributes beside those of bench/predictors/attributes.py: in ``<root>/judges``, entry points."""
     return Registry("judge", "Judge", (api.Judge,), _folders("", root, "judges"), "bench.judges")
 
@@ -281,7 +285,12 @@ def landmarks(root: Path | None = None) -> Registry:
     )
 
 
-KINDS = {"methods": methods, "metrics": metrics, "judges": judges, "landmarks": landmarks}  # folder -> registry of it
+KINDS = {
+    "methods": methods,
+    "metrics": metrics,
+    "judges": attribute_predictors,
+    "landmarks": landmarks,
+}  # folder -> registry of it
 
 
 def forget() -> None:

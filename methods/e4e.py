@@ -13,7 +13,7 @@ from bench.nets.encoder_start import OPTIONS, fresh_encoder, losses_of, trained_
 from bench.nets.encoder_state import prepared, view
 from bench.nets.encoders import ProgressiveEncoder
 from bench.nets.progressive import OPTIONS as PROGRESSIVE
-from bench.nets.progressive import EditableCodes, stage_at
+from bench.nets.progressive import EditableLatents, stage_at
 
 
 class Method(api.TrainableMethod):
@@ -41,34 +41,34 @@ class Method(api.TrainableMethod):
 
     def embed(self, x: Tensor) -> api.Inversion:
         """(B, 3, R, R) in [-1, 1] -> codes; nothing else is kept."""
-        seen = view(x, self.encoder.input_size, "bilinear_aa")
-        return api.Inversion(self.latent_avg + self.encoder(seen, self.stage))
+        encoder_view = view(x, self.encoder.input_size, "bilinear_aa")
+        return api.Inversion(self.latent_avg + self.encoder(encoder_view, self.stage))
 
     def start_training(self, options: Mapping[str, Any], weights: Mapping[str, float]) -> None:
         """A fresh encoder around the generator's mean code, and a discriminator of its codes."""
         self.latent_avg, self.plan = self.generator.latent_avg, options
         self.encoder = fresh_encoder(ProgressiveEncoder, self.context, options)
         self.reconstruction = losses_of(self.context, options, weights)
-        self.editable = EditableCodes(self.generator, self.latent_avg, options)
+        self.editable = EditableLatents(self.generator, self.latent_avg, options)
 
     def trainable(self) -> nn.Module:
         """The encoder."""
         return self.encoder
 
-    def opponents(self) -> Mapping[str, nn.Module]:
+    def discriminators(self) -> Mapping[str, nn.Module]:
         """The discriminator of codes."""
-        return self.editable.opponents()
+        return self.editable.discriminators()
 
-    def training_losses(self, x: Tensor, rng: torch.Generator, seen: int) -> Iterator[dict[str, Tensor]]:
+    def training_losses(self, x: Tensor, rng: torch.Generator, images_seen: int) -> Iterator[dict[str, Tensor]]:
         """Reconstruction, size of the differences, and whether codes look mapped (Tov et al. 2021, Sec. 5.2)."""
-        self.stage = stage_at(seen, self.generator.n_latent, self.plan)
+        self.stage = stage_at(images_seen, self.generator.n_latent, self.plan)
         w_plus = self.embed(x).w_plus
         x_hat = self.generator.synthesize(w_plus, noise=self.plan["noise"])
         yield {**self.reconstruction(x_hat, x), **self.editable.losses(w_plus, self.stage)}
 
-    def opponent_loss(self, name: str, x: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:
+    def discriminator_loss(self, name: str, x: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:
         """The discriminator's, on the codes of this batch and mapped ones."""
-        return self.editable.opponent_loss(rng, step)
+        return self.editable.discriminator_loss(rng, step)
 
     def trained(self, net: nn.Module) -> dict[str, Tensor]:
         """``encoder.`` and ``latent_avg``."""

@@ -77,7 +77,7 @@ class Method(api.TrainableMethod):
 
     def setup(self) -> None:
         """Build what the options ask for; widths and mean code are those of the weights."""
-        self.kept: tuple[Tensor, int, Tensor] | None = None
+        self.consulted: tuple[Tensor, int, Tensor] | None = None
         domain, fusion = self.context.domain, self.opt["fusion"]
         ids = {**self.weights, **self.opt["own_weights"]}
         self.load = cache(self.context.load_weights)  # one file may hold both
@@ -137,17 +137,17 @@ class Method(api.TrainableMethod):
 
         An inversion needs it twice, for the map and to align the map: two renders in all, as in the release, not three.
         """
-        if self.kept is not None and self.kept[0] is w_plus and self.kept[1] == w_plus._version:
-            return self.kept[2]
+        if self.consulted is not None and self.consulted[0] is w_plus and self.consulted[1] == w_plus._version:
+            return self.consulted[2]
         x_hat_o = self.generator.synthesize(w_plus).clamp(-1, 1)
         small = resize(x_hat_o, self.opt["distortion_size"], self.opt["resampler"])
-        self.kept = None if small.requires_grad or small.is_inference() else (w_plus, w_plus._version, small)
+        self.consulted = None if small.requires_grad or small.is_inference() else (w_plus, w_plus._version, small)
         return small
 
     def start_training(self, options: Mapping[str, Any], weights: Mapping[str, float]) -> None:
         """Fresh aligner and consultation encoder on a frozen base."""
         self.opt.update({name: options[name] for name in SHARED})
-        self.kept = self.landmarks = None
+        self.consulted = self.landmarks = None
         self.base = self._base({self.context.domain: options["base_weights"]}, self.context)
         self.learning = ConsultationTraining(self.context, options, weights, self.base)
         self.aligner, self.consultation = self.learning.aligner, self.learning.consultation
@@ -156,17 +156,17 @@ class Method(api.TrainableMethod):
         """``grid_align`` and ``residue``; with them the base, where its norms may drift."""
         return self.learning.nets
 
-    def opponents(self) -> Mapping[str, nn.Module]:
+    def discriminators(self) -> Mapping[str, nn.Module]:
         """The discriminator of pictures, where the adversarial loss has a weight."""
-        return self.learning.opponents()
+        return self.learning.discriminators()
 
     def training_loss(self, x: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """Reconstruction from a distortion map that was warped and aligned again (Wang et al. 2022, Sec. 3.4)."""
         return self.learning.losses(x, rng, self.context.image_seeds)
 
-    def opponent_loss(self, name: str, x: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:
+    def discriminator_loss(self, name: str, x: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:
         """The discriminator's, on the renders of this batch."""
-        return self.learning.opponent_loss(step)
+        return self.learning.discriminator_loss(step)
 
     def trained(self, net: nn.Module) -> dict[str, Tensor]:
         """``residue.`` and ``grid_align.``; the base has weights of its own."""

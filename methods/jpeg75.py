@@ -25,16 +25,16 @@ class Method(api.Method):
 
     def embed(self, x: Tensor) -> api.Inversion:
         """(B, 3, R, R) -> the mean code and the compressed picture in memory."""
-        picture = torch.stack([to_tensor(_through_jpeg(p)) for p in to_uint8(x)]).to(x.device)
-        return api.Inversion(self.generator.latent_avg.expand(len(x), -1, -1).clone(), {"picture": picture})
+        image = torch.stack([to_tensor(_through_jpeg(p)) for p in to_uint8(x)]).to(x.device)
+        return api.Inversion(self.generator.latent_avg.expand(len(x), -1, -1).clone(), {"picture": image})
 
     def render(self, w_plus: Tensor, inversion: api.Inversion) -> Tensor:
         """The stored picture, whatever the codes say."""
         return inversion.memory["picture"].clone()
 
 
-def _through_jpeg(picture: np.ndarray) -> np.ndarray:
+def _through_jpeg(image: np.ndarray) -> np.ndarray:
     """(R, R, 3) uint8 -> the same, compressed and read back."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="JPEG", quality=QUALITY)
+    Image.fromarray(image).save(buffer, format="JPEG", quality=QUALITY)
     return np.array(Image.open(io.BytesIO(buffer.getvalue())))

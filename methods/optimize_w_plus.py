@@ -39,20 +39,20 @@ class Method(api.Method):
 
     def setup(self) -> None:
         """Measure the spread of W; build the feature network if it has a weight."""
-        self.spread = float(self.generator.sample_w(4096, seed=0)[:, 0].std(0).mean())
+        self.latent_std = float(self.generator.sample_w(4096, seed=0)[:, 0].std(0).mean())
         self.distance = None
         if self.opt["perceptual"]:
             self.distance = PerceptualDistance(STAGES[: self.opt["stages"]]).to(self.device)
 
     def embed(self, x: Tensor) -> api.Inversion:
         """(B, 3, R, R) in [-1, 1] -> the optimised codes; nothing else is kept."""
-        wanted = self.features(x)
+        target = self.features(x)
         w_plus = self.generator.latent_avg.repeat(len(x), 1, 1).requires_grad_()
         adam = torch.optim.Adam([w_plus], betas=(0.9, 0.999))
         for step in range(self.opt["steps"]):
-            adam.param_groups[0]["lr"] = self.opt["lr"] * self.spread * self.ramp(step / self.opt["steps"])
+            adam.param_groups[0]["lr"] = self.opt["lr"] * self.latent_std * self.ramp(step / self.opt["steps"])
             with torch.enable_grad():
-                loss = self.loss(self.generator.synthesize(w_plus), x, wanted).sum()
+                loss = self.loss(self.generator.synthesize(w_plus), x, target).sum()
             (w_plus.grad,) = torch.autograd.grad(loss, w_plus)
             adam.step()
             self.context.progress((step + 1) / self.opt["steps"])
@@ -64,11 +64,11 @@ class Method(api.Method):
             return []
         return self.distance.features(resize(x, min(self.opt["perceptual_size"], x.shape[-1]), "area"))
 
-    def loss(self, x_hat: Tensor, x: Tensor, wanted: list[Tensor]) -> Tensor:
+    def loss(self, x_hat: Tensor, x: Tensor, target: list[Tensor]) -> Tensor:
         """(B,) one loss per picture."""
         loss = (x_hat - x).square().mean((1, 2, 3))
         if self.distance is not None:
-            loss = loss + self.opt["perceptual"] * self.distance.between(self.features(x_hat), wanted)
+            loss = loss + self.opt["perceptual"] * self.distance.between(self.features(x_hat), target)
         return loss
 
     def ramp(self, progress: float) -> float:

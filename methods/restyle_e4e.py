@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bench.nets.encoder_start import OPTIONS
 from bench.nets.encoders import ProgressiveBackboneEncoder, ProgressiveResNetEncoder
 from bench.nets.progressive import OPTIONS as PROGRESSIVE
-from bench.nets.progressive import EditableCodes, stage_at
+from bench.nets.progressive import EditableLatents, stage_at
 from bench.nets.restyle import OPTIONS as STEPS
 from bench.nets.restyle import ReStyle
 
@@ -49,22 +49,22 @@ class Method(ReStyle):
     def start_training(self, options: Mapping[str, Any], weights: Mapping[str, float]) -> None:
         """Make a fresh encoder around the generator's mean code and its render, and a discriminator of its codes."""
         super().start_training(options, weights)
-        self.editable = EditableCodes(self.generator, self.latent_avg, options)
+        self.editable = EditableLatents(self.generator, self.latent_avg, options)
 
-    def opponents(self) -> Mapping[str, nn.Module]:
+    def discriminators(self) -> Mapping[str, nn.Module]:
         """The discriminator of codes."""
-        return self.editable.opponents()
+        return self.editable.discriminators()
 
-    def training_losses(self, x: Tensor, rng: torch.Generator, seen: int) -> Iterator[dict[str, Tensor]]:
+    def training_losses(self, x: Tensor, rng: torch.Generator, images_seen: int) -> Iterator[dict[str, Tensor]]:
         """Losses after every inner step, with as many differences as the schedule of e4e allows."""
-        self.stage = stage_at(seen, self.generator.n_latent, self.plan)
-        return super().training_losses(x, rng, seen)
+        self.stage = stage_at(images_seen, self.generator.n_latent, self.plan)
+        return super().training_losses(x, rng, images_seen)
 
     def step_losses(self, w_plus: Tensor, x_hat: Tensor, x: Tensor) -> dict[str, Tensor]:
         """The losses of e4e after every inner step (Alaluf et al. 2021, Sec. 3 and 4)."""
         assert self.stage is not None
         return {**self.reconstruction(x_hat, x), **self.editable.losses(w_plus, self.stage)}
 
-    def opponent_loss(self, name: str, x: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:
+    def discriminator_loss(self, name: str, x: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:
         """The discriminator's, on the codes of the last inner step and mapped ones."""
-        return self.editable.opponent_loss(rng, step)
+        return self.editable.discriminator_loss(rng, step)

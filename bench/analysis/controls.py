@@ -48,27 +48,29 @@ def landings(
     """
     table = wide(scores, dataset, metric)
     sign = -1.0 if higher_is_better else 1.0
-    found = []
+    landings_of = []
     for label, expects in controls.items():
         if label not in table or expects not in EXPECTATIONS or not table[label].notna().any():
             continue
         values = table[label].dropna().to_numpy()
         if expects == "ideal":
             worst = float(np.abs(values - ideal).max())
-            found.append(
+            landings_of.append(
                 _landing(label, metric, expects, worst <= _slack(ideal), f"farthest from {ideal:g}: {worst:.3g}")
             )
         elif expects == "near":
             gap = float((sign * (values - ideal)).min())
             rivals = [c for c, e in controls.items() if e in ("floor", "unpaired")]
             ok, said = _order(table, label, rivals, sign, better=True)
-            found.append(_landing(label, metric, expects, ok and gap > 0, f"nearest to {ideal:g}: {gap:.3g}; {said}"))
+            landings_of.append(
+                _landing(label, metric, expects, ok and gap > 0, f"nearest to {ideal:g}: {gap:.3g}; {said}")
+            )
         else:
             near = [c for c, e in controls.items() if e in ("ideal", "near")] if expects == "unpaired" else []
             if any(r in table and not table[[label, r]].dropna().empty for r in (*methods, *near)):
                 ok, said = _order(table, label, [*methods, *near], sign, better=False)
-                found.append(_landing(label, metric, expects, ok, said))
-    return found
+                landings_of.append(_landing(label, metric, expects, ok, said))
+    return landings_of
 
 
 def _landing(label: str, metric: str, expects: str, ok: bool, said: str) -> Landing:
@@ -81,17 +83,17 @@ def _slack(ideal: float) -> float:
 
 def _order(table, label: str, rivals: Sequence[str], sign: float, better: bool) -> tuple[bool, str]:
     """Whether the mean lies on the right side of each rival's, image sets made equal pair by pair."""
-    wrong, seen = [], 0
+    wrong, measured = [], 0
     for rival in (r for r in rivals if r in table):
         both = table[[label, rival]].dropna()
         if both.empty:
             continue
-        seen += 1
+        measured += 1
         lead = sign * float((both[rival] - both[label]).mean())  # above 0 where the control is better
         if (lead <= 0) if better else (lead >= 0):
             wrong.append(f"{rival} by {abs(lead):.3g}")
     side = "not better than" if better else "not worse than"
-    return not wrong, f"{side} {', '.join(wrong)}" if wrong else f"compared with {seen} rows"
+    return not wrong, f"{side} {', '.join(wrong)}" if wrong else f"compared with {measured} rows"
 
 
 def set_landing(label: str, metric: str, expects: str, value: float, ideal: float, slack: float) -> Landing | None:

@@ -203,31 +203,31 @@ def _measure(made: Sequence[Choice], run: Run, dataset: PreparedDataset, ids: Se
                     raise
                 errors[n] = error.what
     base = np.asarray(values[0])
-    moved = []
+    changes = []
     for n, choice in enumerate(made):
         if n in errors:
-            moved.append(Moved(choice.factor, choice.choice, float("nan"), None, errors[n]))
+            changes.append(Moved(choice.factor, choice.choice, float("nan"), None, errors[n]))
             continue
         now = np.asarray(values[n])
         both = np.isfinite(base) & np.isfinite(now)
         change = statistics([now[both] - base[both]], RESAMPLES, seed)[0] if n else None
-        moved.append(Moved(choice.factor, choice.choice, float(now[np.isfinite(now)].mean()), change))
-    return moved
+        changes.append(Moved(choice.factor, choice.choice, float(now[np.isfinite(now)].mean()), change))
+    return changes
 
 
-def _gray(pictures: np.ndarray) -> np.ndarray:
+def _gray(images: np.ndarray) -> np.ndarray:
     """(B, H, W, 3) uint8 -> the same with three equal channels."""
-    return np.repeat(np.rint(pictures @ np.asarray(LUMA))[..., None], 3, axis=-1).astype(np.uint8)
+    return np.repeat(np.rint(images @ np.asarray(LUMA))[..., None], 3, axis=-1).astype(np.uint8)
 
 
-def _jpeg(pictures: np.ndarray) -> np.ndarray:
+def _jpeg(images: np.ndarray) -> np.ndarray:
     """What `Image.save("x.jpg")` of several releases leaves of a picture (4:2:0)."""
     from PIL import Image
 
     out = []
-    for picture in pictures:
+    for image in images:
         buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, format="JPEG", quality=JPEG_QUALITY)
+        Image.fromarray(image).save(buffer, format="JPEG", quality=JPEG_QUALITY)
         out.append(np.asarray(Image.open(buffer)))
     return np.stack(out)
 
@@ -235,17 +235,17 @@ def _jpeg(pictures: np.ndarray) -> np.ndarray:
 def _truncator(seed: int) -> Change:
     """Stored pictures hold no fractions; rounding was up for half of the values, and truncation would not have been."""
 
-    def truncate(pictures: np.ndarray) -> np.ndarray:
-        up = np.random.default_rng(seed_for(seed, "truncate")).random(pictures.shape) < 0.5
-        return np.where(up & (pictures > 0), pictures - 1, pictures).astype(np.uint8)
+    def truncate(images: np.ndarray) -> np.ndarray:
+        up = np.random.default_rng(seed_for(seed, "truncate")).random(images.shape) < 0.5
+        return np.where(up & (images > 0), images - 1, images).astype(np.uint8)
 
     return truncate
 
 
-def as_markdown(moved: Sequence[Moved]) -> list[str]:
+def as_markdown(changes: Sequence[Moved]) -> list[str]:
     """A table, one line per choice."""
     lines = ["| Factor | Choice | Mean | Change | 95 % interval |", "| :-- | :-- | --: | --: | :-- |"]
-    for m in moved:
+    for m in changes:
         if m.error:
             cells = [m.factor, m.choice, "–", "–", m.error]
         elif m.change is None:

@@ -89,11 +89,11 @@ def compare(
         BenchError: the sets cannot be compared: another domain, dataset, manifest, protocol or signature; a run or
             metric that the current results have not; nothing in common.
     """
-    wanted = [r for r in sorted(baseline.frames) if not methods or parse_run_id(r).label in methods]
-    if not wanted:
+    expected = [r for r in sorted(baseline.frames) if not methods or parse_run_id(r).label in methods]
+    if not expected:
         raise BenchError(f"baseline {baseline.name} has no such results", expected=", ".join(sorted(baseline.frames)))
-    found: list[Verdict] = []
-    for run_id in wanted:
+    verdicts: list[Verdict] = []
+    for run_id in expected:
         if run_id not in current.frames:
             _incomparable(f"run {run_id} is in the baseline and not in {current.name}")
         check_comparable(baseline.frames[run_id], current.frames[run_id])
@@ -106,10 +106,10 @@ def compare(
             info = metric_info(metric, root)
             margin = margin_of(metric, margins, float(old.mean()))
             new = after[metric][1]
-            found.append(_verdict(run_id, metric, old, new, info.higher_is_better, margin, alpha, resamples, seed))
-        found += _set_verdicts(baseline, current, run_id, margins, root)
-        found += _time_verdicts(baseline, current, run_id, margins)
-    return found
+            verdicts.append(_verdict(run_id, metric, old, new, info.higher_is_better, margin, alpha, resamples, seed))
+        verdicts += _set_verdicts(baseline, current, run_id, margins, root)
+        verdicts += _time_verdicts(baseline, current, run_id, margins)
+    return verdicts
 
 
 def _time_verdicts(
@@ -117,11 +117,11 @@ def _time_verdicts(
 ) -> list[Verdict]:
     """Ratios of seconds on machines that timed both sides; seconds themselves are never compared."""
     keys = [key for key in sorted(baseline.ratios) if key[1] == run_id and key in current.ratios]
-    found = []
+    verdicts = []
     for before, now in ((baseline.ratios[key], current.ratios[key]) for key in keys if TIME in margins):
         worse = now - before
-        found.append(Verdict(run_id, TIME, 1, before, now, worse, worse, margin_of(TIME, margins, before)))
-    return found
+        verdicts.append(Verdict(run_id, TIME, 1, before, now, worse, worse, margin_of(TIME, margins, before)))
+    return verdicts
 
 
 def _incomparable(reason: str) -> NoReturn:
@@ -134,11 +134,11 @@ def _values(results: ResultSet, run_id: str) -> dict[str, tuple[str, pd.Series]]
     """metric -> (signature, finite values by image id)."""
     rows = results.scores.rows
     rows = rows[(rows["run_id"] == run_id) & (rows["task"] == "inversion")]
-    found = {}
+    values_of = {}
     for metric, part in rows.groupby("metric", sort=True):
         values = part.set_index("image_id")["value"].sort_index()
-        found[str(metric)] = str(part["signature"].iloc[0]), values[np.isfinite(values)]
-    return found
+        values_of[str(metric)] = str(part["signature"].iloc[0]), values[np.isfinite(values)]
+    return values_of
 
 
 def _verdict(
@@ -178,7 +178,7 @@ def _set_verdicts(
         _incomparable(f"set metrics of run {run_id} are in the baseline and not in {current.name}")
     (_, before), (_, after) = baseline.scores.sets[run_id], current.scores.sets[run_id]
     now = {value.metric: value for value in after.values}
-    found = []
+    verdicts = []
     for old in before.values:
         new = now.get(old.metric)
         if new is None or new.signature != old.signature:
@@ -187,14 +187,14 @@ def _set_verdicts(
         worse = old.value - new.value if higher else new.value - old.value
         margin = margin_of(old.metric, margins, old.value)
         lost = sorted(set(before.ids) - set(after.ids))
-        found.append(Verdict(run_id, old.metric, new.n, old.value, new.value, worse, worse, margin, lost))
-    return found
+        verdicts.append(Verdict(run_id, old.metric, new.n, old.value, new.value, worse, worse, margin, lost))
+    return verdicts
 
 
 def margin_of(metric: str, margins: Mapping[str, float | str], baseline_mean: float) -> float:
     """The margin in the metric's unit; ``<metric>``, then ``<metric>`` without its part, then ``default``, then 0."""
-    given = next((margins[name] for name in (metric, metric.partition(".")[0], DEFAULT) if name in margins), 0.0)
-    text = str(given).strip()
+    margin = next((margins[name] for name in (metric, metric.partition(".")[0], DEFAULT) if name in margins), 0.0)
+    text = str(margin).strip()
     try:
         value = float(text.removesuffix("%"))
     except ValueError:
@@ -202,7 +202,7 @@ def margin_of(metric: str, margins: Mapping[str, float | str], baseline_mean: fl
     if not (math.isfinite(value) and value >= 0):
         raise BenchError(
             f"margin of {metric} is not valid",
-            got=repr(given),
+            got=repr(margin),
             expected="a number of 0 or more, or a share as in 0.5%",
             fix="correct --margin, or gate.margins in params.yaml",
         )
@@ -211,14 +211,14 @@ def margin_of(metric: str, margins: Mapping[str, float | str], baseline_mean: fl
 
 def parse_margins(pairs: Sequence[str]) -> dict[str, float | str]:
     """``["mae=0.001", "psnr=1%"]`` -> mapping."""
-    found: dict[str, float | str] = {}
+    values_of: dict[str, float | str] = {}
     for pair in pairs:
         metric, equals, value = pair.partition("=")
         if not equals or not metric.strip():
             raise BenchError("--margin cannot be read", got=repr(pair), expected="metric=value, e.g. mae=0.001")
         margin_of(metric, {metric: value}, 1.0)
-        found[metric.strip()] = value.strip()
-    return found
+        values_of[metric.strip()] = value.strip()
+    return values_of
 
 
 def check_names(margins: Mapping[str, float | str], root: Path | None) -> None:

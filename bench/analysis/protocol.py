@@ -69,18 +69,18 @@ class Protocol(BaseModel):
         """Metric ids of all columns, each once, in the protocol's order."""
         return list(dict.fromkeys(column.metric for column in self.columns))
 
-    def main(self, scored: Sequence[str], wanted: Sequence[str] = ()) -> list[str]:
-        """Metrics of the main table: of each role the first that is ``scored``, or else the first that is ``wanted``."""
-        found: dict[str, str] = {}
-        for metrics in (scored, wanted):
+    def main(self, scored: Sequence[str], metric_ids: Sequence[str] = ()) -> list[str]:
+        """Metrics of the main table: of each role the first that is scored, or else the first of ``metric_ids``."""
+        by_role: dict[str, str] = {}
+        for metrics in (scored, metric_ids):
             for column in self.columns:
                 here = [m for m in metrics if m.partition(".")[0] == column.metric]
                 if column.role and here:
-                    found.setdefault(column.role, here[0])
+                    by_role.setdefault(column.role, here[0])
         roles = dict.fromkeys(column.role for column in self.columns)
-        return [found[role] for role in roles if role in found]
+        return [by_role[role] for role in roles if role in by_role]
 
-    def spread(self, sd: float, n: int) -> float:
+    def standard_error(self, sd: float, n: int) -> float:
         """The protocol's ``+-`` from a standard deviation over ``n`` images."""
         return {"sd": sd, "sem": sd / math.sqrt(n) if n else math.nan, "variance": sd * sd}[self.dispersion]
 
@@ -92,10 +92,10 @@ def protocols(root: Path | None = None) -> dict[str, Protocol]:
         BenchError: a file is damaged, or a name is used twice.
     """
     folders = [Path(__file__).parent / "protocols"] + ([Path(root) / "protocols"] if root else [])
-    found: dict[str, Protocol] = {}
+    by_name: dict[str, Protocol] = {}
     for path in (p for folder in folders for p in sorted(folder.glob("*.yaml"))):
         preset = read_yaml(path, Protocol, "protocol", raises=BenchError)
-        taken = {name for p in found.values() for name in (p.id, *p.also)}
+        taken = {name for p in by_name.values() for name in (p.id, *p.also)}
         if preset.id != path.stem or taken & {preset.id, *preset.also}:
             raise BenchError(
                 f"protocol {path} has the wrong name",
@@ -103,8 +103,8 @@ def protocols(root: Path | None = None) -> dict[str, Protocol]:
                 expected=f"{path.stem!r}, used nowhere else",
                 fix="correct `id` or `also`",
             )
-        found[preset.id] = preset
-    return found
+        by_name[preset.id] = preset
+    return by_name
 
 
 def find_protocol(root: Path | None, name: str) -> Protocol | None:
@@ -114,10 +114,10 @@ def find_protocol(root: Path | None, name: str) -> Protocol | None:
 
 def protocol(root: Path | None, name: str) -> Protocol:
     """The preset of that name; UnknownName with the nearest ones."""
-    found = find_protocol(root, name)
-    if found is None:
+    loaded = find_protocol(root, name)
+    if loaded is None:
         raise UnknownName.of("protocol", name, [n for p in protocols(root).values() for n in (p.id, *p.also)])
-    return found
+    return loaded
 
 
 @dataclass(frozen=True)

@@ -67,14 +67,14 @@ def read_results(root: Path, scope: str | None = None, profile: str | None = Non
 
 def time_ratios(store: RunStore, scope: str, reference: str) -> dict[tuple[str, str], float]:
     """(machine, run_id) -> seconds at batch 1 over the reference's, where both were timed by one fingerprint."""
-    found = {}
+    ratios = {}
     records = {(p.parent.name, p.stem): read_json(p) for p in store.timing_dir(scope).glob("*/*/*.json")}
     for (machine, run_id), record in records.items():
         base = records.get((machine, f"{reference}-{parse_run_id(run_id).dataset}"))
         if base and record is not base and base.get("fingerprint") == record.get("fingerprint"):
             mine, other = (r["batches"][0]["total_s"] for r in (record, base))
-            found[machine, run_id] = mine / other
-    return found
+            ratios[machine, run_id] = mine / other
+    return ratios
 
 
 def find_results(reference: str, root: Path, scope: str, profile: str | None = None) -> ResultSet:

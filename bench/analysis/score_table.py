@@ -57,8 +57,8 @@ def read_scores(
     Raises:
         DataError: no scores; rows twice; rows for other images than the run holds; one metric under two signatures.
     """
-    wanted = None if labels is None else set(labels)
-    paths = [p for p in store.scores(scope) if wanted is None or p.stem in wanted]
+    columns = None if labels is None else set(labels)
+    paths = [p for p in store.scores(scope) if columns is None or p.stem in columns]
     frames = [_read_rows(path) for path in paths]
     rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=ROW_COLUMNS)
     if datasets is not None:
@@ -100,9 +100,9 @@ def _check_ids(run_id: str, rows: pd.DataFrame, ids: Sequence[str]) -> None:
 
 def _check_signatures(rows: pd.DataFrame) -> None:
     for (dataset, metric), part in rows.groupby(["dataset", "metric"]):
-        found = part.groupby("signature")["run_id"].first()
-        if len(found) > 1:
-            listed = "; ".join(f"{signature} in {run_id}" for signature, run_id in found.items())
+        first_run = part.groupby("signature")["run_id"].first()
+        if len(first_run) > 1:
+            listed = "; ".join(f"{signature} in {run_id}" for signature, run_id in first_run.items())
             raise DataError(
                 f"scores of {metric} on {dataset} follow different protocols",
                 got=listed,
@@ -165,12 +165,12 @@ class LedgerLine:
     """How many images stand behind a mean, and why the others do not.
 
     Args:
-        asked: images of the run. n: those with a finite value. reasons: id -> why it has none.
+        requested: images of the run. n: those with a finite value. reasons: id -> why it has none.
     """
 
     label: str
     metric: str
-    asked: int
+    requested: int
     n: int
     reasons: Mapping[str, str]
 

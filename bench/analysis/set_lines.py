@@ -22,7 +22,7 @@ def read_scope(store: RunStore, scope: str, run_ids: Iterable[str]) -> dict[str,
     Raises:
         DataError: values for other images than the run holds; one metric under two signatures.
     """
-    found: dict[str, tuple[Path, SetScores]] = {}
+    latest: dict[str, tuple[Path, SetScores]] = {}
     for run_id in run_ids:
         name = parse_run_id(run_id)
         folder = store.sets_dir(scope, label(name.method, name.variant), name.dataset)
@@ -32,16 +32,16 @@ def read_scope(store: RunStore, scope: str, run_ids: Iterable[str]) -> dict[str,
         record = store.run(scope, name.method, name.dataset, name.variant).read()
         if scores.ids != [i for i in record["ids"] if i not in record["failures"]]:
             raise DataError(f"set metrics of run {run_id} are not those of its images", fix="run `bench score` again")
-        found[run_id] = folder, scores
-    _check_signatures(found)
-    return found
+        latest[run_id] = folder, scores
+    _check_signatures(latest)
+    return latest
 
 
-def _check_signatures(found: Mapping[str, tuple[Path, SetScores]]) -> None:
-    seen: dict[tuple[str, str], tuple[str, str]] = {}
-    for run_id, (_, scores) in found.items():
+def _check_signatures(latest: Mapping[str, tuple[Path, SetScores]]) -> None:
+    signatures: dict[tuple[str, str], tuple[str, str]] = {}
+    for run_id, (_, scores) in latest.items():
         for value in scores.values:
-            first = seen.setdefault((scores.dataset, value.metric), (value.signature, run_id))
+            first = signatures.setdefault((scores.dataset, value.metric), (value.signature, run_id))
             if first[0] != value.signature:
                 raise DataError(
                     f"scores of {value.metric} on {scores.dataset} follow different protocols",

@@ -83,7 +83,7 @@ def compare_all(
         raise BenchError(f"no {metric} scores of {absent[0]!r} on {dataset}", expected=f"one of: {', '.join(table)}")
     pairs = [(a, b, (table[a] - table[b]).dropna().to_numpy()) for a, b in combinations(labels, 2)]
     pairs = [pair for pair in pairs if len(pair[2])]
-    found: list[Comparison] = []
+    results: list[Comparison] = []
     for n in sorted({len(d) for _, _, d in pairs}):
         members = [pair for pair in pairs if len(pair[2]) == n]
         stacked = np.stack([d for _, _, d in members])
@@ -93,7 +93,7 @@ def compare_all(
             low, high = bootstrap_interval(d, means[:, k]) if n > 1 else (np.nan, np.nan)
             size, mean = effect(d), float(d.mean())
             sd = float(d.std(ddof=1)) if n > 1 else float("nan")
-            found.append(
+            results.append(
                 Comparison(
                     metric=metric,
                     a=a,
@@ -112,9 +112,9 @@ def compare_all(
                     gain=mean if higher_is_better else -mean,
                 )
             )
-    adjusted = holm([c.p for c in found])
+    adjusted = holm([c.p for c in results])
     order = {pair[:2]: k for k, pair in enumerate(pairs)}
-    done = [replace(c, p_holm=float(q)) for c, q in zip(found, adjusted, strict=True)]
+    done = [replace(c, p_holm=float(q)) for c, q in zip(results, adjusted, strict=True)]
     return sorted(done, key=lambda c: order[c.a, c.b])
 
 
@@ -159,6 +159,6 @@ def ranking(
     values = both.to_numpy().T
     means = values.mean(axis=1) * (-1 if higher_is_better else 1)
     order = [labels[k] for k in np.argsort(means, kind="stable")]
-    spreads = [float((values[i] - values[k]).std(ddof=1)) for i, k in combinations(range(len(labels)), 2)]
+    intervals = [float((values[i] - values[k]).std(ddof=1)) for i, k in combinations(range(len(labels)), 2)]
     stability = rank_stability(values, SIZES, draws, seed, higher_is_better)
-    return Ranking(order, len(both), stability, resolvable(float(np.median(spreads)), len(both), len(spreads)))
+    return Ranking(order, len(both), stability, resolvable(float(np.median(intervals)), len(both), len(intervals)))

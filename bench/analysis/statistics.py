@@ -67,7 +67,7 @@ def bootstrap_interval(
     if not float(np.ptp(values)):
         return (mean, mean)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = bootstrap(
+        result = bootstrap(
             (values,),
             np.mean,
             vectorized=True,
@@ -77,7 +77,7 @@ def bootstrap_interval(
             alternative=alternative,
             bootstrap_result=SimpleNamespace(bootstrap_distribution=means),
         ).confidence_interval
-    low, high = float(found.low), float(found.high)
+    low, high = float(result.low), float(result.high)
     if np.isnan(low) or np.isnan(high):
         tail = (1 - confidence) / (2 if alternative == "two-sided" else 1)
         low, high = (float(v) for v in np.quantile(means, [tail, 1 - tail]))
@@ -212,9 +212,9 @@ def rank_stability(
     whole = np.argsort(sign * values.mean(axis=1), kind="stable")
     rng = np.random.default_rng(seed_for(seed, "rank stability", n))
     order = np.argsort(rng.random((draws, n)), axis=1)
-    found = []
+    shares = []
     for size in (s for s in sizes if s < n):
         means = np.stack([values[i][order[:, :size]].mean(axis=1) for i in range(k)], axis=1)
         ranks = np.argsort(sign * means, axis=1, kind="stable")
-        found.append((size, float((ranks[:, 0] == whole[0]).mean()), float((ranks == whole).all(axis=1).mean())))
-    return found
+        shares.append((size, float((ranks[:, 0] == whole[0]).mean()), float((ranks == whole).all(axis=1).mean())))
+    return shares

@@ -75,8 +75,8 @@ class Inversion:
 
     def rate(self) -> int:
         """Floats kept per image: the code and everything in memory."""
-        kept = [self.w_plus, *self.memory.values()]
-        return int(sum(t[0].numel() for t in kept))
+        tensors = [self.w_plus, *self.memory.values()]
+        return int(sum(t[0].numel() for t in tensors))
 
     def __getitem__(self, index: slice) -> Inversion:
         """A sub-batch."""
@@ -120,7 +120,7 @@ class Judge:
     def __init__(self, root: Path, device: torch.device):
         self.root, self.device = root, device
 
-    def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, R, R) in [-1, 1] -> attribute -> (B,). Pictures are independent."""
         raise NotImplementedError(f"{type(self).__qualname__}.__call__")
 
@@ -137,7 +137,7 @@ class Landmarks:
     def __init__(self, context: Context, weights_id: str):
         self.context, self.weights_id = context, weights_id
 
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """(B, 3, R, R) in [-1, 1] -> (B, 68, 2), (column, row); (0, 0) is the centre of the first pixel."""
         raise NotImplementedError(f"{type(self).__qualname__}.__call__")
 
@@ -250,20 +250,20 @@ class TrainableMethod(Method):
         """The module whose parameters are optimised. Everything else stays frozen, in evaluation mode."""
         raise NotImplementedError(f"{type(self).__qualname__}.trainable")
 
-    def opponents(self) -> Mapping[str, torch.nn.Module]:
+    def discriminators(self) -> Mapping[str, torch.nn.Module]:
         """Networks trained against the method, by name (discriminators); each has an optimiser of its own."""
         return {}
 
-    def training_losses(self, x: Tensor, rng: torch.Generator, seen: int) -> Iterator[dict[str, Tensor]]:
+    def training_losses(self, x: Tensor, rng: torch.Generator, images_seen: int) -> Iterator[dict[str, Tensor]]:
         """Named scalar losses of each inner step; most methods have one. Gradients of all steps are added up.
 
         Args:
             x: (B, 3, R, R) in [-1, 1]. ``context.image_seeds`` holds one seed for each of its pictures.
-            rng: for what no single picture owns. seen: pictures the training has drawn before this batch.
+            rng: for what no single picture owns. images_seen: pictures the training has drawn before this batch.
         """
         yield self.training_loss(x, rng)
 
-    def training_codes(self, x: Tensor) -> Iterator[Tensor]:
+    def training_latents(self, x: Tensor) -> Iterator[Tensor]:
         """(B, L, D) codes of each inner step, differentiable; nothing is rendered for a loss."""
         yield self.embed(x).w_plus
 
@@ -271,7 +271,7 @@ class TrainableMethod(Method):
         """Named scalar losses for a batch (B, 3, R, R) in [-1, 1]; the loop sums what its preset weights."""
         raise NotImplementedError(f"{type(self).__qualname__}.training_loss")
 
-    def opponent_loss(self, name: str, x: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:
+    def discriminator_loss(self, name: str, x: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:
         """Named scalar losses of an opponent, after ``training_losses`` of the same batch."""
         raise NotImplementedError(f"{type(self).__qualname__}.opponent_loss")
 

@@ -65,7 +65,7 @@ class Metric:
         return None
 
 
-class PictureMetric(Metric):
+class ImageMetric(Metric):
     """What metrics that look at pictures have in common.
 
     Class attributes beside those of :class:`Metric`:
@@ -91,7 +91,7 @@ class PictureMetric(Metric):
         return "|".join(parts + ([cls.details] if cls.details else []))
 
 
-class PairMetric(PictureMetric):
+class PairMetric(ImageMetric):
     """A number per (source, reconstruction) pair. The file's stem is its id: ``bench/metrics/mae.py`` is ``mae``.
 
     Pictures come at ``size`` and in ``value_range``, float64.
@@ -148,7 +148,7 @@ class RunMetric(Metric):
         raise NotImplementedError(f"{type(self).__qualname__}.from_run")
 
 
-class SetMetric(PictureMetric):
+class SetMetric(ImageMetric):
     """A number about two sets of pictures, such as FID; no single picture has one.
 
     Features are computed picture by picture (sharded, streamed, and cached for the sources), so that the number does

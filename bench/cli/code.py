@@ -18,9 +18,9 @@ def command(root: common.Root = None) -> None:
     from bench.planning.code_hashes import stage_code
     from bench.store.paths import write_json
 
-    found = stage_code(project.root)
+    hashes = stage_code(project.root)
     shutil.rmtree(project.store.code_dir, ignore_errors=True)  # what methods that are gone have left
-    for name, files in found.items():
+    for name, files in hashes.items():
         path = project.store.code_dir / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, files)

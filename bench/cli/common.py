@@ -102,7 +102,7 @@ class Project:
         device: where tensors live.
         engine: serial or processes.
         workers: number of processes; None for all cores.
-        engine_asked: the user passed --engine.
+        engine_requested: the user passed --engine.
     """
 
     config: Config
@@ -111,7 +111,7 @@ class Project:
     device: str
     engine: str
     workers: int | None
-    engine_asked: bool
+    engine_requested: bool
 
     @property
     def root(self) -> Path:
@@ -126,7 +126,7 @@ class Project:
         """
         from bench.engine import Execution
 
-        return Execution(self.engine, self.workers, self.engine_asked, on_tick)
+        return Execution(self.engine, self.workers, self.engine_requested, on_tick)
 
 
 def open_project(

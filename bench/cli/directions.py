@@ -52,7 +52,7 @@ def _figures(root: Path, method: str, domain: str, made, where) -> list[Path]:
         return []
     import torch
 
-    from bench.directions.pictures import ENTANGLEMENT, FOLDER, STRIPS
+    from bench.directions.strips import ENTANGLEMENT, FOLDER, STRIPS
     from bench.generator import SharedGenerator
     from bench.images import to_uint8
     from bench.report import directions as figures

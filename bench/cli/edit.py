@@ -46,16 +46,16 @@ def command(
     from bench.edits.apply import RECORD
     from bench.inversion.plan import Overrides
 
-    asked = Overrides(parse_settings(settings or []), ablation, None, None, None, batch_size, device)
-    edit, pictures = _prepared(config, method, direction, amount, span, images, dataset, domain, asked, out, limit)
-    with progress(f"edit {direction}", len(pictures.ids)) as advance:
-        record = edit.run(pictures, batch_size or config.settings.batch_size, advance)
-    failed = [i for i in pictures.ids if i in record["failures"]]
-    say(f"{method}, {direction} {amount:+g}: {len(pictures.ids) - len(failed)} pictures" + _told(failed, record))
+    requested = Overrides(parse_settings(settings or []), ablation, None, None, None, batch_size, device)
+    edit, inputs = _prepared(config, method, direction, amount, span, images, dataset, domain, requested, out, limit)
+    with progress(f"edit {direction}", len(inputs.ids)) as advance:
+        record = edit.run(inputs, batch_size or config.settings.batch_size, advance)
+    failed = [i for i in inputs.ids if i in record["failures"]]
+    say(f"{method}, {direction} {amount:+g}: {len(inputs.ids) - len(failed)} pictures" + _summary(failed, record))
     show([edit.out / "images", edit.out / RECORD], config.root)
 
 
-def _prepared(config: Config, method, direction, degree, rows, images, dataset, domain, asked, out, limit) -> Any:
+def _prepared(config: Config, method, direction, degree, rows, images, dataset, domain, requested, out, limit) -> Any:
     """(edit, pictures): everything looked up and checked, nothing computed yet."""
     from dataclasses import replace
 
@@ -67,7 +67,7 @@ def _prepared(config: Config, method, direction, degree, rows, images, dataset, 
     from bench.names import label
     from bench.weights import manifest as weights
 
-    plan = plan_run(config, method, dataset or config.settings.datasets[0], asked)
+    plan = plan_run(config, method, dataset or config.settings.datasets[0], requested)
     folder = Path(images) if images and _is_folder(images) else None
     if domain and not folder:
         raise BenchError("--domain goes with a folder of pictures", fix="drop it, or name a folder with --images")
@@ -75,21 +75,21 @@ def _prepared(config: Config, method, direction, degree, rows, images, dataset, 
     manifest = weights.read_manifest(config.root)
     chosen = files.find(config.root, where, direction).on_rows(rows)
     if folder:
-        pictures = of_folder(folder, manifest.domain(where).resolution)
+        inputs = of_folder(folder, manifest.domain(where).resolution)
     else:
         ids = [i.strip() for i in images.split(",") if i.strip()] if images else None
-        pictures = of_dataset(PreparedDataset.open(config.root, plan.dataset), ids, plan.run, plan.config_hash)
-    pictures = replace(pictures, ids=list(pictures.ids)[:limit])
+        inputs = of_dataset(PreparedDataset.open(config.root, plan.dataset), ids, plan.run, plan.config_hash)
+    inputs = replace(inputs, ids=list(inputs.ids)[:limit])
     ready = load_method(config.root, method, where, plan.options, plan.device, plan.precision)
     name = f"{direction.replace('/', '.').replace(':', '.')}_{degree:+g}" + (
         f"_rows{rows[0]}-{rows[1]}" if rows else ""
     )
-    target = out or config.root / "results" / "local" / "edits" / label(method, plan.variant) / pictures.name / name
-    told = {
+    target = out or config.root / "results" / "local" / "edits" / label(method, plan.variant) / inputs.name / name
+    settings = {
         "method": method,
         "options": plan.options,
         "domain": where,
-        "pictures": pictures.name,
+        "pictures": inputs.name,
         "direction": {
             **chosen.about,
             "name": chosen.name,
@@ -100,7 +100,7 @@ def _prepared(config: Config, method, direction, degree, rows, images, dataset, 
         "weights": plan.weights,
         "code_sha256": plan.config["code_sha256"],
     }
-    return Edit(ready, chosen, degree, config.seed, target, told), pictures
+    return Edit(ready, chosen, degree, config.seed, target, settings), inputs
 
 
 def _is_folder(images: str) -> bool:
@@ -127,5 +127,5 @@ def _rows(text: str | None) -> tuple[int, int] | None:
     return int(first), int(last)
 
 
-def _told(failed: list[str], record: dict[str, Any]) -> str:
+def _summary(failed: list[str], record: dict[str, Any]) -> str:
     return f", {len(failed)} failed: {failed[0]}: {record['failures'][failed[0]]}" if failed else ""

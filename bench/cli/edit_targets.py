@@ -21,8 +21,8 @@ def command(
     project = open_project(root, profile, "bench.data.render", engine=engine, workers=workers)
     from bench.edits.prepare import prepare_edits
 
-    path, found = prepare_edits(project.config, project.store, project.execution())
-    for dataset, edits in found.items():
+    path, rendered = prepare_edits(project.config, project.store, project.execution())
+    for dataset, edits in rendered.items():
         for name, targets in edits.items():
             say(f"{dataset}, {name}: {sum(map(bool, targets.values()))} of {len(targets)} pictures have a target")
     show([path], project.root)

@@ -49,7 +49,7 @@ def command(
     )
     known.entry(chosen)
     run = project.store.run(project.scope, chosen, dataset or config.settings.datasets[0], variant)
-    moved = explain.rescore(config.root, run, metric, limit, config.seed, project.device)
-    images = moved[1].change.n if len(moved) > 1 and moved[1].change else limit
+    changes = explain.rescore(config.root, run, metric, limit, config.seed, project.device)
+    images = changes[1].change.n if len(changes) > 1 and changes[1].change else limit
     print(f"\nRun `{run.name}`, {images} images, one factor changed at a time:\n")
-    print("\n".join(explain.as_markdown(moved)))
+    print("\n".join(explain.as_markdown(changes)))

@@ -76,14 +76,14 @@ def _choose(config: Config, ids: list[str] | None, folder: Path | None, profile:
     if folder is not None and profile is None:
         from bench.weights.fetch import found_in
 
-        found = found_in(known, folder)
-        if not found:
+        local_files = found_in(known, folder)
+        if not local_files:
             raise WeightsError(
                 f"{folder} holds no complete set of published files",
                 expected="files named as in `bench ls weights`",
                 fix="rename them, or pass the id as well",
             )
-        return found
+        return local_files
     needed = [i for i in profile_needs(config) if i in known.ids]
     if not needed:
         say(f"profile {config.profile} needs no published weights")

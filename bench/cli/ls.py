@@ -91,7 +91,7 @@ def _weights(root: Path) -> list[dict[str, Any]]:
 
 def directions(root: Path) -> list[dict[str, Any]]:
     """Directions of all committed sets, by the names that edits take; a set that cannot be read is listed with that."""
-    found: list[dict[str, Any]] = []
+    checked: list[dict[str, Any]] = []
     for entry in weights.read_manifest(root).weights:
         if entry.kind != "directions":
             continue
@@ -99,14 +99,14 @@ def directions(root: Path) -> list[dict[str, Any]]:
         try:
             rows = weights.about(root, entry).get("directions", {}).items()
         except WeightsError as error:
-            found.append({"id": entry.id, **head, "attribute": "", "rule": "", "rows": [], "error": str(error)})
+            checked.append({"id": entry.id, **head, "attribute": "", "rule": "", "rows": [], "error": str(error)})
             continue
         for name, one in rows:
-            moved = one["about"].get("attribute", "")
-            found.append(
-                {"id": name, **head, "attribute": moved, "rule": one["rule"], "rows": one["rows"] or [], "error": ""}
+            changes = one["about"].get("attribute", "")
+            checked.append(
+                {"id": name, **head, "attribute": changes, "rule": one["rule"], "rows": one["rows"] or [], "error": ""}
             )
-    return found
+    return checked
 
 
 def _readers(kind: str, root: Path) -> list[dict[str, Any]]:
@@ -189,11 +189,11 @@ def _dataset(name: str, config: Config) -> dict[str, Any]:
         "licence": manifest.licence,
         "prepared": PreparedPaths.of(config.root, name).done.is_file(),
         "used": name in config.settings.datasets,
-        "error": "" if manifest.images else _unknown_pictures(manifest),
+        "error": "" if manifest.images else _unknown_images(manifest),
     }
 
 
-def _unknown_pictures(manifest: Manifest) -> str:
+def _unknown_images(manifest: Manifest) -> str:
     if manifest.numbers is not None:
         return f"needs your copy of its pictures: `bench prepare --dataset {manifest.id} --images DIR`"
     return f"has no hashes yet: run `bench prepare --dataset {manifest.id} --update`"
@@ -201,7 +201,7 @@ def _unknown_pictures(manifest: Manifest) -> str:
 
 MANY = 20  # directions of one set
 
-_SHOWN = {
+_COLUMNS = {
     "methods": ("id", "title", "domains", "weight_status", "cost", "published", "source"),
     "metrics": ("id", "title", "unit", "better", "used", "source"),
     "datasets": ("id", "kind", "domain", "resolution", "count", "prepared", "used"),
@@ -222,10 +222,10 @@ def _print(listing: dict[str, list[dict[str, Any]]]) -> None:
     for kind, entries in listing.items():
         console.print(Text(f"{kind} ({len(entries)})", style="bold"))
         table = Table(box=None, pad_edge=False)
-        for column in _SHOWN[kind]:
+        for column in _COLUMNS[kind]:
             table.add_column(column, no_wrap=column == "id")
         for entry in _short(entries) if kind == "directions" else entries:
-            table.add_row(*(Text(_cell(entry.get(column, ""))) for column in _SHOWN[kind]))
+            table.add_row(*(Text(_cell(entry.get(column, ""))) for column in _COLUMNS[kind]))
         console.print(table)
         for entry in entries:
             if entry.get("error"):

@@ -50,8 +50,8 @@ def command(
 ) -> None:
     project = open_project(root, profile, "bench.data.render", engine=engine, workers=workers)
     config = project.config
-    asked = FolderRequest(images, domain, resolution, align, crop, convert, licence)
-    if asked != FolderRequest() and len(dataset or []) != 1:
+    requested = FolderRequest(images, domain, resolution, align, crop, convert, licence)
+    if requested != FolderRequest() and len(dataset or []) != 1:
         raise BenchError(
             "folder settings belong to one dataset",
             got=f"{len(dataset or [])} --dataset options",
@@ -69,7 +69,7 @@ def command(
             result = prepare.prepare(
                 config,
                 name,
-                asked,
+                requested,
                 update,
                 project.execution(advance),
             )

@@ -49,18 +49,18 @@ def command(
     from bench.store.rate import rate_path, write_rows
 
     name = _name(config, method, ablation, codec)
-    asked = config.settings.rate or RateSettings()
-    asked = asked.model_copy(update={"images": limit or asked.images})
-    found: Found = ([], {})
+    settings = config.settings.rate or RateSettings()
+    settings = settings.model_copy(update={"images": limit or settings.images})
+    measured: Found = ([], {})
     if config.settings.rate is None and limit is None:  # a stage of the pipeline whose profile has no rates
         say(f"profile {config.profile!r} asks for no rates")
     elif codec:
-        found = _codec(config, codec, asked)
+        measured = _codec(config, codec, settings)
     else:
-        found = _method(project, str(method), ablation, asked, device)
+        measured = _method(project, str(method), ablation, settings, device)
     scope = config.profile if limit is None else LOCAL  # another number of pictures than the profile's
     path = rate_path(project.store, scope, name)
-    write_rows(path, *found)
+    write_rows(path, *measured)
     show([path], config.root)
 
 
@@ -79,28 +79,28 @@ def _name(config: Config, method: str | None, ablation: str | None, codec: str |
     return label(str(method), ablation or "")
 
 
-def _method(project: Project, method: str, ablation: str | None, asked: RateSettings, device: str | None) -> Found:
+def _method(project: Project, method: str, ablation: str | None, settings: RateSettings, device: str | None) -> Found:
     from bench.inversion.plan import Overrides, plan_run
-    from bench.rate.edits import moves_of
+    from bench.rate.edits import plan_edit_steps
     from bench.rate.sweep import check_metrics, measure_plan
 
     config = project.config
-    check_metrics(config.root, asked.metrics)
+    check_metrics(config.root, settings.metrics)
     tables, failures = [], {}
     for dataset in config.settings.datasets:
         plan = plan_run(config, method, dataset, Overrides(ablation=ablation, device=device))
-        moves, told = moves_of(config, project.store, plan, project.execution())
-        for line in told:
+        edit_steps, notes = plan_edit_steps(config, project.store, plan, project.execution())
+        for line in notes:
             say(f"{plan.run_id}: {line}")
-        with progress(f"rate {plan.run_id}", min(asked.images, len(plan.ids))) as advance:
-            table, failures[dataset] = measure_plan(config, plan, asked, moves, project.execution(advance))
+        with progress(f"rate {plan.run_id}", min(settings.images, len(plan.ids))) as advance:
+            table, failures[dataset] = measure_plan(config, plan, settings, edit_steps, project.execution(advance))
         for image_id, why in failures[dataset].items():
             say(f"{plan.run_id}: picture {image_id} failed: {why}")
         tables.append(table)
     return tables, failures
 
 
-def _codec(config: Config, codec: str, asked: RateSettings) -> Found:
+def _codec(config: Config, codec: str, settings: RateSettings) -> Found:
     from bench.rate.codecs import measure_codec
 
-    return [measure_codec(config, asked, codec, dataset) for dataset in config.settings.datasets], {}
+    return [measure_codec(config, settings, codec, dataset) for dataset in config.settings.datasets], {}

@@ -43,8 +43,8 @@ def command(
     if dry:
         code = _dry(command_line, stage or [], config.root)
     else:
-        with fork_server.serving() as found:
-            environment = {**os.environ, **found}
+        with fork_server.serving() as server:
+            environment = {**os.environ, **server}
             code = subprocess.run([*command_line, *(stage or [])], cwd=config.root, env=environment).returncode
     if code:
         raise BenchError(

@@ -71,8 +71,8 @@ def command(
     method = method or config.ablation(str(ablation)).method
     from bench.inversion.plan import Overrides, plan_run
 
-    asked = Overrides(parse_settings(settings or []), ablation, variant, limit, precision, batch_size, device)
-    plans = [plan_run(config, method, name, asked) for name in _datasets(config, method, dataset)]
+    requested = Overrides(parse_settings(settings or []), ablation, variant, limit, precision, batch_size, device)
+    plans = [plan_run(config, method, name, requested) for name in _datasets(config, method, dataset)]
     for plan in plans:
         if dry_run:
             print(
@@ -92,10 +92,10 @@ def command(
         _carry_out(project, plan, overwrite, fresh)
 
 
-def _datasets(config: Config, method: str, asked: list[str] | None) -> list[str]:
+def _datasets(config: Config, method: str, requested: list[str] | None) -> list[str]:
     """The named datasets, or those of the profile that the method can run on; none at all is an error."""
-    if asked:
-        return asked
+    if requested:
+        return requested
     cls = registry.methods(config.root).load(method)
     reasons = {name: cls.skip(load_manifest(config.root, name).info) for name in config.settings.datasets}
     able = [name for name, reason in reasons.items() if reason is None]

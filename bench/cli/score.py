@@ -47,10 +47,10 @@ def command(
         and (not dataset or run.name.dataset in dataset)
         and (variant is None or run.name.variant == variant)
     ]
-    wanted = {
+    metric_ids = {
         (m, d) for m in method or [] for d in dataset or (config.settings.datasets if where == config.profile else [])
     }
-    for m, d in sorted(wanted - {(r.name.method, r.name.dataset) for r in runs}):
+    for m, d in sorted(metric_ids - {(r.name.method, r.name.dataset) for r in runs}):
         store.run(where, m, d, variant or "").read()  # raises: absent or half written, with the command that mends it
     if not runs:
         raise DataError(

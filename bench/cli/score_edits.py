@@ -39,17 +39,17 @@ def command(
     project = open_project(root, profile, *modules, device=device, engine=engine, workers=workers, limit=images)
     config, store = project.config, project.store
     from bench.edits.plan import settings_of
-    from bench.edits.score_method import nothing_asked, score_edits, told
+    from bench.edits.score_method import describe_record, score_edits, write_no_edits
     from bench.inversion.plan import Overrides, plan_run
 
     if config.settings.edits is None and not (dataset or settings or variant or images or masks):
-        show([nothing_asked(config, store, method, ablation or "")], config.root)
+        show([write_no_edits(config, store, method, ablation or "")], config.root)
         say(f"profile {config.profile!r} asks for no edits")
         return
-    asked = settings_of(config)
+    requested = settings_of(config)
     options = Overrides(parse_settings(settings or []), ablation, variant, images, None, None, device)
     plan = plan_run(config, method, dataset or config.settings.datasets[0], options)
-    total = (images or asked.images) + (asked.calibration.images if asked.calibration else 0)
+    total = (images or requested.images) + (requested.calibration.images if requested.calibration else 0)
     with progress(f"edits {method}", total) as advance:
         written, record = score_edits(
             config,
@@ -59,6 +59,6 @@ def command(
             masks,
             project.execution(advance),
         )
-    for line in told(record):
+    for line in describe_record(record):
         say(f"{method}: {line}")
     show(written, config.root)

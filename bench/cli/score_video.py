@@ -25,10 +25,10 @@ def command(
     project = open_project(root, profile, *modules, device=device, engine=engine, workers=workers)
     config, store = project.config, project.store
     from bench.inversion.plan import Overrides, plan_run
-    from bench.video.score_method import nothing_asked, score_video, told
+    from bench.video.score_method import describe_record, score_video, write_no_videos
 
     if config.settings.video is None:
-        show([nothing_asked(config, store, method, ablation or "")], config.root)
+        show([write_no_videos(config, store, method, ablation or "")], config.root)
         say(f"profile {config.profile!r} asks for no clips")
         return
     plan = plan_run(config, method, config.settings.video.dataset, Overrides(ablation=ablation, device=device))
@@ -39,6 +39,6 @@ def command(
             plan,
             project.execution(advance),
         )
-    for line in told(record):
+    for line in describe_record(record):
         say(f"{method}: {line}")
     show(written, config.root)

@@ -52,11 +52,12 @@ def command(
     if stop_after is not None and stop_after < 1:
         raise BenchError("--stop-after must be 1 or more", got=stop_after)
     project = open_project(root, device=device)
-    given = config or _preset_of(project.root, preset, target)
-    if not given.is_file():
+    overrides = config or _preset_of(project.root, preset, target)
+    if not overrides.is_file():
         raise BenchError(
-            f"no training configuration {given}",
-            expected=", ".join(sorted(p.stem for p in given.parent.glob("*.yaml"))) or f"YAML files in {given.parent}",
+            f"no training configuration {overrides}",
+            expected=", ".join(sorted(p.stem for p in overrides.parent.glob("*.yaml")))
+            or f"YAML files in {overrides.parent}",
             fix="correct METHOD or --preset, or pass --config FILE",
         )
     from bench.device import resolve_device
@@ -72,7 +73,7 @@ def command(
             raise BenchError(f"--progress does not apply to {target}", expected="bench train generator --progress")
         options["progress"] = True
     module = importlib.import_module(OTHERS.get(target, METHODS))
-    written = module.main(given, project.root, device=where, **options)
+    written = module.main(overrides, project.root, device=where, **options)
     show(written, project.root)
 
 
@@ -81,9 +82,9 @@ def _preset_of(root: Path, folder: str, target: str) -> Path:
     from bench.registry import methods
     from bench.training.preset import default_preset
 
-    found = methods(root)
-    if target in OTHERS or target not in found.names():
+    known = methods(root)
+    if target in OTHERS or target not in known.names():
         return root / "weights" / folder / f"{target}.yaml"
-    named = found.attribute(target, "weights", {}).values()
+    named = known.attribute(target, "weights", {}).values()
     used = [one for ids in named for one in ([ids] if isinstance(ids, str) else ids)]
     return default_preset(root, folder, target, used)

@@ -72,9 +72,9 @@ def command(
     config = open_project(root, profile, device=device, batch_size=batch_size, limit=limit).config
     from bench.inversion.plan import Overrides
 
-    asked = Overrides(parse_settings(settings or []), ablation, None, None, None, batch_size, device)
+    requested = Overrides(parse_settings(settings or []), ablation, None, None, None, batch_size, device)
     wish = _Wish(clip, domain, align, landmarks, smooth, fps, limit, out)
-    edit, bridged = _prepared(config, method, direction, amount, asked, wish)
+    edit, bridged = _prepared(config, method, direction, amount, requested, wish)
     if bridged:
         say(f"no face found in {len(bridged)} frames, taken from their neighbours: {', '.join(bridged[:8])}")
     with progress(f"video {method}", len(edit.clip.ids)) as advance:
@@ -97,7 +97,7 @@ def _check(smooth: float, fps: float | None, landmarks: Path | None, align: str)
         raise BenchError("--landmarks and --align exclude each other", got=f"--align {align}", fix="drop one")
 
 
-def _prepared(config: Config, method: str, direction: str, degree: float, asked: Any, wish: _Wish) -> Any:
+def _prepared(config: Config, method: str, direction: str, degree: float, requested: Any, wish: _Wish) -> Any:
     """(edit, bridged frames): everything looked up, checked and aligned, nothing inverted yet."""
     from bench.directions import files
     from bench.files import file_sha256
@@ -108,7 +108,7 @@ def _prepared(config: Config, method: str, direction: str, degree: float, asked:
     from bench.weights import manifest as weights
 
     dataset, name = _of_dataset(config, wish.clip)
-    plan = plan_run(config, method, dataset or config.settings.datasets[0], asked)
+    plan = plan_run(config, method, dataset or config.settings.datasets[0], requested)
     if wish.domain and dataset:
         raise BenchError("--domain goes with a file or folder", got=wish.clip, fix="drop it")
     where = wish.domain or plan.domain
@@ -119,13 +119,13 @@ def _prepared(config: Config, method: str, direction: str, degree: float, asked:
     done = f"{direction.replace('/', '.').replace(':', '.')}_{degree:+g}"
     out = wish.out or config.root / "results" / "local" / "video" / label(method, plan.variant) / name / done
     clip = _opened(config, wish, dataset, name, out)
-    squares, bridged = _squares(config, wish, clip, ready.device)
+    crop_boxes, bridged = _crop_boxes(config, wish, clip, ready.device)
     settings = {
         "method": method,
         "options": plan.options,
         "domain": where,
         "clip": {"name": clip.name, "ids": list(clip.ids), "size": list(clip.size)},
-        "squares": None if squares is None else squares.round(4).tolist(),
+        "squares": None if crop_boxes is None else crop_boxes.round(4).tolist(),
         "bridged": bridged,
         "landmarks": file_sha256(wish.landmarks) if wish.landmarks else None,
         "direction": {**chosen.about, "name": chosen.name, "rule": chosen.rule},
@@ -133,7 +133,7 @@ def _prepared(config: Config, method: str, direction: str, degree: float, asked:
         "weights": plan.weights,
         "code_sha256": plan.config["code_sha256"],
     }
-    return VideoEdit(ready, chosen, degree, clip, squares, config.seed, out, settings), bridged
+    return VideoEdit(ready, chosen, degree, clip, crop_boxes, config.seed, out, settings), bridged
 
 
 def _of_dataset(config: Config, clip: str) -> tuple[str | None, str]:
@@ -178,16 +178,16 @@ def _opened(config: Config, wish: _Wish, dataset: str | None, name: str, out: Pa
     return clip.first(wish.limit)
 
 
-def _squares(config: Config, wish: _Wish, clip: Clip, device: Any) -> Any:
+def _crop_boxes(config: Config, wish: _Wish, clip: Clip, device: Any) -> Any:
     """(squares or None, ids of bridged frames)."""
-    from bench.video.face_track import load_finder, read_points, squares_of
+    from bench.video.face_track import crop_boxes_of, load_finder, read_points
 
     if wish.landmarks is not None:
-        return squares_of(clip, None, read_points(wish.landmarks, len(clip.ids)), wish.smooth)
+        return crop_boxes_of(clip, None, read_points(wish.landmarks, len(clip.ids)), wish.smooth)
     if wish.align == NONE or (wish.align == AUTO and clip.aligned):
         return None, []
     find = load_finder(config.root, "mtcnn" if wish.align == AUTO else wish.align, device)
-    return squares_of(clip, find, None, wish.smooth)
+    return crop_boxes_of(clip, find, None, wish.smooth)
 
 
 def _identity(config: Config, device: Any) -> Any:

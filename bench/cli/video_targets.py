@@ -21,8 +21,8 @@ def command(
     project = open_project(root, profile, "bench.data.render", engine=engine, workers=workers)
     from bench.video.prepare import prepare_video
 
-    path, found = prepare_video(project.config, project.store, project.execution())
-    for dataset, targets in found.items():
+    path, rendered = prepare_video(project.config, project.store, project.execution())
+    for dataset, targets in rendered.items():
         if dataset != "visible":
             say(f"{dataset}: {sum(map(bool, targets.values()))} of {len(targets)} have an exact edit")
     show([path], project.root)

@@ -35,7 +35,7 @@ class Config:
         listed_ablations: the ablations it lists, likewise, of those that the profile has.
         ablations_left_out: those that it has not.
         lists: of params.yaml's other lists (``edits``, ``rate_ablations``, ...), what the profile has of each.
-        asked_lists: what params.yaml says there.
+        requested_lists: what params.yaml says there.
     """
 
     root: Path
@@ -49,7 +49,7 @@ class Config:
     listed_ablations: list[str] = field(default_factory=list)
     ablations_left_out: list[str] = field(default_factory=list)
     lists: dict[str, list[str]] = field(default_factory=dict)
-    asked_lists: dict[str, list[str]] = field(default_factory=dict)
+    requested_lists: dict[str, list[str]] = field(default_factory=dict)
     gate: GateSettings = GateSettings()
 
     def __getattr__(self, name: str) -> Any:
@@ -62,7 +62,7 @@ class Config:
         switch = [f"profile={self.profile}"] * (self.profile != self.main_profile)
         switch += [f"methods=[{','.join(self.methods)}]"] * (self.methods != self.listed)
         switch += [f"~ablations.{name}" for name in self.ablations_left_out]
-        return switch + stage_lists.settings(self.lists, self.asked_lists)
+        return switch + stage_lists.settings(self.lists, self.requested_lists)
 
     @property
     def labels(self) -> list[str]:
@@ -90,14 +90,14 @@ class Config:
         """The named variant; BenchError if it is unknown or belongs to another method."""
         if name not in self.ablations:
             raise UnknownName.of("ablation", name, self.ablations)
-        found = self.ablations[name]
-        if method is not None and found.method != method:
+        entry = self.ablations[name]
+        if method is not None and entry.method != method:
             raise BenchError(
                 f"ablation {name!r} is not one of method {method!r}",
-                got=f"method {found.method!r}",
-                fix=f"pass --method {found.method}, or none",
+                got=f"method {entry.method!r}",
+                fix=f"pass --method {entry.method}, or none",
             )
-        return found
+        return entry
 
     def scope_of(self, dataset: str, label: str | None = None) -> str:
         """Where results of ``label`` on ``dataset`` are looked for: the profile if it covers them, else ``local``."""
@@ -172,7 +172,7 @@ def load_config(root: Path | None = None, profile: str | None = None) -> Config:
         listed=params.methods,
         listed_ablations=[variant for variant in params.ablations if names is None or variant in names],
         ablations_left_out=[variant for variant in params.ablations if names is not None and variant not in names],
-        asked_lists={key: list(getattr(params, key)) for key in stage_lists.KEYS},
+        requested_lists={key: list(getattr(params, key)) for key in stage_lists.KEYS},
         gate=params.gate,
     )
     for variant, method in params.ablations.items():
@@ -194,11 +194,11 @@ def load_ablations(root: Path) -> dict[str, Ablation]:
         raise BenchError(
             f"{path} is not valid", got=type(raw).__name__, expected="ablations: {name: {method, options}}"
         )
-    found = {}
+    entries = {}
     for name, entry in raw.items():
         check_id("variant", str(name))
-        found[str(name)] = _check(Ablation, entry, path)
-    return found
+        entries[str(name)] = _check(Ablation, entry, path)
+    return entries
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:

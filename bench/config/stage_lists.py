@@ -29,29 +29,29 @@ def checked(config: Config, methods: Sequence[str], variants: Sequence[str]) -> 
     Raises:
         UnknownName: there is no such method. BenchError: it is none of the table's.
     """
-    found = {}
+    lists = {}
     for key in OF_METHODS:
-        _check(config, config.asked_lists[key], f"`{key}` of params.yaml", methods)
-        found[key] = [name for name in config.asked_lists[key] if name in config.methods]
+        _check(config, config.requested_lists[key], f"`{key}` of params.yaml", methods)
+        lists[key] = [name for name in config.requested_lists[key] if name in config.methods]
     for key in OF_VARIANTS:
-        for name in config.asked_lists[key]:
+        for name in config.requested_lists[key]:
             if name not in variants:
                 raise BenchError(
                     f"variant {name!r} stands under `{key}` of params.yaml alone",
                     expected=f"one of: {', '.join(variants) or '(none)'}",
                     fix=f"add `{name}: {config.ablations[name].method}` to `ablations`, or take it out of `{key}`",
                 )
-        found[key] = [name for name in config.asked_lists[key] if name in config.listed_ablations]
+        lists[key] = [name for name in config.requested_lists[key] if name in config.listed_ablations]
     edits = config.settings.edits
     if edits and edits.methods:
         _check(config, edits.methods, f"`edits: methods` of profiles/{config.profile}.yaml", config.methods)
-        found["edits"] = list(edits.methods)
-    found |= {key: list(config.asked_lists[key]) for key in OF_OTHERS}
-    return {key: names if getattr(config.settings, SECTIONS.get(key, key)) else [] for key, names in found.items()}
+        lists["edits"] = list(edits.methods)
+    lists |= {key: list(config.requested_lists[key]) for key in OF_OTHERS}
+    return {key: names if getattr(config.settings, SECTIONS.get(key, key)) else [] for key, names in lists.items()}
 
 
-def _check(config: Config, asked: Sequence[str], where: str, methods: Sequence[str]) -> None:
-    for name in asked:
+def _check(config: Config, requested: Sequence[str], where: str, methods: Sequence[str]) -> None:
+    for name in requested:
         if name in methods:
             continue
         if name not in (known := registry.methods(config.root).entries()):
@@ -63,8 +63,10 @@ def _check(config: Config, asked: Sequence[str], where: str, methods: Sequence[s
         )
 
 
-def settings(lists: Mapping[str, Sequence[str]], asked: Mapping[str, Sequence[str]]) -> list[str]:
+def settings(lists: Mapping[str, Sequence[str]], requested: Mapping[str, Sequence[str]]) -> list[str]:
     """What DVC must be told (``key=value``, ``~key.name``) for params.yaml to have the lists of a profile."""
     plain = (*OF_METHODS, *OF_OTHERS)
-    told = [f"{key}=[{','.join(lists[key])}]" for key in plain if lists and list(lists[key]) != list(asked[key])]
-    return told + [f"~{key}.{n}" for key in OF_VARIANTS if lists for n in asked[key] if n not in lists[key]]
+    arguments = [
+        f"{key}=[{','.join(lists[key])}]" for key in plain if lists and list(lists[key]) != list(requested[key])
+    ]
+    return arguments + [f"~{key}.{n}" for key in OF_VARIANTS if lists for n in requested[key] if n not in lists[key]]

@@ -98,8 +98,8 @@ class MethodChecks(Subject):
     def finite(self) -> None:
         """Check that reconstruction, ``w_plus``, steps and memory are finite."""
         inversion, x_hat = self.together
-        kept = {"w_plus": inversion.w_plus, **_trace(inversion), **inversion.memory}
-        for what, values in {"x_hat": x_hat, **kept}.items():
+        memory = {"w_plus": inversion.w_plus, **_trace(inversion), **inversion.memory}
+        for what, values in {"x_hat": x_hat, **memory}.items():
             if not values.isfinite().all():
                 raise Broken(f"{what} has values that are not finite")
 
@@ -124,10 +124,10 @@ class MethodChecks(Subject):
 
     def deterministic(self) -> None:
         """Two runs agree bit for bit although the global random state differs: seeds come from image_seeds alone."""
-        again = self.invert(list(range(COUNT)), global_seed=1)
-        if not (again[1] == self.together[1]).all() or not (again[0].w_plus == self.together[0].w_plus).all():
+        second = self.invert(list(range(COUNT)), global_seed=1)
+        if not (second[1] == self.together[1]).all() or not (second[0].w_plus == self.together[0].w_plus).all():
             raise Broken(
-                f"a second run differs by {self._gap(again[1], self.together[1]):.2g}: use context.image_seeds"
+                f"a second run differs by {self._gap(second[1], self.together[1]):.2g}: use context.image_seeds"
             )
 
     def batch_split(self) -> None:
@@ -167,13 +167,13 @@ class MethodChecks(Subject):
         self.method.context.image_seeds = [image_seed(0, "toy", str(row)) for row in range(COUNT)]
         with torch.no_grad():
             inversion = self.method.embed(x)
-            held = {"codes": inversion.w_plus, **_trace(inversion), **inversion.memory}
-            before = {what: kept.clone() for what, kept in held.items()}
+            untouched = {"codes": inversion.w_plus, **_trace(inversion), **inversion.memory}
+            before = {what: memory.clone() for what, memory in untouched.items()}
             self.method.render(inversion.w_plus, inversion)
         if not (x == self.x).all():
             raise Broken("its input is changed in place")
         after = {"codes": inversion.w_plus, **_trace(inversion), **inversion.memory}
-        changed = [what for what, kept in before.items() if what not in after or not (kept == after[what]).all()]
+        changed = [what for what, memory in before.items() if what not in after or not (memory == after[what]).all()]
         if changed or len(after) != len(before):
             raise Broken(f"render changes {', '.join(changed) or 'memory'} in place")
 
@@ -186,8 +186,8 @@ class MethodChecks(Subject):
 
         full_precision()
         toy = SharedGenerator.toy(TOY_SIDE)
-        moved = self.on_toy(SharedGenerator(toy.net, toy.latent_avg, toy.domain, where))
-        inversion, x_hat = self.invert(list(range(COUNT)), method=moved)
+        perturbed = self.on_toy(SharedGenerator(toy.net, toy.latent_avg, toy.domain, where))
+        inversion, x_hat = self.invert(list(range(COUNT)), method=perturbed)
         elsewhere = [str(t.device) for t in (x_hat, *inversion.memory.values()) if t.device.type != where]
         if elsewhere:
             raise Broken(f"results are on {elsewhere[0]}")
@@ -201,7 +201,7 @@ class MethodChecks(Subject):
 
         from bench.images import to_tensor
 
-        method = load_method(self.root, self.name, domain, self.given)
+        method = load_method(self.root, self.name, domain, self.options_given)
         x = to_tensor(toy_images(method.generator.resolution, count=1))
         method.context.image_seeds = [image_seed(0, "toy", "0")]
         with torch.no_grad():
@@ -234,12 +234,12 @@ def checks_of(root: Path, name: str) -> list[MethodChecks | MetricChecks]:
     methods, metrics = registry.methods(root), registry.metrics(root)
     if name not in methods.names() and name not in metrics.names():
         raise UnknownName.of("method or metric", name, [*methods.names(), *metrics.names()])
-    found: list[MethodChecks | MetricChecks] = []
+    checks: list[MethodChecks | MetricChecks] = []
     if name in methods.names():
-        found.append(MethodChecks(root, name))
+        checks.append(MethodChecks(root, name))
     if name in metrics.names():
-        found.append(MetricChecks(root, name))
-    return found
+        checks.append(MetricChecks(root, name))
+    return checks
 
 
 def run_checks(subject: MethodChecks | MetricChecks) -> list[Outcome]:

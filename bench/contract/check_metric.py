@@ -25,9 +25,9 @@ SMALL = 64
 DEVICE_TOLERANCE = 1e-4  # of the largest value, between a CPU and an accelerator; that of features split into batches
 
 
-def features_of(metric: api.SetMetric, network: Callable[[Any], Any], pictures: np.ndarray) -> np.ndarray:
+def features_of(metric: api.SetMetric, network: Callable[[Any], Any], images: np.ndarray) -> np.ndarray:
     """(B, D) of (B, H, W, 3) uint8 pictures, at the metric's size."""
-    return network(Views(pictures).eight_bit(metric.size, metric.resize)).cpu().numpy()
+    return network(Views(images).eight_bit(metric.size, metric.resize)).cpu().numpy()
 
 
 class MetricChecks:
@@ -105,8 +105,8 @@ class MetricChecks:
     def noisy(self, amount: float) -> np.ndarray:
         """Return the clean images with Gaussian noise of ``amount`` grey levels, as uint8."""
         rng = np.random.default_rng(seed_for(0, "toy noise"))
-        moved = self.clean + amount * rng.normal(size=self.clean.shape)
-        return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+        perturbed = self.clean + amount * rng.normal(size=self.clean.shape)
+        return np.clip(np.rint(perturbed), 0, 255).astype(np.uint8)
 
     def documented(self) -> None:
         """Check that title, source and docstring are given."""
@@ -227,7 +227,7 @@ class MetricChecks:
         """Check that noisier features give a worse value."""
         compared = [self.compare(noise) for noise in (0.5, 2.0, 8.0)]
         for part in self.cls.parts:
-            values = [found[part] for found in compared]
+            values = [scores[part] for scores in compared]
             if values != sorted(values, reverse=self.cls.higher_is_better):
                 raise Broken(f"noise of 0.5, 2 and 8 deviations gives {part} {', '.join(f'{v:.4g}' for v in values)}")
 

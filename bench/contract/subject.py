@@ -26,11 +26,11 @@ class Subject:
     """A method, or a variant of it.
 
     Args:
-        given: options of the variant, over those that make the check fast.
+        options_given: options of the variant, over those that make the check fast.
     """
 
-    def __init__(self, root: Path, name: str, given: Mapping[str, Any] | None = None):
-        self.root, self.name, self.given = Path(root), name, dict(given or {})
+    def __init__(self, root: Path, name: str, options_given: Mapping[str, Any] | None = None):
+        self.root, self.name, self.options_given = Path(root), name, dict(options_given or {})
         self.cls = registry.methods(root).load(name)
 
     @property
@@ -43,15 +43,17 @@ class Subject:
         """Domain -> what its weights lack here, the generator included; empty lists where all is here."""
         manifest = weights.read_manifest(self.root)
         domains = manifest.all_domains()
-        found: dict[str, list[str]] = {}
+        by_domain: dict[str, list[str]] = {}
         for domain in self.cls.weights:
             generator = [domains[domain].generator] if domain in domains else []
-            options = {**self.cls.options, **self.cls.domain_options.get(domain, {}), **self.given}
+            options = {**self.cls.options, **self.cls.domain_options.get(domain, {}), **self.options_given}
             ids = [*generator, *declared(self.cls.weights, domain), *weights.chosen_ids(options, domain)]
-            found[domain] = [] if generator else [f"no generator is listed for domain {domain!r}"]
-            found[domain] += landmarks.unfit(landmarks.chosen(options, domain), domain, self._sources())
-            found[domain] += [f"{i} {state}" for i in ids if (state := self._state(i)) not in ("committed", "present")]
-        return found
+            by_domain[domain] = [] if generator else [f"no generator is listed for domain {domain!r}"]
+            by_domain[domain] += landmarks.unfit(landmarks.chosen(options, domain), domain, self._sources())
+            by_domain[domain] += [
+                f"{i} {state}" for i in ids if (state := self._state(i)) not in ("committed", "present")
+            ]
+        return by_domain
 
     def _state(self, weights_id: str) -> str:
         try:
@@ -75,7 +77,7 @@ class Subject:
     def quick(self) -> dict[str, Any]:
         """Options that make the check fast, under those of the variant; a slow method's stay: few steps are checked."""
         slow = self.cls.cost == "slow"
-        return {**self.given, **self.cls.quick} if slow else {**self.cls.quick, **self.given}
+        return {**self.options_given, **self.cls.quick} if slow else {**self.cls.quick, **self.options_given}
 
     @cached_property
     def method(self) -> api.Method:
@@ -94,7 +96,7 @@ class Subject:
         try:
             return self.cls(self._context(generator), **options)
         except BenchError as error:
-            if self.given:
+            if self.options_given:
                 raise NotChecked(str(error)) from None
             raise
 

@@ -33,13 +33,13 @@ class Outcome:
 def toy_images(side: int = TOY_SIDE, count: int = COUNT, seed: int = 0) -> np.ndarray:
     """(count, side, side, 3) uint8: soft colour gradients with a disc each; the same bytes everywhere."""
     rows, columns = np.mgrid[0:side, 0:side] / (side - 1)
-    pictures = []
+    images = []
     for n in range(count):
         rng = np.random.default_rng(seed_for(seed, "toy image", n))
         base, across, down, disc = (rng.uniform(-1, 1, 3) for _ in range(4))
         centre, radius = rng.uniform(0.3, 0.7, 2), rng.uniform(0.15, 0.3)
         inside = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < radius**2
-        picture = 0.5 + 0.25 * base + 0.2 * (columns[..., None] - 0.5) * across + 0.2 * (rows[..., None] - 0.5) * down
-        picture = np.where(inside[..., None], 0.5 + 0.4 * disc, picture)
-        pictures.append(np.floor(np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))
-    return np.stack(pictures)
+        image = 0.5 + 0.25 * base + 0.2 * (columns[..., None] - 0.5) * across + 0.2 * (rows[..., None] - 0.5) * down
+        image = np.where(inside[..., None], 0.5 + 0.4 * disc, image)
+        images.append(np.floor(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8))
+    return np.stack(images)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.dataset import PreparedPaths
-from bench.data.import_image import convert_shard, list_pictures
+from bench.data.import_image import convert_shard, list_images
 from bench.data.manifest import FolderSpec, ImageEntry, Manifest, load_manifest, manifest_path, save_manifest
 from bench.engine import PROCESSES, Execution, Work, make_shards, map_shards
 from bench.errors import BenchError, DataError, name_some
@@ -54,7 +54,7 @@ class Prepared:
 def prepare_folder(
     root: Path,
     dataset_id: str,
-    asked: FolderRequest,
+    requested: FolderRequest,
     defaults: tuple[str, int] | None,
     update: bool = False,
     execution: Execution = PROCESSES,
@@ -78,14 +78,14 @@ def prepare_folder(
         )
     if old is not None and not update:
         old = load_manifest(root, dataset_id)  # now with its images, checked
-    draft = _draft(root, dataset_id, asked, defaults, old)
+    draft = _draft(root, dataset_id, requested, defaults, old)
     if old is not None and not update:
         _same_settings(old, draft)
     paths = PreparedPaths.of(root, dataset_id)
     source = (root / draft.folder.source).resolve() if draft.folder else root
     if old is not None and not update and not source.is_dir() and verified(paths, old):
         return Prepared(read_json(paths.done))
-    files, ignored = list_pictures(source)
+    files, ignored = list_images(source)
     if old is not None and not update:
         _same_files(old, files, source)
     if old is not None and not update and verified(paths, old, source):
@@ -144,28 +144,32 @@ def refusal(manifest: Manifest, bad: Sequence[tuple[str, str]], paths: PreparedP
 
 
 def _draft(
-    root: Path, dataset_id: str, asked: FolderRequest, defaults: tuple[str, int] | None, old: Manifest | None
+    root: Path, dataset_id: str, requested: FolderRequest, defaults: tuple[str, int] | None, old: Manifest | None
 ) -> Manifest:
     """The manifest the request describes, without images; the old one or the defaults fill what it leaves open."""
-    if asked.images is None and old is None:
+    if requested.images is None and old is None:
         raise BenchError(
             f"dataset {dataset_id!r} does not exist",
             fix=f"pass its pictures: `bench prepare --dataset "
             f"{dataset_id} --images DIR`; `bench ls datasets` shows all",
         )
-    if asked.align not in (None, "none"):
+    if requested.align not in (None, "none"):
         raise BenchError(
-            f"unknown alignment {asked.align!r}",
+            f"unknown alignment {requested.align!r}",
             expected="none",
             fix="align the pictures yourself and pass --align none",
         )
-    if asked.crop not in (None, "none", "center"):
-        raise BenchError(f"unknown crop {asked.crop!r}", expected="none or center")
-    if asked.resolution is not None and (asked.resolution < 4 or asked.resolution & (asked.resolution - 1)):
-        raise BenchError("--resolution must be a power of two", got=asked.resolution, expected="e.g. 128, 256 or 1024")
+    if requested.crop not in (None, "none", "center"):
+        raise BenchError(f"unknown crop {requested.crop!r}", expected="none or center")
+    if requested.resolution is not None and (
+        requested.resolution < 4 or requested.resolution & (requested.resolution - 1)
+    ):
+        raise BenchError(
+            "--resolution must be a power of two", got=requested.resolution, expected="e.g. 128, 256 or 1024"
+        )
     if old is not None:
         defaults = (old.domain, old.resolution)
-    elif defaults is None and not (asked.domain and asked.resolution):
+    elif defaults is None and not (requested.domain and requested.resolution):
         raise BenchError(
             f"dataset {dataset_id!r} needs a domain and a resolution",
             expected="those of the generator that is to invert it",
@@ -174,20 +178,20 @@ def _draft(
     domain, resolution = defaults or ("", 0)
     before = old.folder if old is not None and old.folder is not None else FolderSpec(source="")
     source = before.source
-    if asked.images is not None:
-        full = Path(asked.images).expanduser().resolve()
+    if requested.images is not None:
+        full = Path(requested.images).expanduser().resolve()
         source = os.path.relpath(full, root) if full.is_relative_to(root) else str(full)
     spec = FolderSpec(
         source=source,
-        crop=asked.crop or before.crop,  # type: ignore[arg-type]
-        convert=before.convert if asked.convert is None else asked.convert,
+        crop=requested.crop or before.crop,  # type: ignore[arg-type]
+        convert=before.convert if requested.convert is None else requested.convert,
     )
     return Manifest(
         id=dataset_id,
-        domain=asked.domain or domain,
+        domain=requested.domain or domain,
         kind="folder",
-        resolution=asked.resolution or resolution,
-        licence=asked.licence or (old.licence if old else "unknown"),
+        resolution=requested.resolution or resolution,
+        licence=requested.licence or (old.licence if old else "unknown"),
         hash="file",
         count=1,
         folder=spec,
@@ -232,15 +236,15 @@ def same_bytes(old: Manifest, entries: Sequence[ImageEntry], paths: PreparedPath
     want = {e.id: e for e in old.images}
     changed = [e for e in entries if e.sha256 != want[e.id].sha256]
     rounded = [e for e in entries if e.sha256 == want[e.id].sha256 and e.pixels != want[e.id].pixels]
-    for found, what in (
+    for differing, what in (
         (changed, "differ from the manifest"),
         (rounded, "decode to other pixels than in the manifest"),
     ):
-        if found:
-            write_csv(paths.problems, PROBLEMS, [(e.file or e.id, what) for e in found])
+        if differing:
+            write_csv(paths.problems, PROBLEMS, [(e.file or e.id, what) for e in differing])
             raise DataError(
-                f"{len(found)} pictures of dataset {old.id!r} {what}",
-                got=name_some(e.id for e in found),
+                f"{len(differing)} pictures of dataset {old.id!r} {what}",
+                got=name_some(e.id for e in differing),
                 expected="the SHA-256 listed there",
                 fix=f"restore them, or accept them with `bench prepare --dataset {old.id} --update`",
             )

@@ -18,14 +18,14 @@ from bench.data.dataset import PreparedPaths
 from bench.data.manifest import FolderSpec
 from bench.engine import Shard, tick
 from bench.errors import DataError, duplicates, name_some
-from bench.files import picture_errors, write_png
+from bench.files import image_errors, write_png
 from bench.images import pixel_sha256
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif"}
 CONVERTIBLE = ("1", "L", "LA", "P", "RGBA", "CMYK")  # modes that --convert accepts
 
 
-def list_pictures(folder: Path) -> tuple[list[Path], list[str]]:
+def list_images(folder: Path) -> tuple[list[Path], list[str]]:
     """(picture files sorted by name, names of other files).
 
     Raises:
@@ -64,36 +64,36 @@ def load_square(path: Path, data: bytes, resolution: int, crop: str, convert: bo
     try:
         with Image.open(io.BytesIO(data)) as opened:
             opened.load()
-            picture = ImageOps.exif_transpose(opened)
-    except picture_errors() as error:
+            image = ImageOps.exif_transpose(opened)
+    except image_errors() as error:
         reason = str(error).split(" <_io")[0] or type(error).__name__  # Pillow names the buffer's address
         raise DataError(f"cannot be read ({reason})") from None
-    if picture.mode != "RGB":
-        if picture.mode not in CONVERTIBLE or not convert:
-            hint = ", --convert accepts it" if picture.mode in CONVERTIBLE else ""
-            raise DataError(f"has mode {picture.mode}, expected RGB{hint}")
-        picture = _to_rgb(picture)
-    width, height = picture.size
+    if image.mode != "RGB":
+        if image.mode not in CONVERTIBLE or not convert:
+            hint = ", --convert accepts it" if image.mode in CONVERTIBLE else ""
+            raise DataError(f"has mode {image.mode}, expected RGB{hint}")
+        image = _to_rgb(image)
+    width, height = image.size
     if width != height:
         if crop != "center":
             raise DataError(f"is {width}x{height}, expected a square, --crop center cuts it")
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
-        picture = picture.crop((left, top, left + side, top + side))
-    if picture.size != (resolution, resolution):
-        picture = picture.resize((resolution, resolution), Image.Resampling.LANCZOS)
-    return np.asarray(picture)
+        image = image.crop((left, top, left + side, top + side))
+    if image.size != (resolution, resolution):
+        image = image.resize((resolution, resolution), Image.Resampling.LANCZOS)
+    return np.asarray(image)
 
 
-def _to_rgb(picture: Any) -> Any:
+def _to_rgb(image: Any) -> Any:
     """RGB of any 8-bit mode; transparent parts become white, as on a page."""
     from PIL import Image
 
-    if picture.mode in ("LA", "RGBA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        page = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-        picture = Image.alpha_composite(page, picture)
-    return picture.convert("RGB")
+    if image.mode in ("LA", "RGBA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        page = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(page, image)
+    return image.convert("RGB")
 
 
 def convert_shard(

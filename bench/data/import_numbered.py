@@ -23,7 +23,7 @@ from bench.data.index_map import mapped_numbers
 from bench.data.manifest import ImageEntry, Manifest, Numbers, load_manifest, manifest_path
 from bench.engine import PROCESSES, Execution
 from bench.errors import BenchError, DataError, name_some
-from bench.files import file_sha256, picture_errors, read_json, write_csv, write_json
+from bench.files import file_sha256, image_errors, read_json, write_csv, write_json
 
 COLUMNS = ("id", "sha256", "pixels")
 SOURCE = "source.json"  # in the prepared folder: where the user's pictures are on this machine
@@ -32,7 +32,7 @@ SOURCE = "source.json"  # in the prepared folder: where the user's pictures are 
 def prepare_numbered(
     root: Path,
     declared: Manifest,
-    asked: FolderRequest,
+    requested: FolderRequest,
     update: bool = False,
     execution: Execution = PROCESSES,
 ) -> Prepared:
@@ -40,12 +40,12 @@ def prepare_numbered(
 
     Args:
         declared: its manifest, with images once they were recorded.
-        asked: only ``images`` may be set: everything else is the manifest's.
+        requested: only ``images`` may be set: everything else is the manifest's.
         update: accept the folder's pictures in place of those recorded.
     Raises:
         DataError: pictures missing, of another size, unreadable, alike under two numbers, or not those recorded.
     """
-    if asked != FolderRequest(images=asked.images):
+    if requested != FolderRequest(images=requested.images):
         raise BenchError(
             f"dataset {declared.id!r} is fixed by its manifest",
             expected="--images alone",
@@ -55,15 +55,15 @@ def prepare_numbered(
     assert numbers is not None
     recorded = None if update or not declared.images else load_manifest(root, declared.id)
     paths = PreparedPaths.of(root, declared.id)
-    source = _source(asked, paths)
+    source = _source(requested, paths)
     intact = recorded is not None and verified(paths, recorded)
     if intact and (source is None or not source.is_dir()):
         return Prepared(read_json(paths.done))
     folder = _folder(source, declared)
-    wanted = _wanted(folder, declared, numbers, recorded)
-    files, ignored, beyond = numbered_files(folder, numbers.prefixes, set(wanted))
-    named = _all_of(files, declared, numbers, wanted)
-    notes = [f"{beyond} pictures with other numbers than {_meant(numbers)} were left out"] * bool(beyond)
+    requested_ids = _requested(folder, declared, numbers, recorded)
+    files, ignored, beyond = numbered_files(folder, numbers.prefixes, set(requested_ids))
+    named = _all_of(files, declared, numbers, requested_ids)
+    notes = [f"{beyond} pictures with other numbers than {_expected_fix(numbers)} were left out"] * bool(beyond)
     if recorded:
         _same_places(recorded, named)
         if intact:
@@ -86,17 +86,17 @@ def prepare_numbered(
 
 
 def numbered_files(
-    folder: Path, prefixes: Sequence[str], wanted: Container[int]
+    folder: Path, prefixes: Sequence[str], requested_ids: Container[int]
 ) -> tuple[dict[int, Path], list[str], int]:
     """({number: file} by number, names of files that are no numbered pictures, count of pictures not wanted).
 
     Args:
-        prefixes: what may stand before the number in a name. wanted: the numbers.
+        prefixes: what may stand before the number in a name. requested_ids: the numbers.
     Raises:
         DataError: two files with one number, such as 7.jpg and 00007.png.
     """
     pattern = re.compile(rf"(?:{'|'.join(re.escape(p) for p in prefixes)})?(\d+)")
-    found: dict[int, Path] = {}
+    files_by_number: dict[int, Path] = {}
     twice, ignored, beyond = [], [], 0
     for path in folder.iterdir():
         match = pattern.fullmatch(path.stem)
@@ -104,12 +104,12 @@ def numbered_files(
             continue
         if match is None or path.suffix.lower() not in SUFFIXES:
             ignored.append(path.name)
-        elif (number := int(match[1])) not in wanted:
+        elif (number := int(match[1])) not in requested_ids:
             beyond += 1
-        elif number in found:
-            twice.append(f"{found[number].name} and {path.name}")
+        elif number in files_by_number:
+            twice.append(f"{files_by_number[number].name} and {path.name}")
         else:
-            found[number] = path
+            files_by_number[number] = path
     if twice:
         raise DataError(
             f"folder {folder} has two pictures for one number",
@@ -117,13 +117,13 @@ def numbered_files(
             expected="every number once",
             fix="remove one of each",
         )
-    return dict(sorted(found.items())), sorted(ignored), beyond
+    return dict(sorted(files_by_number.items())), sorted(ignored), beyond
 
 
-def _source(asked: FolderRequest, paths: PreparedPaths) -> Path | None:
+def _source(requested: FolderRequest, paths: PreparedPaths) -> Path | None:
     """The folder asked for, or the one of the last preparation on this machine."""
-    if asked.images is not None:
-        return Path(asked.images).expanduser().resolve()
+    if requested.images is not None:
+        return Path(requested.images).expanduser().resolve()
     remembered = paths.folder / SOURCE
     return Path(read_json(remembered)["images"]) if remembered.is_file() else None
 
@@ -142,29 +142,31 @@ def _folder(source: Path | None, manifest: Manifest) -> Path:
     return source
 
 
-def _wanted(folder: Path, manifest: Manifest, numbers: Numbers, recorded: Manifest | None) -> Sequence[int]:
+def _requested(folder: Path, manifest: Manifest, numbers: Numbers, recorded: Manifest | None) -> Sequence[int]:
     """The numbers meant: all, or those of a part, which the record knows once it was made."""
     if numbers.mapped is None:
         return range(numbers.first, numbers.last + 1)
     return [int(i) for i in recorded.ids] if recorded else mapped_numbers(folder, numbers.mapped, manifest.count)
 
 
-def _meant(numbers: Numbers) -> str:
+def _expected_fix(numbers: Numbers) -> str:
     return f"{numbers.first} to {numbers.last}" if numbers.mapped is None else f"those named by {numbers.mapped.table}"
 
 
-def _all_of(files: Mapping[int, Path], manifest: Manifest, numbers: Numbers, wanted: Sequence[int]) -> dict[str, Path]:
+def _all_of(
+    files: Mapping[int, Path], manifest: Manifest, numbers: Numbers, requested_ids: Sequence[int]
+) -> dict[str, Path]:
     """id -> file in the order of numbers, once all are there."""
-    missing = [str(n) for n in wanted if n not in files]
+    missing = [str(n) for n in requested_ids if n not in files]
     if missing:
         raise DataError(
             f"{len(missing)} of the {manifest.count} pictures of dataset {manifest.id!r} are missing",
             got=f"no file for {name_some(missing)}",
-            expected=f"a file for each number of {_meant(numbers)}, such as {wanted[0]}.jpg or "
-            f"{numbers.id_of(wanted[0])}.png",
+            expected=f"a file for each number of {_expected_fix(numbers)}, such as {requested_ids[0]}.jpg or "
+            f"{numbers.id_of(requested_ids[0])}.png",
             fix="name the folder that holds the picture files themselves, or download the data again",
         )
-    return {numbers.id_of(n): files[n] for n in wanted}
+    return {numbers.id_of(n): files[n] for n in requested_ids}
 
 
 def _same_size(named: Mapping[str, Path], manifest: Manifest, paths: PreparedPaths) -> None:
@@ -174,9 +176,9 @@ def _same_size(named: Mapping[str, Path], manifest: Manifest, paths: PreparedPat
     bad = []
     for path in named.values():
         try:
-            with Image.open(path) as picture:
-                width, height = picture.size
-        except picture_errors():
+            with Image.open(path) as image:
+                width, height = image.size
+        except image_errors():
             continue  # conversion says what is wrong with it
         if (width, height) != (manifest.resolution, manifest.resolution):
             bad.append((path.name, f"is {width}x{height}, expected {manifest.resolution}x{manifest.resolution}"))
@@ -203,10 +205,10 @@ def _same_places(recorded: Manifest, named: Mapping[str, Path]) -> None:
     changed = [e.id for e in recorded.images if have[e.id] != e.sha256]
     if not changed:
         return
-    moved = [f"{i} is the recorded {owner[have[i]]}" for i in changed if have[i] in owner]
+    misplaced = [f"{i} is the recorded {owner[have[i]]}" for i in changed if have[i] in owner]
     raise DataError(
         f"{len(changed)} pictures of dataset {recorded.id!r} are not those recorded on first use",
-        got=(f"other numbers: {name_some(moved, 5)}" if moved else f"other bytes: {name_some(changed)}"),
+        got=(f"other numbers: {name_some(misplaced, 5)}" if misplaced else f"other bytes: {name_some(changed)}"),
         expected=f"the SHA-256 in datasets/{_sidecar(recorded)}",
         fix="use the copy the record was made from; to trust this one instead (numbers of earlier runs no longer "
         f"compare): `bench prepare --dataset {recorded.id} --images DIR --update`",

@@ -26,7 +26,7 @@ def mapped_numbers(folder: Path, mapped: Mapped, count: int) -> list[int]:
             got=f"no such file in {folder} or {folder.parent}",
             fix="put the file of that name, which comes with the pictures, beside their folder",
         )
-    found: dict[int, int] = {}
+    numbers: dict[int, int] = {}
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
@@ -36,19 +36,19 @@ def mapped_numbers(folder: Path, mapped: Mapped, count: int) -> list[int]:
         if not fields or (line == 1 and not fields[0].isdecimal()):
             continue
         number, name = _entry(fields)
-        if name is None or number in found:
+        if name is None or number in numbers:
             raise DataError(
                 f"line {line} of {path} is no entry of this table" if name is None else f"{path} has a number twice",
                 got=text.strip()[:80],
                 expected="number, index from 0 and file name from 1, as in `2 200121 200122.jpg`",
                 fix="use the file as it was published",
             )
-        found[number] = name
-    chosen = sorted(number for number, name in found.items() if mapped.first <= name <= mapped.last)
+        numbers[number] = name
+    chosen = sorted(number for number, name in numbers.items() if mapped.first <= name <= mapped.last)
     if len(chosen) != count:
         raise DataError(
             f"table {path} names other pictures than meant",
-            got=f"{len(chosen)} of {len(found)} lie between {mapped.first} and {mapped.last}",
+            got=f"{len(chosen)} of {len(numbers)} lie between {mapped.first} and {mapped.last}",
             expected=f"{count}",
             fix="use the file as it was published",
         )

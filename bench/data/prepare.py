@@ -13,7 +13,7 @@ from bench.data.manifest import load_manifest, manifest_path
 from bench.data.render import prepare_rendered
 from bench.engine import PROCESSES, Execution
 from bench.errors import BenchError, DataError, message_of
-from bench.files import picture_errors, read_rgb, write_error, write_png
+from bench.files import image_errors, read_rgb, write_error, write_png
 from bench.renderers.by_name import renderer_of
 from bench.store.paths import RunStore, read_json, write_json
 
@@ -39,34 +39,34 @@ class Project(Protocol):
 def prepare(
     project: Project,
     dataset_id: str,
-    asked: FolderRequest | None = None,
+    requested: FolderRequest | None = None,
     update: bool = False,
     execution: Execution = PROCESSES,
 ) -> Prepared:
     """Prepare one dataset of whatever kind; see bench/data/render.py and bench/data/import_folder.py.
 
     Args:
-        asked: settings of a folder dataset; a new one needs ``asked.images``.
+        requested: settings of a folder dataset; a new one needs ``asked.images``.
     """
-    asked = asked or FolderRequest()
+    requested = requested or FolderRequest()
     exists = manifest_path(project.root, dataset_id).is_file()
     manifest = load_manifest(project.root, dataset_id, True, images=not update) if exists else None
     if manifest is not None and manifest.numbers is not None:
-        return prepare_numbered(project.root, manifest, asked, update, execution)
-    if asked.images is None and (exists or not asked_anything(asked)):
+        return prepare_numbered(project.root, manifest, requested, update, execution)
+    if requested.images is None and (exists or not has_request(requested)):
         if load_manifest(project.root, dataset_id, images=False).kind == "rendered":
-            if asked_anything(asked):
+            if has_request(requested):
                 raise BenchError(
                     f"dataset {dataset_id!r} is rendered and takes no folder settings",
                     fix="drop --images, --resolution, --crop, --convert and --domain",
                 )
             return Prepared(prepare_rendered(project.root, dataset_id, update, execution))
-    return prepare_folder(project.root, dataset_id, asked, folder_defaults(project), update, execution)
+    return prepare_folder(project.root, dataset_id, requested, folder_defaults(project), update, execution)
 
 
-def asked_anything(asked: FolderRequest) -> bool:
+def has_request(requested: FolderRequest) -> bool:
     """Whether any option of an import from a folder is given."""
-    return asked != FolderRequest()
+    return requested != FolderRequest()
 
 
 def folder_defaults(project: Project) -> tuple[str, int] | None:
@@ -124,9 +124,9 @@ def counterfactuals(dataset: PreparedDataset, ids: Sequence[str], attribute: str
             paths[todo[0]].parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(paths[todo[0]].parent, error) from None
-        for image_id, picture in zip(todo, renderer.render(scenes, manifest.resolution), strict=True):
-            write_png(paths[image_id], picture.image)
-            write_png(paths[image_id].with_suffix(".labels.png"), picture.labels)
+        for image_id, image in zip(todo, renderer.render(scenes, manifest.resolution), strict=True):
+            write_png(paths[image_id], image.image)
+            write_png(paths[image_id].with_suffix(".labels.png"), image.labels)
             write_json(paths[image_id].with_suffix(".json"), state)  # last: what has it is whole
     return [paths[i] for i in ids]
 
@@ -134,8 +134,12 @@ def counterfactuals(dataset: PreparedDataset, ids: Sequence[str], attribute: str
 def _current(path: Path, resolution: int, state: dict[str, str]) -> bool:
     """Picture and labels are there, whole, and of this manifest and renderer."""
     try:
-        held = read_json(path.with_suffix(".json")) == state
-        return held and read_rgb(path, resolution) is not None and len(read_labels(path.with_suffix(".labels.png"))) > 0
+        recorded = read_json(path.with_suffix(".json")) == state
+        return (
+            recorded
+            and read_rgb(path, resolution) is not None
+            and len(read_labels(path.with_suffix(".labels.png"))) > 0
+        )
     except DataError:
         return False
 
@@ -150,9 +154,9 @@ def read_labels(path: Path) -> np.ndarray:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
-            labels = np.asarray(picture)
-    except picture_errors() as error:
+        with Image.open(path) as image:
+            labels = np.asarray(image)
+    except image_errors() as error:
         raise DataError(f"labels {path} cannot be read", got=message_of(error)) from None
     if labels.ndim != 2:
         raise DataError(f"labels {path} have several channels", got=labels.shape, expected="(R, R)")

@@ -123,8 +123,8 @@ def render_shard(shard: Shard, job: RenderJob) -> None:
         renderer_of(job.renderer).warm_up(job.resolution)  # while the worker of the shard before compiles the rest
     for start in range(0, len(todo), BATCH):
         chunk = todo[start : start + BATCH]
-        for image_id, picture in zip(chunk, _render(job, chunk), strict=True):
-            rows[image_id] = _store(job, image_id, picture)
+        for image_id, image in zip(chunk, _render(job, chunk), strict=True):
+            rows[image_id] = _store(job, image_id, image)
         tick(len(chunk))
     table = pd.DataFrame([rows[i] for i in shard.ids])
     table = table.astype({name: np.float32 for name in table if name.startswith("lm_")})
@@ -137,15 +137,15 @@ def _render(job: RenderJob, ids: Sequence[str]) -> list[RenderedImage]:
     return renderer.render(scenes, job.resolution)
 
 
-def _store(job: RenderJob, image_id: str, picture: Any) -> dict[str, Any]:
+def _store(job: RenderJob, image_id: str, image: Any) -> dict[str, Any]:
     """Write picture and labels; the truth row."""
-    write_png(job.paths.image(image_id), picture.image)
-    write_png(job.paths.label(image_id), picture.labels)
-    row: dict[str, Any] = {"image_id": image_id, **picture.factors}
-    for n, (x, y) in enumerate(np.asarray(picture.landmarks, np.float32)):
+    write_png(job.paths.image(image_id), image.image)
+    write_png(job.paths.label(image_id), image.labels)
+    row: dict[str, Any] = {"image_id": image_id, **image.factors}
+    for n, (x, y) in enumerate(np.asarray(image.landmarks, np.float32)):
         row[f"lm_{n:02d}_x"], row[f"lm_{n:02d}_y"] = x, y
-    row["sha256"] = pixel_sha256(picture.image)
-    row["coarse"] = coarse(picture.image)
+    row["sha256"] = pixel_sha256(image.image)
+    row["coarse"] = coarse(image.image)
     row["label_sha256"] = file_sha256(job.paths.label(image_id))
     return row
 

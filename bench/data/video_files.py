@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import BenchError, DataError, message_of
-from bench.files import file_sha256, picture_errors, read_json, read_rgb, write_error, write_json, write_png
+from bench.files import file_sha256, image_errors, read_json, read_rgb, write_error, write_json, write_png
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 DECODED = "decoded.json"
@@ -90,9 +90,9 @@ def _size(path: Path) -> tuple[int, int]:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
-            return picture.height, picture.width
-    except picture_errors() as error:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except image_errors() as error:
         raise DataError(f"frame {path} cannot be read", got=message_of(error)) from None
 
 
@@ -105,11 +105,11 @@ def of_file(path: Path, work: Path, fps: float | None = None, limit: int | None 
         DataError: no video, damaged, or frames of several sizes. BenchError: PyAV is not installed, the disk is full.
     """
     state = {"sha256": file_sha256(path), "limit": limit}
-    held = read_json(work / DECODED) if (work / DECODED).is_file() else {}
-    if held.get("state") != state:
-        held = {"state": state, **_decode(path, work, limit)}
-        write_json(work / DECODED, held)
-    return of_folder(work, fps or held["fps"], path.stem)
+    recorded = read_json(work / DECODED) if (work / DECODED).is_file() else {}
+    if recorded.get("state") != state:
+        recorded = {"state": state, **_decode(path, work, limit)}
+        write_json(work / DECODED, recorded)
+    return of_folder(work, fps or recorded["fps"], path.stem)
 
 
 def _decode(path: Path, work: Path, limit: int | None) -> dict[str, Any]:
@@ -172,8 +172,8 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
                 stream.height, stream.width, stream.pix_fmt = even.shape[0], even.shape[1], "yuv420p"
                 # Equal bytes: one thread, and no macroblock tree, whose result varies from run to run.
                 stream.options = {"crf": QUALITY, "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-            to.mux(stream.encode(picture))
+            image = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+            to.mux(stream.encode(image))
             count += 1
         if stream is None:
             raise DataError(f"film {path} would have no frames")
@@ -189,13 +189,13 @@ def write_gif(path: Path, frames: Iterable[np.ndarray], fps: float, colours: int
     """
     from PIL import Image
 
-    pictures = [Image.fromarray(frame) for frame in frames]
-    if not pictures:
+    images = [Image.fromarray(frame) for frame in frames]
+    if not images:
         raise DataError(f"film {path} would have no frames")
-    some = pictures[:: max(1, len(pictures) // 8)]
+    some = images[:: max(1, len(images) // 8)]
     together = Image.fromarray(np.concatenate([np.asarray(p) for p in some]))
     palette = together.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    flat = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+    flat = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in images]
     with _whole(path) as temporary:
         flat[0].save(
             temporary,
@@ -223,7 +223,7 @@ def _whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def read_film(path: Path) -> tuple[np.ndarray, float]:
+def read_frames(path: Path) -> tuple[np.ndarray, float]:
     """All frames of a film, (N, H, W, 3) uint8, and its frames per second. For short ones."""
     av = _av()
     with av.open(str(path)) as container:

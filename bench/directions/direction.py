@@ -89,11 +89,11 @@ class Direction:
             raise BenchError(f"direction {self.name!r} cannot be applied", got=f"degree {degree}", expected="a number")
         first, last = self.rows or (0, w_plus.shape[1])
         vector = self.vector.to(w_plus)
-        moved = w_plus.clone()
+        edited = w_plus.clone()
         if self.rule == "add":
-            moved[:, first:last] += degree * (vector if vector.ndim == 1 else vector[first:last])
-            return moved
+            edited[:, first:last] += degree * (vector if vector.ndim == 1 else vector[first:last])
+            return edited
         assert self.mean is not None and self.std is not None
         coordinate = (w_plus[:, 0] - self.mean.to(w_plus)) @ vector / self.std
-        moved[:, first:last] += ((degree - coordinate) * self.std)[:, None, None] * vector
-        return moved
+        edited[:, first:last] += ((degree - coordinate) * self.std)[:, None, None] * vector
+        return edited

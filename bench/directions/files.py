@@ -49,48 +49,48 @@ def read_set(root: Path, weights_id: str) -> dict[str, Direction]:
 
 def known(root: Path, domain: str) -> dict[str, Direction]:
     """All committed directions of a domain; one of a name that several sets have is called by ``set/name`` too."""
-    found: dict[str, Direction] = {}
+    directions_by_name: dict[str, Direction] = {}
     for entry in weights.read_manifest(root).weights:
         if entry.kind == KIND and entry.domain == domain:
             for name, one in read_set(root, entry.id).items():
-                found.setdefault(name, one)
-                found[f"{entry.id}/{name}"] = one
-    return found
+                directions_by_name.setdefault(name, one)
+                directions_by_name[f"{entry.id}/{name}"] = one
+    return directions_by_name
 
 
-def published(root: Path, asked: str) -> tuple[Path, str] | None:
+def published(root: Path, requested: str) -> tuple[Path, str] | None:
     """File and choice of ``smile.pt``, ``ffhq_pca.pt:54:7:8``; None for another name.
 
     A file is looked for where one is, then in weights/directions/ of the project.
     """
-    stem, mark, pick = asked.partition(".pt")
-    if not mark or (pick and not pick.startswith(":")):
+    stem, marker_file, pick = requested.partition(".pt")
+    if not marker_file or (pick and not pick.startswith(":")):
         return None
-    path = Path(stem + mark)
-    kept = Path(root) / "weights" / "directions" / path
-    return (kept if kept.is_file() and not path.is_file() else path), pick.removeprefix(":")
+    path = Path(stem + marker_file)
+    stored = Path(root) / "weights" / "directions" / path
+    return (stored if stored.is_file() and not path.is_file() else path), pick.removeprefix(":")
 
 
-def find(root: Path, domain: str, asked: str) -> Direction:
+def find(root: Path, domain: str, requested: str) -> Direction:
     """The direction a user names: one of the domain's, or a published file ``smile.pt``, ``ffhq_pca.pt:54:7:8``.
 
     Raises:
         UnknownName: no such direction, with the nearest names. DataError: a file that cannot be used.
     """
-    if chosen := published(root, asked):
+    if chosen := published(root, requested):
         from bench.directions.published import read_pt
 
         return read_pt(*chosen)
-    of_set, _, name = asked.rpartition("/")
+    of_set, _, name = requested.rpartition("/")
     for entry in weights.read_manifest(root).weights:  # most are in the first set: no need to read the others
         if entry.kind == KIND and entry.domain == domain and of_set in ("", entry.id):
-            if name in (held := read_set(root, entry.id)):
-                return held[name]
+            if name in (stored := read_set(root, entry.id)):
+                return stored[name]
     here = known(root, domain)
     if not here:
         raise BenchError(
             f"domain {domain!r} has no directions",
-            got=asked,
+            got=requested,
             fix=f"make some with `bench directions --method sefa --domain {domain}`, or name a .pt file",
         )
-    raise UnknownName.of("direction", asked, [name for name in here if "/" not in name])
+    raise UnknownName.of("direction", requested, [name for name in here if "/" not in name])

@@ -13,8 +13,8 @@ import torch
 
 from bench.directions.files import KIND, write_set
 from bench.directions.learning import Learned, Recipe, Request, read_recipe, way
-from bench.directions.pictures import CAPTIONS
 from bench.directions.samples import Samples, effects, labelled
+from bench.directions.strips import CAPTIONS
 from bench.errors import BenchError
 from bench.files import atomic_write
 from bench.generator import SharedGenerator
@@ -67,11 +67,11 @@ def make(
     used = weights.needed(root, domain, {})
     read = None
     if module.NEEDS_LABELS or attributes.names(root, domain):
-        read, theirs = attributes.judge(root, domain, device, recipe.judge)
+        read, theirs = attributes.load_predictor(root, domain, device, recipe.judge)
         used |= theirs
     if module.NEEDS_LABELS and read is not None:
-        kept = root / weights.FOLDER / "cache" / "samples" / _fingerprint(used, recipe)
-        drawn = labelled(generator, read, recipe.samples, recipe.seed, kept, on_done)
+        stored = root / weights.FOLDER / "cache" / "samples" / _fingerprint(used, recipe)
+        drawn = labelled(generator, read, recipe.samples, recipe.seed, stored, on_done)
     else:
         drawn = Samples(generator.sample_w(recipe.samples, recipe.seed)[:, 0], {})
     learned = module.learn(Request(generator, drawn, recipe))
@@ -84,10 +84,10 @@ def make(
 
 def _table(generator, read, learned: Learned, drawn: Samples, recipe: Recipe) -> tuple[Table, Table]:
     """Change of each direction's attribute, and of those of the others, on codes of another seed; standard errors."""
-    wanted = [asked.attribute for asked in recipe.labelled.values()]
-    spread = {name: float(np.std(drawn.labels[name])) for name in dict.fromkeys(wanted)}
-    codes = generator.sample_w(MEASURED_ON, seed_for(recipe.seed, "effects"))
-    return effects(generator, read, learned.directions, codes, spread)
+    requested_attributes = [requested.attribute for requested in recipe.labelled.values()]
+    attribute_std = {name: float(np.std(drawn.labels[name])) for name in dict.fromkeys(requested_attributes)}
+    latents = generator.sample_w(MEASURED_ON, seed_for(recipe.seed, "effects"))
+    return effects(generator, read, learned.directions, latents, attribute_std)
 
 
 def _fingerprint(used: dict[str, str], recipe: Recipe) -> str:
@@ -163,7 +163,7 @@ Labels are those of {recipe.judge}; its own errors (see its card) bound all of t
 def _effects(name: str, table: Table, errors: Table) -> str:
     columns = list(next(iter(table.values())))
     lines = [f"| {one} | " + " | ".join(f"{row[c]:+.2f}" for c in columns) + " |" for one, row in table.items()]
-    pictures = "\n\n".join(f"![{caption}]({file.format(name)})" for file, caption in CAPTIONS.items())
+    images = "\n\n".join(f"![{caption}]({file.format(name)})" for file, caption in CAPTIONS.items())
     largest = max(value for row in errors.values() for value in row.values())
     return f"""
 ## What they do
@@ -176,5 +176,5 @@ entanglement.
 |---|{"---|" * len(columns)}
 {chr(10).join(lines)}
 
-{pictures}
+{images}
 """

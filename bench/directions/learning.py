@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent / "finders"
 
 
-class Asked(BaseModel):
+class DirectionRequest(BaseModel):
     """One direction to learn from labels."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,7 +40,9 @@ class Recipe(BaseModel):
     judge: str = ""
     samples: int = Field(4000, ge=50)
     seed: int = 0
-    labelled: dict[str, Asked] = Field(default_factory=dict, description="name -> direction learned from labels")
+    labelled: dict[str, DirectionRequest] = Field(
+        default_factory=dict, description="name -> direction learned from labels"
+    )
     components: int = Field(80, ge=1, description="principal components kept at most")
     groups: dict[str, tuple[int, int]] = Field(
         default_factory=dict, description="name -> first row and one past the last, for directions without labels"
@@ -93,9 +95,9 @@ def read_recipe(path: Path) -> Recipe:
 
 def check_attributes(recipe: Recipe, known: Mapping[str, Any]) -> None:
     """Refuse a recipe that asks for attributes its judge does not read, or for conditions it does not learn."""
-    for asked in recipe.labelled.values():
-        if asked.attribute not in known:
-            raise UnknownName.of("attribute of the judge", asked.attribute, known)
-        for other in asked.given:
+    for requested in recipe.labelled.values():
+        if requested.attribute not in known:
+            raise UnknownName.of("attribute of the judge", requested.attribute, known)
+        for other in requested.given:
             if other not in recipe.labelled:
                 raise UnknownName.of("direction in `given`", other, recipe.labelled)

@@ -29,7 +29,7 @@ def read_pt(path: Path, pick: str = "") -> Direction:
         DataError: missing, damaged, or of another layout. BenchError: a choice that the file does not have.
     """
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        stored = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise DataError(f"no direction file {path}", fix="correct --direction") from None
     except Exception as error:  # the reader has many ways to say that a file is no archive of tensors
@@ -38,25 +38,27 @@ def read_pt(path: Path, pick: str = "") -> Direction:
             got=message_of(error, 160),
             expected="a file of torch.save that holds tensors alone",
         ) from None
-    if isinstance(held, Tensor):
-        return _vector(path, held, pick)
-    if isinstance(held, dict) and set(held) >= set(PARTS) and all(isinstance(held[k], Tensor) for k in PARTS):
-        return _component(path, held, pick)
-    raise _layout(path, type(held).__name__ if not isinstance(held, dict) else f"keys {', '.join(map(str, held))}")
+    if isinstance(stored, Tensor):
+        return _vector(path, stored, pick)
+    if isinstance(stored, dict) and set(stored) >= set(PARTS) and all(isinstance(stored[k], Tensor) for k in PARTS):
+        return _component(path, stored, pick)
+    raise _layout(
+        path, type(stored).__name__ if not isinstance(stored, dict) else f"keys {', '.join(map(str, stored))}"
+    )
 
 
-def _vector(path: Path, held: Tensor, pick: str) -> Direction:
+def _vector(path: Path, stored: Tensor, pick: str) -> Direction:
     if pick:
         raise BenchError(f"{path} holds one direction", got=f"choice {pick!r}", fix="drop what follows the file name")
-    if held.ndim not in (2, 3) or len(held) != 1:
-        raise _layout(path, f"a tensor {tuple(held.shape)}")
-    return Direction(path.stem, held[0].float(), about={"method": "published", "file": path.name})
+    if stored.ndim not in (2, 3) or len(stored) != 1:
+        raise _layout(path, f"a tensor {tuple(stored.shape)}")
+    return Direction(path.stem, stored[0].float(), about={"method": "published", "file": path.name})
 
 
-def _component(path: Path, held: dict[str, Tensor], pick: str) -> Direction:
-    mean, comp, std = (held[k].float() for k in PARTS)
+def _component(path: Path, stored: dict[str, Tensor], pick: str) -> Direction:
+    mean, comp, std = (stored[k].float() for k in PARTS)
     if comp.ndim != 3 or comp.shape[1] != 1 or mean.shape != comp.shape[1:] or std.shape != comp.shape[:1]:
-        raise _layout(path, ", ".join(f"{k} {tuple(held[k].shape)}" for k in PARTS))
+        raise _layout(path, ", ".join(f"{k} {tuple(stored[k].shape)}" for k in PARTS))
     index, rows = _choice(path, pick, len(comp))
     about = {"method": "published", "file": path.name, "component": index}
     return Direction(f"{path.stem}_{index}", comp[index, 0], "set", rows, mean[0], float(std[index]), about)

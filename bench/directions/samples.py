@@ -23,9 +23,9 @@ PIECE, TOGETHER = 256, 16  # samples kept together, pictures rendered together
 
 @dataclass(frozen=True)
 class Samples:
-    """Args: codes: (N, D) of w. labels: attribute -> (N,) float64; empty where no judge was asked."""
+    """Args: latents: (N, D) of w. labels: attribute -> (N,) float64; empty where no judge was asked."""
 
-    codes: Tensor
+    latents: Tensor
     labels: Mapping[str, np.ndarray]
 
 
@@ -44,26 +44,26 @@ def labelled(
         cache: folder for pieces of labels; its name must stand for generator, judge and seed.
         on_done: called with the number of further samples done.
     """
-    codes = generator.sample_w(count, seed)
+    latents = generator.sample_w(count, seed)
     pieces = []
     for first in range(0, count, PIECE):
-        part = codes[first : first + PIECE]
-        kept = cache / f"{first:06d}_{len(part)}.npz"
-        if not kept.is_file():
-            _write(kept, judged(generator, read, part))
-        with np.load(kept) as arrays:
+        part = latents[first : first + PIECE]
+        stored = cache / f"{first:06d}_{len(part)}.npz"
+        if not stored.is_file():
+            _write(stored, predict_attributes(generator, read, part))
+        with np.load(stored) as arrays:
             pieces.append({name: arrays[name] for name in arrays.files})
         on_done(len(part))
-    return Samples(codes[:, 0], {name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]})
+    return Samples(latents[:, 0], {name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]})
 
 
 @torch.no_grad()
-def judged(generator: SharedGenerator, read: Read, w_plus: Tensor) -> dict[str, np.ndarray]:
+def predict_attributes(generator: SharedGenerator, read: Read, w_plus: Tensor) -> dict[str, np.ndarray]:
     """Attribute -> (N,) float64 of the pictures of codes (N, L, D)."""
-    found: list[dict[str, Tensor]] = []
+    batches: list[dict[str, Tensor]] = []
     for first in range(0, len(w_plus), TOGETHER):
-        found.append(read(generator.synthesize(w_plus[first : first + TOGETHER].to(generator.device))))
-    return {name: torch.cat([f[name] for f in found]).double().cpu().numpy() for name in found[0]}
+        batches.append(read(generator.synthesize(w_plus[first : first + TOGETHER].to(generator.device))))
+    return {name: torch.cat([f[name] for f in batches]).double().cpu().numpy() for name in batches[0]}
 
 
 def effects(
@@ -71,7 +71,7 @@ def effects(
     read: Read,
     directions: list[Direction],
     w_plus: Tensor,
-    spread: Mapping[str, float],
+    attribute_std: Mapping[str, float],
     degree: float = 1.5,
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
     """What directions do: direction -> attribute -> mean change for one degree, and its standard error over codes.
@@ -80,15 +80,15 @@ def effects(
 
     Args:
         w_plus: (N, L, D) codes, two or more, that no direction was learned from.
-        spread: attribute -> its standard deviation.
+        attribute_std: attribute -> its standard deviation.
         degree: each code is moved so far both ways; half of the difference, divided by it, is the change.
     """
     table: dict[str, dict[str, float]] = {}
     errors: dict[str, dict[str, float]] = {}
     for direction in directions:
-        up = judged(generator, read, direction.apply(w_plus, degree))
-        down = judged(generator, read, direction.apply(w_plus, -degree))
-        change = {name: (up[name] - down[name]) / (2 * degree * spread[name]) for name in spread}
+        up = predict_attributes(generator, read, direction.apply(w_plus, degree))
+        down = predict_attributes(generator, read, direction.apply(w_plus, -degree))
+        change = {name: (up[name] - down[name]) / (2 * degree * attribute_std[name]) for name in attribute_std}
         table[direction.name] = {name: round(float(values.mean()), 4) for name, values in change.items()}
         errors[direction.name] = {
             name: round(float(values.std(ddof=1)) / len(values) ** 0.5, 4) for name, values in change.items()
@@ -96,9 +96,9 @@ def effects(
     return table, errors
 
 
-def step_along(codes: Tensor, unit: Tensor) -> float:
+def step_along(latents: Tensor, unit: Tensor) -> float:
     """Standard deviation of codes (N, D) along a unit vector (D,): what degree 1 means in a set learned here."""
-    return float((codes @ unit).std())
+    return float((latents @ unit).std())
 
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -32,21 +32,21 @@ RECORD = "edit.json"
 
 
 @dataclass(frozen=True)
-class Pictures:
+class EditInputs:
     """Pictures to edit by id.
 
     Args:
         name: of the dataset or the folder; ids: in order; read: id -> (R, R, 3) uint8.
-        codes: id -> (L, D) of a run that keeps nothing else, so that nothing need be inverted again; {} without one.
+        latents: id -> (L, D) of a run that keeps nothing else, so that nothing need be inverted again; {} without one.
     """
 
     name: str
     ids: Sequence[str]
     read: Callable[[str], np.ndarray]
-    codes: Mapping[str, np.ndarray]
+    latents: Mapping[str, np.ndarray]
 
 
-def of_dataset(dataset: PreparedDataset, ids: Sequence[str] | None, run: Run | None, config_hash: str) -> Pictures:
+def of_dataset(dataset: PreparedDataset, ids: Sequence[str] | None, run: Run | None, config_hash: str) -> EditInputs:
     """Pictures of a prepared dataset.
 
     Args:
@@ -61,16 +61,16 @@ def of_dataset(dataset: PreparedDataset, ids: Sequence[str] | None, run: Run | N
             from bench.errors import UnknownName
 
             raise UnknownName.of(f"picture of dataset {dataset.id!r}", image_id, have)
-    codes: dict[str, np.ndarray] = {}
+    latents: dict[str, np.ndarray] = {}
     if run is not None and run.state() == "complete":
-        held = run.read()
-        names, w_plus = run.read_codes()
-        if held["config_hash"] == config_hash and held["rate_floats"] == w_plus[0].size:
-            codes = dict(zip(names, w_plus, strict=True))
-    return Pictures(dataset.id, list(ids or dataset.manifest.ids), dataset.read, codes)
+        record = run.read()
+        names, w_plus = run.read_latents()
+        if record["config_hash"] == config_hash and record["rate_floats"] == w_plus[0].size:
+            latents = dict(zip(names, w_plus, strict=True))
+    return EditInputs(dataset.id, list(ids or dataset.manifest.ids), dataset.read, latents)
 
 
-def of_folder(folder: Path, resolution: int) -> Pictures:
+def of_folder(folder: Path, resolution: int) -> EditInputs:
     """Square pictures of any size in a folder, brought to ``resolution`` with Pillow's Lanczos; id = file stem.
 
     Raises:
@@ -96,7 +96,7 @@ def of_folder(folder: Path, resolution: int) -> Pictures:
             )
         return resize_pil(array[None], resolution, "pil_lanczos")[0]
 
-    return Pictures(folder.resolve().name, list(by_id), read, {})
+    return EditInputs(folder.resolve().name, list(by_id), read, {})
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,11 @@ class Edit:
     out: Path
     settings: Mapping[str, Any]
 
-    def picture(self, image_id: str) -> Path:
+    def image_path(self, image_id: str) -> Path:
         """File of one edited image."""
         return self.out / "images" / f"{image_id}.png"
 
-    def run(self, pictures: Pictures, batch: int, on_done: Callable[[float], None]) -> dict[str, Any]:
+    def run(self, inputs: EditInputs, batch: int, on_done: Callable[[float], None]) -> dict[str, Any]:
         """Edit all pictures; one that fails is recorded with its reason and the rest goes on.
 
         Returns:
@@ -125,16 +125,16 @@ class Edit:
         """
         self.direction.check(self.method.generator.n_latent, self.method.generator.style_dim)
         earlier = self._earlier()
-        folder = self.picture("").parent
+        folder = self.image_path("").parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(folder, error) from None
         done: list[str] = []
         failures: dict[str, str] = {}
-        for ids, x in _batches(pictures, batch, failures):
-            for image_id, image in self._edited(ids, x.to(self.method.device), pictures, failures).items():
-                write_png(self.picture(image_id), image)
+        for ids, x in _batches(inputs, batch, failures):
+            for image_id, image in self._edited(ids, x.to(self.method.device), inputs, failures).items():
+                write_png(self.image_path(image_id), image)
                 done.append(image_id)
             on_done(len(ids))
         if not done:
@@ -151,53 +151,53 @@ class Edit:
         """What an earlier command left here, if it was made in the same way."""
         if not (self.out / RECORD).is_file():
             return {}
-        held = read_json(self.out / RECORD)
-        differing = sorted(k for k in self.settings if held.get("settings", {}).get(k) != self.settings[k])
+        record = read_json(self.out / RECORD)
+        differing = sorted(k for k in self.settings if record.get("settings", {}).get(k) != self.settings[k])
         if differing:
             raise BenchError(
                 f"{self.out} holds edits made with other settings",
                 got=f"other values of: {', '.join(differing)}",
                 fix="pass --out FOLDER, or move them away",
             )
-        return held
+        return record
 
-    def _edited(self, ids: list[str], x: Tensor, pictures: Pictures, failures: dict[str, str]) -> dict[str, np.ndarray]:
+    def _edited(self, ids: list[str], x: Tensor, inputs: EditInputs, failures: dict[str, str]) -> dict[str, np.ndarray]:
         """id -> edited image, of those that could be edited; ``failures`` gains the reasons of the others."""
         import torch
 
         def edit(part: Sequence[str]) -> dict[str, np.ndarray | None]:
             here = slice(ids.index(part[0]), ids.index(part[-1]) + 1)
-            self.method.context.image_seeds = [image_seed(self.seed, pictures.name, i) for i in part]
+            self.method.context.image_seeds = [image_seed(self.seed, inputs.name, i) for i in part]
             with torch.no_grad():
-                inversion = self._inverted(part, x[here], pictures.codes)
+                inversion = self._inverted(part, x[here], inputs.latents)
                 edited = self.method.render(self.direction.apply(inversion.w_plus, self.degree), inversion)
             finite = edited.flatten(1).isfinite().all(1).tolist()
             images = to_uint8(torch.nan_to_num(edited))
             return {i: images[n] if finite[n] else None for n, i in enumerate(part)}
 
         parts, failed = map_images(ids, edit)
-        found = {i: image for part in parts for i, image in part.items()}
-        failed |= {i: NOT_FINITE for i, image in found.items() if image is None}
+        images_by_id = {i: image for part in parts for i, image in part.items()}
+        failed |= {i: NOT_FINITE for i, image in images_by_id.items() if image is None}
         failures |= {i: failed[i] for i in ids if i in failed}
-        return {i: image for i, image in found.items() if image is not None}
+        return {i: image for i, image in images_by_id.items() if image is not None}
 
-    def _inverted(self, ids: Sequence[str], x: Tensor, codes: Mapping[str, np.ndarray]) -> Inversion:
-        if not all(i in codes for i in ids):
+    def _inverted(self, ids: Sequence[str], x: Tensor, latents: Mapping[str, np.ndarray]) -> Inversion:
+        if not all(i in latents for i in ids):
             return self.method.embed(x)
         import torch
 
         from bench.api import Inversion
 
-        return Inversion(torch.from_numpy(np.stack([codes[i] for i in ids])).to(x.device))
+        return Inversion(torch.from_numpy(np.stack([latents[i] for i in ids])).to(x.device))
 
 
-def _batches(pictures: Pictures, size: int, failures: dict[str, str]) -> Iterator[tuple[list[str], Tensor]]:
+def _batches(inputs: EditInputs, size: int, failures: dict[str, str]) -> Iterator[tuple[list[str], Tensor]]:
     """(ids, (B, 3, R, R) in [-1, 1]); pictures that cannot be read become failures."""
     ids: list[str] = []
     arrays: list[np.ndarray] = []
-    for image_id in pictures.ids:
+    for image_id in inputs.ids:
         try:
-            arrays.append(pictures.read(image_id))
+            arrays.append(inputs.read(image_id))
             ids.append(image_id)
         except DataError as error:
             failures[image_id] = message_of(error)

@@ -15,13 +15,13 @@ from bench.config.sections import EditSettings
 from bench.data.dataset import PreparedDataset
 from bench.device import autocast
 from bench.directions import files
-from bench.edits.targets import Targets, Wanted, exact
+from bench.edits.targets import EditSpec, Targets, exact
 from bench.engine import Shard, map_images, tick
 from bench.errors import BenchError
 from bench.images import to_tensor, to_uint8
 from bench.inversion.plan import RunPlan
 from bench.inversion.runner import image_seed, load_method
-from bench.predictors.attributes import judge
+from bench.predictors.attributes import load_predictor
 from bench.scoring.build import build
 
 if TYPE_CHECKING:
@@ -38,53 +38,53 @@ class EditJob:
 
     Args:
         plan: the method and its settings. dataset: whose pictures. edits: to score. masks: the user's, or None.
-        degrees: edit -> matched degree, of those that are reached. spread: attribute -> standard deviation.
-        again: ids of pictures that are inverted again. shown: image id -> edit shown of it.
-        brief: edits at their strength alone, without curves and sweeps.
+        degrees: edit -> matched degree, of those that are reached. attribute_std: attribute -> standard deviation.
+        cycle_ids: ids of pictures that are inverted again. example_ids: image id -> edit shown of it.
+        edit_only: edits at their strength alone, without curves and sweeps.
     """
 
     plan: RunPlan
     dataset: str
-    edits: tuple[Wanted, ...]
+    edits: tuple[EditSpec, ...]
     settings: EditSettings
     masks: Path | None = None
     degrees: Mapping[str, float] = field(default_factory=dict)
-    spread: Mapping[str, float] = field(default_factory=dict)
-    again: tuple[str, ...] = ()
-    shown: Mapping[str, str] = field(default_factory=dict)
-    brief: bool = False
+    attribute_std: Mapping[str, float] = field(default_factory=dict)
+    cycle_ids: tuple[str, ...] = ()
+    example_ids: Mapping[str, str] = field(default_factory=dict)
+    edit_only: bool = False
 
 
 @dataclass
-class Part:
+class PartialResult:
     """Results of some pictures.
 
     Args:
-        rows: tidy, without dataset, method and variant. failures: id -> reason. pictures: (kind, id) -> picture.
-        judged: calibration: "source", edit, or (edit, degree) -> id -> values.
+        rows: tidy, without dataset, method and variant. failures: id -> reason. images: (kind, id) -> picture.
+        attributes: calibration: "source", edit, or (edit, degree) -> id -> values.
         features: extractor -> (edit, id, of the edit, of what it is compared with).
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
-    pictures: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
-    judged: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    images: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    attributes: dict[Any, dict[str, Any]] = field(default_factory=dict)
     features: dict[str, list[tuple[str, str, np.ndarray, np.ndarray]]] = field(default_factory=dict)
 
-    def join(self, other: Part) -> None:
+    def join(self, other: PartialResult) -> None:
         """Take in another part's results."""
         self.rows += other.rows
         self.failures |= other.failures
-        self.pictures |= other.pictures
-        for key, found in other.judged.items():
-            self.judged.setdefault(key, {}).update(found)
+        self.images |= other.images
+        for key, attributes in other.attributes.items():
+            self.attributes.setdefault(key, {}).update(attributes)
         for name, more in other.features.items():
             self.features.setdefault(name, []).extend(more)
 
 
-def joined(parts: Iterable[Part]) -> Part:
+def joined(parts: Iterable[PartialResult]) -> PartialResult:
     """All results of some parts, in their order."""
-    done = Part()
+    done = PartialResult()
     for part in parts:
         done.join(part)
     return done
@@ -101,7 +101,7 @@ class _Tools:
     root: Path
     config_hash: str
     device: str
-    judge: str
+    predictor: str
     fixed: bool
     metrics: tuple[str, ...]
     sets: tuple[str, ...]
@@ -123,7 +123,7 @@ def _loaded(
     plan, known = tools.plan, registry.metrics(tools.root)
     method = load_method(plan.root, plan.method, plan.domain, plan.options, plan.device, plan.precision)
     device = method.device
-    read = None if tools.fixed else judge(plan.root, plan.domain, device, tools.judge)[0]
+    read = None if tools.fixed else load_predictor(plan.root, plan.domain, device, tools.predictor)[0]
     metrics = {name: build(plan.root, known.load(name), device) for name in tools.metrics}
     sets: dict[str, tuple[api.SetMetric, Callable]] = {}
     for name in tools.sets:
@@ -144,12 +144,12 @@ def forget() -> None:
     editor_of.cache_clear()
 
 
-def calibrate_shard(shard: Shard, job: EditJob) -> Part:
+def calibrate_shard(shard: Shard, job: EditJob) -> PartialResult:
     """Calibration of a shard's images."""
     return isolated(shard.ids, editor_of(job).calibrate)
 
 
-def isolated(ids: Sequence[str], work: Callable[[Sequence[str]], Part]) -> Part:
+def isolated(ids: Sequence[str], work: Callable[[Sequence[str]], PartialResult]) -> PartialResult:
     """Work on a batch of images; those that fail alone are failures by name (:func:`bench.engine.map_images`)."""
     parts, failures = map_images(ids, work)
     tick(len(ids))
@@ -158,7 +158,7 @@ def isolated(ids: Sequence[str], work: Callable[[Sequence[str]], Part]) -> Part:
     return done
 
 
-def direction_of(plan: RunPlan, wanted: Wanted, generator: SharedGenerator, may_set: bool = False) -> Direction:
+def direction_of(plan: RunPlan, edit_spec: EditSpec, generator: SharedGenerator, may_set: bool = False) -> Direction:
     """The direction of an edit, checked against the generator's codes.
 
     Args:
@@ -167,15 +167,15 @@ def direction_of(plan: RunPlan, wanted: Wanted, generator: SharedGenerator, may_
     Raises:
         UnknownName: there is none. BenchError: it sets a coordinate. ShapeError: it is of another space.
     """
-    found = files.find(plan.root, plan.domain, wanted.direction)
-    if found.rule != "add" and not may_set:
+    direction = files.find(plan.root, plan.domain, edit_spec.direction)
+    if direction.rule != "add" and not may_set:
         raise BenchError(
-            f"direction {wanted.direction!r} sets a coordinate",
+            f"direction {edit_spec.direction!r} sets a coordinate",
             expected="one that adds, so that degree 0 is the inversion",
             fix="take it out of `directions`, or give degrees under `policy: fixed`",
         )
-    found.check(generator.n_latent, generator.style_dim)
-    return found
+    direction.check(generator.n_latent, generator.style_dim)
+    return direction
 
 
 class Editor:
@@ -193,13 +193,13 @@ class Editor:
         self.directions = {one.name: direction_of(job.plan, one, generator, fixed) for one in job.edits}
         self.exact = self.dataset.manifest.render is not None and not fixed
 
-    def embed(self, ids: Sequence[str], pictures: np.ndarray) -> Inversion:
+    def embed(self, ids: Sequence[str], images: np.ndarray) -> Inversion:
         """Invert 8-bit pictures (B, R, R, 3)."""
         import torch
 
         self.method.context.image_seeds = [image_seed(self.plan.seed, self.job.dataset, i) for i in ids]
         with torch.no_grad(), autocast(self.device, self.plan.precision):
-            return self.method.embed(to_tensor(pictures).to(self.device))
+            return self.method.embed(to_tensor(images).to(self.device))
 
     def render(self, w_plus: Tensor, inversion: Inversion) -> np.ndarray:
         """(B, R, R, 3) uint8 of codes.
@@ -215,40 +215,42 @@ class Editor:
             raise ValueError("the output is not finite")
         return to_uint8(x_hat)
 
-    def edit(self, inversion: Inversion, wanted: Wanted, degree: float) -> np.ndarray:
+    def edit(self, inversion: Inversion, edit_spec: EditSpec, degree: float) -> np.ndarray:
         """Pictures of codes moved along the edit's direction."""
-        return self.render(self.directions[wanted.name].apply(inversion.w_plus, degree), inversion)
+        return self.render(self.directions[edit_spec.name].apply(inversion.w_plus, degree), inversion)
 
-    def look(self, pictures: np.ndarray) -> list[dict[str, float]]:
+    def predict_attributes(self, images: np.ndarray) -> list[dict[str, float]]:
         """What the judge reads off each picture; nothing without a judge."""
         import torch
 
         if self.read is None:
-            return [{} for _ in pictures]
+            return [{} for _ in images]
         with torch.no_grad():
-            found = self.read(to_tensor(pictures).to(self.device))
-        columns = {name: values.double().cpu().tolist() for name, values in found.items()}
-        return [{name: column[n] for name, column in columns.items()} for n in range(len(pictures))]
+            predicted = self.read(to_tensor(images).to(self.device))
+        columns = {name: values.double().cpu().tolist() for name, values in predicted.items()}
+        return [{name: column[n] for name, column in columns.items()} for n in range(len(images))]
 
-    def targets(self, ids: Sequence[str], wanted: Wanted) -> Targets | None:
+    def targets(self, ids: Sequence[str], edit_spec: EditSpec) -> Targets | None:
         """Exact targets; None where the dataset is not rendered, or degrees say nothing about a change."""
-        return exact(self.dataset, ids, wanted) if self.exact else None
+        return exact(self.dataset, ids, edit_spec) if self.exact else None
 
-    def calibrate(self, ids: Sequence[str]) -> Part:
+    def calibrate(self, ids: Sequence[str]) -> PartialResult:
         """What the judge sees in sources, exact targets, and edits at all degrees."""
         sources = self.dataset.stack(ids)
         inversion = self.embed(ids, sources)
-        start = self.look(self.render(inversion.w_plus, inversion))
-        done = Part(judged={"source": dict(zip(ids, self.look(sources), strict=True))})
-        for wanted in self.job.edits:
-            name = wanted.attribute
-            exact_ones = self.targets(ids, wanted)
+        start = self.predict_attributes(self.render(inversion.w_plus, inversion))
+        done = PartialResult(attributes={"source": dict(zip(ids, self.predict_attributes(sources), strict=True))})
+        for edit_spec in self.job.edits:
+            name = edit_spec.attribute
+            exact_ones = self.targets(ids, edit_spec)
             images = exact_ones.images if exact_ones else {}
-            found = self.look(np.stack(list(images.values()))) if images else []
-            done.judged[wanted.name] = {i: one[name] for i, one in zip(images, found, strict=True)}
+            predicted = self.predict_attributes(np.stack(list(images.values()))) if images else []
+            done.attributes[edit_spec.name] = {i: one[name] for i, one in zip(images, predicted, strict=True)}
             for degree in self.settings.degrees:
-                signed = degree if wanted.change > 0 else -degree
-                seen = self.look(self.edit(inversion, wanted, signed))
-                changes = {i: after[name] - before[name] for i, before, after in zip(ids, start, seen, strict=True)}
-                done.judged[wanted.name, signed] = changes
+                signed = degree if edit_spec.change > 0 else -degree
+                attributes = self.predict_attributes(self.edit(inversion, edit_spec, signed))
+                changes = {
+                    i: after[name] - before[name] for i, before, after in zip(ids, start, attributes, strict=True)
+                }
+                done.attributes[edit_spec.name, signed] = changes
         return done

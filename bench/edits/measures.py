@@ -87,31 +87,34 @@ def similarity(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return (luminance * structure)[0].mean(0).numpy()
 
 
-def inside(regions: Regions, picture: np.ndarray, elsewhere: np.ndarray) -> np.ndarray:
-    """``picture`` in the face, ``elsewhere`` outside it: for measures that need a whole picture."""
-    return np.where(regions.face[..., None], picture, elsewhere)
+def inside(regions: Regions, image: np.ndarray, elsewhere: np.ndarray) -> np.ndarray:
+    """``image`` in the face, ``elsewhere`` outside it: for measures that need a whole picture."""
+    return np.where(regions.face[..., None], image, elsewhere)
 
 
 def leakage(
-    moved: Mapping[str, float], due: Mapping[str, float], spread: Mapping[str, float], meant: str
+    predicted_change: Mapping[str, float], due: Mapping[str, float], attribute_std: Mapping[str, float], attribute: str
 ) -> dict[str, float]:
     """Attribute -> change beyond what is due, in standard deviations, for all but the one that was meant.
 
     Args:
-        moved: attribute -> its change by the edit. due: its change in the exact edit (0 where that is not known).
-        spread: attribute -> standard deviation among calibration pictures.
+        predicted_change: attribute -> its change by the edit. due: its change in the exact edit (0 where that is not
+        known).
+        attribute_std: attribute -> standard deviation among calibration pictures.
     """
     return {
-        name: (moved[name] - due.get(name, 0.0)) / spread[name] for name in moved if name != meant and spread[name] > 0
+        name: (predicted_change[name] - due.get(name, 0.0)) / attribute_std[name]
+        for name in predicted_change
+        if name != attribute and attribute_std[name] > 0
     }
 
 
-def code_distance(one: np.ndarray, other: np.ndarray) -> float:
+def latent_distance(one: np.ndarray, other: np.ndarray) -> float:
     """Distance of two codes (L, D): Euclidean for each row, mean over rows."""
     return float(np.linalg.norm(one.astype(np.float64) - other, axis=-1).mean())
 
 
-def picture_rows(edit: np.ndarray, target: np.ndarray, regions: Regions) -> dict[str, Any]:
+def image_rows(edit: np.ndarray, target: np.ndarray, regions: Regions) -> dict[str, Any]:
     """Measure -> value of an edit against its exact target, in the face and outside it."""
     apart, alike = distance(edit, target), similarity(edit, target)
     return {

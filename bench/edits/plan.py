@@ -11,9 +11,9 @@ from bench.config.project import Config
 from bench.config.sections import EditSettings
 from bench.data.manifest import Manifest, load_manifest
 from bench.directions import files
-from bench.edits.targets import Wanted
+from bench.edits.targets import EditSpec
 from bench.errors import BenchError
-from bench.predictors.attributes import judge
+from bench.predictors.attributes import load_predictor
 from bench.scoring.build import lacking
 from bench.weights import manifest as weights
 
@@ -39,7 +39,7 @@ class EditPlan:
 
     root: Path
     settings: EditSettings
-    edits: tuple[Wanted, ...]
+    edits: tuple[EditSpec, ...]
     dataset: str
     domain: str
     ids: list[str]
@@ -83,13 +83,13 @@ def plan_targets(
         calibration = settings.calibration.dataset
         other = load_manifest(config.root, calibration)
         manifests.append(other)
-        held = list(other.select(settings.calibration.images))
-        check_apart(scored, ids[dataset], other, held)
-        ids[calibration] = held
+        calibration_ids = list(other.select(settings.calibration.images))
+        check_apart(scored, ids[dataset], other, calibration_ids)
+        ids[calibration] = calibration_ids
     return EditPlan(
         root=config.root,
         settings=settings,
-        edits=tuple(wanted_edits(config.root, scored.domain, settings)),
+        edits=tuple(edit_specs_of(config.root, scored.domain, settings)),
         dataset=dataset,
         domain=scored.domain,
         ids=ids[dataset],
@@ -108,7 +108,7 @@ def plan_edits(config: Config, dataset: str, images: int | None = None) -> EditP
     """
     plan = plan_targets(config, dataset, images)
     usable, missing = usable_metrics(config.root, plan.settings)
-    predictor = check_judge(config.root, plan.domain, plan.settings)
+    predictor = check_predictor(config.root, plan.domain, plan.settings)
     return replace(plan, usable=usable, missing=missing, predictor=predictor)
 
 
@@ -125,13 +125,13 @@ def settings_of(config: Config) -> EditSettings:
     return config.settings.edits
 
 
-def wanted_edits(root: Path, domain: str, settings: EditSettings) -> list[Wanted]:
+def edit_specs_of(root: Path, domain: str, settings: EditSettings) -> list[EditSpec]:
     """All edits to score, in the profile's order; under fixed degrees, of no attribute.
 
     Raises:
         UnknownName: a direction. BenchError: one that does not say which attribute it moves.
     """
-    found = []
+    specs = []
     for name, changes in settings.directions.items():
         about = files.find(root, domain, name).about
         if settings.policy == "fixed":
@@ -141,8 +141,8 @@ def wanted_edits(root: Path, domain: str, settings: EditSettings) -> list[Wanted
                 f"direction {name!r} was not made for an attribute, so its strength cannot be matched",
                 fix="take one of `bench directions --method interfacegan`, or `policy: fixed` with degrees",
             )
-        found += [Wanted(name, str(about["attribute"]), change) for change in changes]
-    return found
+        specs += [EditSpec(name, str(about["attribute"]), change) for change in changes]
+    return specs
 
 
 def usable_metrics(root: Path, settings: EditSettings) -> tuple[EditSettings, dict[str, str]]:
@@ -164,7 +164,7 @@ def usable_metrics(root: Path, settings: EditSettings) -> tuple[EditSettings, di
     return settings.model_copy(update=left), missing
 
 
-def check_judge(root: Path, domain: str, settings: EditSettings) -> dict[str, str]:
+def check_predictor(root: Path, domain: str, settings: EditSettings) -> dict[str, str]:
     """Refuse an attribute predictor that labelled one of the directions: the direction was fitted to its labels.
 
     Returns:
@@ -176,7 +176,7 @@ def check_judge(root: Path, domain: str, settings: EditSettings) -> dict[str, st
 
     if settings.policy == "fixed":
         return {}
-    used = judge(root, domain, torch.device("cpu"), settings.judge)[1]
+    used = load_predictor(root, domain, torch.device("cpu"), settings.judge)[1]
     for name in settings.directions:
         of_set = files.find(root, domain, name).about.get("weights")
         labelled_with = weights.load_with_meta(root, str(of_set))[1].get("made_with", {}) if of_set else {}
@@ -191,17 +191,17 @@ def check_judge(root: Path, domain: str, settings: EditSettings) -> dict[str, st
     return used
 
 
-def check_apart(scored: Manifest, ids: Sequence[str], calibration: Manifest, held: Sequence[str]) -> None:
+def check_apart(scored: Manifest, ids: Sequence[str], calibration: Manifest, calibration_ids: Sequence[str]) -> None:
     """Refuse to calibrate on an image that is also scored.
 
     Args:
         scored, ids: the dataset that is scored, and which of its images.
-        calibration, held: the dataset that strengths are matched on, and which of its images.
+        calibration, calibration_ids: the dataset that strengths are matched on, and which of its images.
     Raises:
         BenchError: equal pixels are in both.
     """
     here, there = scored.pixel_hashes(), calibration.pixel_hashes()
-    shared = {here[i] for i in ids} & {there[i] for i in held}
+    shared = {here[i] for i in ids} & {there[i] for i in calibration_ids}
     if shared:
         raise BenchError(
             f"{len(shared)} pictures would be scored and calibrated on",

@@ -25,14 +25,14 @@ def prepare_edits(config: Config, store: RunStore, execution: Execution) -> tupl
         for fixed degrees.
     """
     path = targets_path(store, config.profile)
-    found: dict[str, Any] = {}
+    targets: dict[str, Any] = {}
     settings = config.settings.edits
     if settings is not None and settings.calibration is not None:
         if not PreparedPaths.of(config.root, settings.calibration.dataset).done.is_file():
             prepare(config, settings.calibration.dataset, execution=execution)
         plan = plan_targets(config, config.settings.datasets[0])
-        found = render_targets(config.root, plan.rendered, plan.edits, execution)
+        targets = render_targets(config.root, plan.rendered, plan.edits, execution)
     path.parent.mkdir(parents=True, exist_ok=True)
-    asked = settings.model_dump(mode="json") if settings else None
-    write_json(path, {"settings": {"edits": asked}, "targets": found})
-    return path, found
+    settings_asked = settings.model_dump(mode="json") if settings else None
+    write_json(path, {"settings": {"edits": settings_asked}, "targets": targets})
+    return path, targets

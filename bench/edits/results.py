@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.edits.set_metrics import Features
-from bench.edits.strength import Matched
+from bench.edits.strength import EditStrength
 from bench.files import read_table, replaced_folder, write_error, write_png, write_table
 from bench.names import parse_label
 from bench.scoring.set_metrics import SetValue
@@ -43,7 +43,7 @@ COLUMNS = [
     "value",
 ]
 TASKS = ("edit", "curve", "round_trip", "cycle", "sweep")
-ROWS, RECORD, PICTURES = "rows.parquet", "edits.json", "pictures"
+ROWS, RECORD, IMAGES = "rows.parquet", "edits.json", "pictures"
 TITLES: dict[str, tuple[str, bool]] = {  # measure -> (title, higher is better); others are metrics of the registry
     "mae_face": ("MAE in the face", False),
     "mae_rest": ("MAE outside the face", False),
@@ -77,24 +77,24 @@ class Edits:
     folder: Path
 
     @property
-    def matched(self) -> dict[str, Matched]:
+    def strengths(self) -> dict[str, EditStrength]:
         """edit (``smile+0.3``) -> its strength."""
-        return {name: Matched.from_json(one) for name, one in self.record["matched"].items()}
+        return {name: EditStrength.from_json(one) for name, one in self.record["matched"].items()}
 
     @property
     def sets(self) -> list[SetValue]:
         """Edit -> values of the distribution metrics."""
-        held: list[dict[str, Any]] = self.record["sets"]
-        return [SetValue(**{**one, **{k: np.nan for k, v in one.items() if v is None}}) for one in held]
+        files_there: list[dict[str, Any]] = self.record["sets"]
+        return [SetValue(**{**one, **{k: np.nan for k, v in one.items() if v is None}}) for one in files_there]
 
     @property
     def features(self) -> Features:
         """Of all edits; what sets of them are compared by."""
         return Features.read(self.folder)
 
-    def picture(self, kind: str, image_id: str) -> Path:
+    def image(self, kind: str, image_id: str) -> Path:
         """``source``, ``inversion``, ``edit``, ``target`` or ``sweep`` (frames side by side) of a picture shown."""
-        return self.folder / PICTURES / kind / f"{image_id}.png"
+        return self.folder / IMAGES / kind / f"{image_id}.png"
 
 
 def edits_dir(store: RunStore, scope: str, label: str = "") -> Path:
@@ -111,13 +111,13 @@ def write_edits(
     folder: Path,
     rows: Iterable[Mapping[str, Any]],
     record: Mapping[str, Any],
-    pictures: Mapping[tuple[str, str], np.ndarray],
+    images: Mapping[tuple[str, str], np.ndarray],
     features: Features | None = None,
 ) -> list[Path]:
     """Replace what a folder holds, once everything is written: a full disk leaves it as it was.
 
     Args:
-        pictures: (kind, image id) -> (H, W, 3) uint8.
+        images: (kind, image id) -> (H, W, 3) uint8.
     Raises:
         BenchError: full disk, no permission.
     """
@@ -126,10 +126,10 @@ def write_edits(
     table = pd.DataFrame(list(rows), columns=COLUMNS).astype({"change": "float64", "value": "float64"})
     table = table.sort_values(["task", "direction", "change", "degree", "metric", "image_id"], kind="stable")
     with replaced_folder(folder) as fresh:
-        for kind in {kind for kind, _ in pictures} | {""}:
-            (fresh / PICTURES / kind).mkdir(parents=True, exist_ok=True)
-        for (kind, image_id), picture in pictures.items():
-            write_png(fresh / PICTURES / kind / f"{image_id}.png", picture)
+        for kind in {kind for kind, _ in images} | {""}:
+            (fresh / IMAGES / kind).mkdir(parents=True, exist_ok=True)
+        for (kind, image_id), image in images.items():
+            write_png(fresh / IMAGES / kind / f"{image_id}.png", image)
         write_table(fresh / ROWS, table.reset_index(drop=True))
         if features is not None:
             features.write(fresh)
@@ -153,16 +153,16 @@ def read_edits(store: RunStore, scope: str, labels: Iterable[str] | None = None)
     Raises:
         DataError: a file that cannot be what :func:`write_edits` wrote.
     """
-    wanted = None if labels is None else set(labels)
-    found: dict[str, Edits] = {}
+    selected = None if labels is None else set(labels)
+    edits_by_label: dict[str, Edits] = {}
     for path in sorted(edits_dir(store, scope).glob(f"*/{RECORD}")):
         label, record = path.parent.name, read_json(path)
-        if (wanted is not None and label not in wanted) or not record:
+        if (selected is not None and label not in selected) or not record:
             continue  # {}: a profile that asks for no edits
         fix = f"run `bench score-edits --method {parse_label(label)[0]}` again"
         rows = read_table(path.parent / ROWS, COLUMNS, "edits", fix=fix)
-        found[label] = Edits(label, rows, record, path.parent)
-    return found
+        edits_by_label[label] = Edits(label, rows, record, path.parent)
+    return edits_by_label
 
 
 def per_image(edits: Mapping[str, Edits], metric: str, task: str = "edit") -> pd.DataFrame:

@@ -12,18 +12,18 @@ import numpy as np
 from bench.config.project import LOCAL, Config
 from bench.data.dataset import PreparedDataset
 from bench.device import resolve_device
-from bench.edits.editor import EditJob, Part, calibrate_shard, forget, joined
+from bench.edits.editor import EditJob, PartialResult, calibrate_shard, forget, joined
 from bench.edits.plan import EditPlan, plan_edits, settings_of
 from bench.edits.results import edits_dir, write_edits, write_nothing
 from bench.edits.score_batch import score_shard
 from bench.edits.set_metrics import Features, set_values
-from bench.edits.strength import Matched, given, match
-from bench.edits.targets import Wanted, render_targets
+from bench.edits.strength import EditStrength, fixed_strength, match
+from bench.edits.targets import EditSpec, render_targets
 from bench.engine import SERIAL, Execution, Work, check_failures, even_shards, map_on_device
 from bench.errors import BenchError, DataError
 from bench.inversion.plan import RunPlan
 from bench.names import label
-from bench.predictors.attributes import judge
+from bench.predictors.attributes import load_predictor
 from bench.store.paths import RunStore
 from bench.store.provenance import ids_sha256, versions
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
 
 SHARD = 6  # pictures worked on together, at most: few, so that workers share a small profile evenly
-SPREAD = 200  # at most so many pictures say how much attributes vary
+STD_IMAGES = 200  # at most so many pictures say how much attributes vary
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,19 @@ class Strengths:
     """What calibration found.
 
     Args:
-        matched: edit -> its strength.
-        spread: attribute -> standard deviation over images; {} under fixed degrees.
+        strengths: edit -> its strength.
+        attribute_std: attribute -> standard deviation over images; {} under fixed degrees.
         failures: id -> reason, of calibration images.
     """
 
-    matched: Mapping[str, Matched]
-    spread: Mapping[str, float]
+    strengths: Mapping[str, EditStrength]
+    attribute_std: Mapping[str, float]
     failures: Mapping[str, str]
 
     @property
     def degrees(self) -> dict[str, float]:
         """Edit -> degree, of those whose change is reached."""
-        return {name: one.degree for name, one in self.matched.items() if one.degree is not None}
+        return {name: one.degree for name, one in self.strengths.items() if one.degree is not None}
 
 
 def score_edits(
@@ -80,7 +80,7 @@ def score_edits(
     edits = plan_edits(config, plan.dataset, images or _count(config, plan.method))
     _check_masks(edits, masks)
     job = EditJob(plan, plan.dataset, edits.edits, edits.usable, masks)
-    has_target, unseen = _target_ids(edits, execution)
+    has_target, no_visible_change = _target_ids(edits, execution)
     try:
         strengths = _strengths(edits, job, execution)
         job = _scoring_job(edits, job, strengths, has_target)
@@ -88,11 +88,11 @@ def score_edits(
     finally:
         forget()
     features = Features.of_part(done)
-    record = _record(edits, job, strengths, has_target, unseen)
+    record = _record(edits, job, strengths, has_target, no_visible_change)
     record |= {"failures": dict(sorted(done.failures.items())), "sets": _sets(edits, features, config.seed)}
     rows = [{**_head(plan), **row} for row in done.rows]
     folder = edits_dir(store, plan.scope, label(plan.method, plan.variant))
-    return write_edits(folder, rows, record, done.pictures, features), record
+    return write_edits(folder, rows, record, done.images, features), record
 
 
 def _head(plan: RunPlan) -> dict[str, str]:
@@ -105,14 +105,14 @@ def _record(
     job: EditJob,
     strengths: Strengths,
     has_target: Mapping[str, Sequence[str]],
-    unseen: Mapping[str, Sequence[str]],
+    no_visible_change: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     """What edits.json says, but for the results of scoring.
 
     Args:
-        job: of the scoring. has_target, unseen: see :func:`_target_ids`.
+        job: of the scoring. has_target, no_visible_change: see :func:`_target_ids`.
     """
-    in_range = {one.name: {*has_target[one.name], *unseen[one.name]} for one in edits.edits}
+    in_range = {one.name: {*has_target[one.name], *no_visible_change[one.name]} for one in edits.edits}
     return {
         **_head(job.plan),
         "config_hash": job.plan.config_hash,
@@ -121,12 +121,12 @@ def _record(
         "ids_sha256": ids_sha256(edits.ids),
         "calibration_ids_sha256": ids_sha256(edits.calibration_ids),
         "edits": [{"name": e.name, "direction": e.direction, "attribute": e.attribute} for e in edits.edits],
-        "matched": {name: one.to_json() for name, one in strengths.matched.items()},
+        "matched": {name: one.to_json() for name, one in strengths.strengths.items()},
         "no_room": {name: [i for i in edits.ids if i not in ids] for name, ids in in_range.items()},
-        "unseen": unseen,
+        "unseen": no_visible_change,
         "calibration_failures": dict(sorted(strengths.failures.items())),
         "missing": edits.missing,
-        "shown": job.shown,
+        "shown": job.example_ids,
         "judge": edits.predictor,
         "weights": job.plan.weights,
         "versions": versions(),
@@ -139,7 +139,9 @@ def _count(config: Config, method: str) -> int:
     return min(images, config.settings.limits.get(method, images))
 
 
-def _map_job(work: Callable[..., Part], ids: Sequence[str], job: EditJob, execution: Execution) -> Part:
+def _map_job(
+    work: Callable[..., PartialResult], ids: Sequence[str], job: EditJob, execution: Execution
+) -> PartialResult:
     """Apply a job's work to images, in shards.
 
     Raises:
@@ -152,7 +154,7 @@ def _map_job(work: Callable[..., Part], ids: Sequence[str], job: EditJob, execut
     return done
 
 
-def calibrate(job: EditJob, ids: Sequence[str], execution: Execution) -> Part:
+def calibrate(job: EditJob, ids: Sequence[str], execution: Execution) -> PartialResult:
     """What the attribute predictor sees in calibration images, their exact targets and their edits.
 
     Args:
@@ -167,27 +169,27 @@ def calibrate(job: EditJob, ids: Sequence[str], execution: Execution) -> Part:
 def _strengths(edits: EditPlan, job: EditJob, execution: Execution) -> Strengths:
     """The strength of every edit: matched on calibration images, or the degree that the profile gives."""
     if not edits.calibration:
-        return Strengths({one.name: given(one.change) for one in edits.edits}, {}, {})
+        return Strengths({one.name: fixed_strength(one.change) for one in edits.edits}, {}, {})
     calibrated = calibrate(replace(job, dataset=edits.calibration), edits.calibration_ids, execution)
     degrees, exact = edits.settings.degrees, edits.calibrated_on_targets
-    matched = {one.name: strength_of(one, calibrated, degrees, exact) for one in edits.edits}
-    return Strengths(matched, _spread(edits, resolve_device(job.plan.device)), calibrated.failures)
+    strengths = {one.name: strength_of(one, calibrated, degrees, exact) for one in edits.edits}
+    return Strengths(strengths, _attribute_std(edits, resolve_device(job.plan.device)), calibrated.failures)
 
 
 def _scoring_job(
     edits: EditPlan, job: EditJob, strengths: Strengths, has_target: Mapping[str, Sequence[str]]
 ) -> EditJob:
     """The job that measures edits at their strengths; a variant of the profile's has the short one."""
-    brief = bool(job.plan.variant) and job.plan.scope != LOCAL
+    edit_only = bool(job.plan.variant) and job.plan.scope != LOCAL
     degrees = strengths.degrees
-    shown = choose_shown(edits.edits, has_target, edits.settings.shown)
+    example_ids = choose_shown(edits.edits, has_target, edits.settings.shown)
     return replace(
         job,
         degrees=degrees,
-        spread=strengths.spread,
-        again=() if brief else tuple(edits.ids[: edits.settings.round_trips]),
-        shown={image_id: name for image_id, name in shown.items() if name in degrees},
-        brief=brief,
+        attribute_std=strengths.attribute_std,
+        cycle_ids=() if edit_only else tuple(edits.ids[: edits.settings.round_trips]),
+        example_ids={image_id: name for image_id, name in example_ids.items() if name in degrees},
+        edit_only=edit_only,
     )
 
 
@@ -203,7 +205,7 @@ def _check_masks(edits: EditPlan, masks: Path | None) -> None:
         raise DataError(f"no folder {masks}", expected="one PNG a picture, not 0 in the face", fix="correct --masks")
 
 
-def strength_of(wanted: Wanted, calibrated: Part, degrees: Sequence[float], exact: bool) -> Matched:
+def strength_of(edit_spec: EditSpec, calibrated: PartialResult, degrees: Sequence[float], exact: bool) -> EditStrength:
     """The degree of one edit, on the calibration images that have room for it.
 
     Args:
@@ -213,29 +215,32 @@ def strength_of(wanted: Wanted, calibrated: Part, degrees: Sequence[float], exac
     Raises:
         BenchError: no image has room for the change.
     """
-    targets, source = calibrated.judged[wanted.name], calibrated.judged["source"]
-    signed = [degree if wanted.change > 0 else -degree for degree in degrees]
-    changes = {degree: calibrated.judged[wanted.name, degree] for degree in signed}
+    targets, source = calibrated.attributes[edit_spec.name], calibrated.attributes["source"]
+    signed = [degree if edit_spec.change > 0 else -degree for degree in degrees]
+    changes = {degree: calibrated.attributes[edit_spec.name, degree] for degree in signed}
     ids = [i for i in source if i in targets] if exact else list(source)
     if not ids:
         raise BenchError(
-            f"no calibration picture has room for {wanted.name}", fix="ask for a smaller change, or for more pictures"
+            f"no calibration picture has room for {edit_spec.name}",
+            fix="ask for a smaller change, or for more pictures",
         )
-    mark = wanted.change
+    mark = edit_spec.change
     if exact:
-        mark = float(np.mean([targets[i] - source[i][wanted.attribute] for i in ids]))
-    return match(wanted.change, mark, {degree: np.array([changes[degree][i] for i in ids]) for degree in signed})
+        mark = float(np.mean([targets[i] - source[i][edit_spec.attribute] for i in ids]))
+    return match(edit_spec.change, mark, {degree: np.array([changes[degree][i] for i in ids]) for degree in signed})
 
 
-def _spread(edits: EditPlan, device: torch.device) -> dict[str, float]:
+def _attribute_std(edits: EditPlan, device: torch.device) -> dict[str, float]:
     """Attribute -> standard deviation of what the judge sees in all images of the calibration dataset."""
     import torch
 
-    read = judge(edits.root, edits.domain, device, edits.settings.judge)[0]
+    read = load_predictor(edits.root, edits.domain, device, edits.settings.judge)[0]
     prepared = PreparedDataset.open(edits.root, edits.calibration)
     with torch.no_grad():
-        seen = [read(x.to(device)) for _, x in prepared.batches(prepared.manifest.ids[:SPREAD], SHARD)]
-    return {name: float(torch.cat([one[name] for one in seen]).double().std(correction=0)) for name in seen[0]}
+        attributes = [read(x.to(device)) for _, x in prepared.batches(prepared.manifest.ids[:STD_IMAGES], SHARD)]
+    return {
+        name: float(torch.cat([one[name] for one in attributes]).double().std(correction=0)) for name in attributes[0]
+    }
 
 
 def _target_ids(edits: EditPlan, execution: Execution) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
@@ -243,42 +248,42 @@ def _target_ids(edits: EditPlan, execution: Execution) -> tuple[dict[str, list[s
     if not edits.targets_are_exact:
         return {one.name: edits.ids for one in edits.edits}, {one.name: [] for one in edits.edits}
     targets = render_targets(edits.root, edits.rendered, edits.edits, execution)[edits.dataset]
-    room = {name: [i for i, sha in of.items() if sha] for name, of in targets.items()}
-    return room, {name: [i for i, sha in of.items() if sha == ""] for name, of in targets.items()}
+    in_range = {name: [i for i, sha in of.items() if sha] for name, of in targets.items()}
+    return in_range, {name: [i for i, sha in of.items() if sha == ""] for name, of in targets.items()}
 
 
-def choose_shown(edits: Sequence[Wanted], room: Mapping[str, Sequence[str]], count: int) -> dict[str, str]:
+def choose_shown(edits: Sequence[EditSpec], in_range: Mapping[str, Sequence[str]], count: int) -> dict[str, str]:
     """Image id -> edit to show of it: edits in turn, each on the next image that has room for it.
 
     The same for every method, so that figures can set them side by side.
 
     Args:
-        room: edit -> ids of images that have room for it.
+        in_range: edit -> ids of images that have room for it.
         count: how many images are shown at most.
     """
-    shown: dict[str, str] = {}
+    example_ids: dict[str, str] = {}
     for n in range(count):
         name = edits[n % len(edits)].name
-        free = [i for i in room[name] if i not in shown]
+        free = [i for i in in_range[name] if i not in example_ids]
         if free:
-            shown[free[0]] = name
-    return shown
+            example_ids[free[0]] = name
+    return example_ids
 
 
 def _sets(edits: EditPlan, features: Features, seed: int) -> list[dict[str, Any]]:
     """Distances of all edits from what they are compared with, as JSON (null for NaN)."""
-    found = set_values(edits.root, edits.usable.sets, features, edits.ids, seed)
-    return [{key: None if v != v else v for key, v in asdict(value).items()} for value in found]
+    values = set_values(edits.root, edits.usable.sets, features, edits.ids, seed)
+    return [{key: None if v != v else v for key, v in asdict(value).items()} for value in values]
 
 
-def nothing_asked(config: Config, store: RunStore, method: str, variant: str) -> Path:
+def write_no_edits(config: Config, store: RunStore, method: str, variant: str) -> Path:
     """What the pipeline's stage leaves where the profile asks for no edits."""
     return write_nothing(edits_dir(store, config.profile, label(method, variant)))
 
 
-def told(record: Mapping[str, Any]) -> list[str]:
+def describe_record(record: Mapping[str, Any]) -> list[str]:
     """What a person must know of a record: strengths, failures, what was left out."""
-    lines = [f"{name}: degree {Matched.from_json(one).told()}" for name, one in record["matched"].items()]
+    lines = [f"{name}: degree {EditStrength.from_json(one).describe()}" for name, one in record["matched"].items()]
     for what, failures in (("", record["failures"]), ("calibration ", record["calibration_failures"])):
         lines += [f"{what}picture {i} failed: {why}" for i, why in list(failures.items())[:5]]
         if len(failures) > 5:

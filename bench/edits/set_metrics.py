@@ -20,7 +20,7 @@ from bench.scoring.build import signature
 from bench.scoring.set_metrics import GROUPS, SetValue, groups, interval
 
 if TYPE_CHECKING:
-    from bench.edits.editor import Part
+    from bench.edits.editor import PartialResult
 
 
 def set_values(root: Path, names: Iterable[str], features: Features, ids: Sequence[str], seed: int) -> list[SetValue]:
@@ -31,7 +31,7 @@ def set_values(root: Path, names: Iterable[str], features: Features, ids: Sequen
             all its edits; below 20 pictures there are none.
     """
     known = registry.metrics(root)
-    found = []
+    values = []
     dealt = dict(zip(ids, groups(ids, seed), strict=True))
     group = np.array([dealt[i] for _, i in features.keys])
     everything = np.arange(len(features.keys))
@@ -41,13 +41,13 @@ def set_values(root: Path, names: Iterable[str], features: Features, ids: Sequen
         cls = known.load(name)
         if cls.extractor not in features.of or len(everything) < 2:
             continue
-        edited, meant = features.of[cls.extractor]
-        whole, *others = cls.values(meant, edited, [everything, *subsets])
+        edited, targets = features.of[cls.extractor]
+        whole, *others = cls.values(targets, edited, [everything, *subsets])
         for part in cls.parts:
-            spread = interval(whole[part], [one[part] for one in others])
+            bounds = interval(whole[part], [one[part] for one in others])
             full = f"{name}.{part}" if part else name
-            found.append(SetValue(full, signature(root, name, cls), len(everything), whole[part], *spread))
-    return found
+            values.append(SetValue(full, signature(root, name, cls), len(everything), whole[part], *bounds))
+    return values
 
 
 FILE = "features.npz"
@@ -66,7 +66,7 @@ class Features:
     of: Mapping[str, tuple[np.ndarray, np.ndarray]]
 
     @classmethod
-    def of_part(cls, done: Part) -> Features:
+    def of_part(cls, done: PartialResult) -> Features:
         """From what workers found, each extractor with the same edits in the same order."""
         columns = {name: list(zip(*rows, strict=True)) for name, rows in done.features.items() if rows}
         keys = next((list(zip(c[0], c[1], strict=True)) for c in columns.values()), [])
@@ -94,10 +94,10 @@ class Features:
         if not (folder / FILE).is_file():
             return cls([], {})
         try:
-            with np.load(folder / FILE, allow_pickle=False) as held:
-                names = sorted({name.rpartition(".")[0] for name in held.files} - {""})
-                keys = [(str(edit), str(i)) for edit, i in held["keys"]]
-                return cls(keys, {name: (held[f"{name}.0"], held[f"{name}.1"]) for name in names})
+            with np.load(folder / FILE, allow_pickle=False) as arrays:
+                names = sorted({name.rpartition(".")[0] for name in arrays.files} - {""})
+                keys = [(str(edit), str(i)) for edit, i in arrays["keys"]]
+                return cls(keys, {name: (arrays[f"{name}.0"], arrays[f"{name}.1"]) for name in names})
         except (OSError, ValueError, KeyError) as error:
             got = message_of(error, 200)
             raise DataError(f"{folder / FILE} cannot be read", got=got, fix="run `bench score-edits` again") from None

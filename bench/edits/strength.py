@@ -16,7 +16,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Matched:
+class EditStrength:
     """One edit of one method.
 
     Args:
@@ -38,7 +38,7 @@ class Matched:
         sign = 1 if (self.judged or 0) >= 0 else -1
         return max(self.reached, key=lambda point: sign * point[1])
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """What a table says of it."""
         if self.degree is not None:
             return f"{self.degree:+.2f}"
@@ -51,21 +51,21 @@ class Matched:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Matched:
+    def from_json(cls, raw: Mapping[str, Any]) -> EditStrength:
         """Return the strength that :meth:`to_json` wrote."""
         return cls(**{**raw, "reached": tuple((float(d), float(c)) for d, c in raw["reached"])})
 
 
-def given(degree: float) -> Matched:
+def fixed_strength(degree: float) -> EditStrength:
     """A degree that was asked for, the same for every method."""
-    return Matched(degree, None, degree, (), 0)
+    return EditStrength(degree, None, degree, (), 0)
 
 
-def match(change: float, judged: float, curve: Mapping[float, np.ndarray]) -> Matched:
+def match(change: float, target_delta: float, curve: Mapping[float, np.ndarray]) -> EditStrength:
     """The degree of a change.
 
     Args:
-        change: asked for. judged: mean change to reach. curve: degree -> (n,) changes of the same pictures, from the
+        change: asked for. target_delta: mean change to reach. curve: degree -> (n,) changes of the same pictures, from the
             inversion; degree 0 is added.
     Returns:
         the first crossing of the mark, linear between measured degrees.
@@ -81,10 +81,10 @@ def match(change: float, judged: float, curve: Mapping[float, np.ndarray]) -> Ma
         True
     """
     points = [(0.0, 0.0), *((d, float(curve[d].mean())) for d in sorted(curve, key=abs))]
-    sign = 1 if judged >= 0 else -1
+    sign = 1 if target_delta >= 0 else -1
     degree = None
     for (d0, c0), (d1, c1) in zip(points, points[1:], strict=False):
-        if sign * c1 >= sign * judged:
-            degree = d0 + (d1 - d0) * (judged - c0) / (c1 - c0)
+        if sign * c1 >= sign * target_delta:
+            degree = d0 + (d1 - d0) * (target_delta - c0) / (c1 - c0)
             break
-    return Matched(change, judged, degree, tuple(points), len(next(iter(curve.values()))))
+    return EditStrength(change, target_delta, degree, tuple(points), len(next(iter(curve.values()))))

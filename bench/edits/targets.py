@@ -28,7 +28,7 @@ SHARD = 8
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EditSpec:
     """One edit to score.
 
     Args:
@@ -51,31 +51,31 @@ class Targets:
 
     Args:
         images, labels: id -> (R, R, 3) and (R, R) uint8, of those that have room for the change and show it.
-        unseen: ids that have room, but whose target is their source again.
+        no_visible_change: ids that have room, but whose target is their source again.
     """
 
     images: Mapping[str, np.ndarray]
     labels: Mapping[str, np.ndarray]
-    unseen: tuple[str, ...] = ()
+    no_visible_change: tuple[str, ...] = ()
 
 
-def degree_of(dataset: PreparedDataset, wanted: Wanted) -> float:
+def degree_of(dataset: PreparedDataset, edit_spec: EditSpec) -> float:
     """The renderer's degree for a change in the attribute's unit.
 
     Raises:
         UnknownName: the renderer has no such edit. BenchError: it moves another factor than the judge reads.
     """
     edits = edits_of(dataset)
-    if wanted.direction not in edits:
-        raise UnknownName.of(f"exact edit of dataset {dataset.id!r}", wanted.direction, edits)
-    edit = edits[wanted.direction]
-    if edit.factor != wanted.attribute:
+    if edit_spec.direction not in edits:
+        raise UnknownName.of(f"exact edit of dataset {dataset.id!r}", edit_spec.direction, edits)
+    edit = edits[edit_spec.direction]
+    if edit.factor != edit_spec.attribute:
         raise BenchError(
-            f"edit {wanted.direction!r} of the renderer moves another attribute than the direction",
+            f"edit {edit_spec.direction!r} of the renderer moves another attribute than the direction",
             got=edit.factor,
-            expected=wanted.attribute,
+            expected=edit_spec.attribute,
         )
-    return wanted.change / edit.amount
+    return edit_spec.change / edit.amount
 
 
 def parts_of(dataset: PreparedDataset) -> tuple[str, ...]:
@@ -90,30 +90,30 @@ def edits_of(dataset: PreparedDataset) -> Mapping[str, FactorEdit]:
     return renderer_of(spec.renderer if spec else None).edits
 
 
-def with_room(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> list[str]:
+def in_range(dataset: PreparedDataset, ids: Sequence[str], edit_spec: EditSpec) -> list[str]:
     """Those of ``ids`` whose factor can change by the whole amount."""
-    degree_of(dataset, wanted)
-    edit = edits_of(dataset)[wanted.direction]
+    degree_of(dataset, edit_spec)
+    edit = edits_of(dataset)[edit_spec.direction]
     truth = dataset.factor(edit.factor)
-    return [i for i in ids if edit.low - SLACK <= truth[i] + wanted.change <= edit.high + SLACK]
+    return [i for i in ids if edit.low - SLACK <= truth[i] + edit_spec.change <= edit.high + SLACK]
 
 
-def exact(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> Targets:
+def exact(dataset: PreparedDataset, ids: Sequence[str], edit_spec: EditSpec) -> Targets:
     """The targets of ``ids`` that have room and show the change; rendered where they are not yet on the disk."""
-    chosen = with_room(dataset, ids, wanted)
+    chosen = in_range(dataset, ids, edit_spec)
     if not chosen:
         return Targets({}, {})
-    made = counterfactuals(dataset, chosen, wanted.direction, degree_of(dataset, wanted))
+    made = counterfactuals(dataset, chosen, edit_spec.direction, degree_of(dataset, edit_spec))
     paths = dict(zip(chosen, made, strict=True))
     side = dataset.manifest.resolution
     images = {i: read_rgb(path, side) for i, path in paths.items()}
-    unseen = {i for i, x in zip(chosen, dataset.stack(chosen), strict=True) if np.array_equal(images[i], x)}
-    labels = {i: read_labels(paths[i].with_suffix(".labels.png")) for i in chosen if i not in unseen}
-    return Targets({i: images[i] for i in labels}, labels, tuple(i for i in chosen if i in unseen))
+    no_visible_change = {i for i, x in zip(chosen, dataset.stack(chosen), strict=True) if np.array_equal(images[i], x)}
+    labels = {i: read_labels(paths[i].with_suffix(".labels.png")) for i in chosen if i not in no_visible_change}
+    return Targets({i: images[i] for i in labels}, labels, tuple(i for i in chosen if i in no_visible_change))
 
 
 def render_targets(
-    root: Path, parts: Mapping[str, Sequence[str]], edits: Sequence[Wanted], execution: Execution
+    root: Path, parts: Mapping[str, Sequence[str]], edits: Sequence[EditSpec], execution: Execution
 ) -> dict[str, dict[str, dict[str, str | None]]]:
     """Render all targets of some datasets, on all cores; those that are there are read.
 
@@ -122,34 +122,34 @@ def render_targets(
     Returns:
         dataset -> edit -> {id: hash of the target's pixels, "" where it equals the source, None without room}.
     """
-    found: dict[str, Any] = {}
+    hashes: dict[str, Any] = {}
     for dataset, ids in parts.items():
         shards = even_shards(list(ids), SHARD)
         work = Work(_render_shard, {"root": root, "dataset": dataset, "edits": tuple(edits)})
         alone = len(shards) == 1 or _all_there(PreparedDataset.open(root, dataset), ids, edits)
         done = map_shards(work, shards, execution.quiet().serial_if(alone))
-        found[dataset] = {
+        hashes[dataset] = {
             one.name: {i: part[one.name].get(i) for shard, part in zip(shards, done, strict=True) for i in shard.ids}
             for one in edits
         }
-    return found
+    return hashes
 
 
-def _all_there(dataset: PreparedDataset, ids: Sequence[str], edits: Sequence[Wanted]) -> bool:
+def _all_there(dataset: PreparedDataset, ids: Sequence[str], edits: Sequence[EditSpec]) -> bool:
     """Nothing is left to render, to all appearances: then workers would cost more than they save."""
     paths = [
         dataset.paths.counterfactual(i, one.direction, degree_of(dataset, one))
         for one in edits
-        for i in with_room(dataset, ids, one)
+        for i in in_range(dataset, ids, one)
     ]
     return all(path.with_suffix(".json").is_file() for path in paths)
 
 
-def _render_shard(shard: Shard, root: Path, dataset: str, edits: Sequence[Wanted]) -> dict[str, dict[str, str]]:
+def _render_shard(shard: Shard, root: Path, dataset: str, edits: Sequence[EditSpec]) -> dict[str, dict[str, str]]:
     prepared = PreparedDataset.open(root, dataset)
-    found = {}
+    hashes = {}
     for one in edits:
         targets = exact(prepared, shard.ids, one)
-        found[one.name] = {i: pixel_sha256(image) for i, image in targets.images.items()}
-        found[one.name] |= dict.fromkeys(targets.unseen, "")
-    return found
+        hashes[one.name] = {i: pixel_sha256(image) for i, image in targets.images.items()}
+        hashes[one.name] |= dict.fromkeys(targets.no_visible_change, "")
+    return hashes

@@ -40,8 +40,8 @@ def map_images(ids: Sequence[str], work: Callable[[Sequence[str]], Result]) -> t
     results: list[Result] = []
     failures: dict[str, str] = {}
     for start in range(0, len(ids), size):
-        found, failed = map_images(ids[start : start + size], work)
-        results += found
+        done, failed = map_images(ids[start : start + size], work)
+        results += done
         failures |= failed
     return results, failures
 

@@ -44,13 +44,13 @@ class Execution:
     Args:
         engine: "serial", or "processes": new ones, so that threads and accelerators of this one do no harm.
         workers: number of processes; None takes all cores this process may use.
-        engine_asked: the user named the engine, which is then refused rather than replaced where it cannot run.
+        engine_requested: the user named the engine, which is then refused rather than replaced where it cannot run.
         on_tick: called in this process with what work reports through :func:`tick`.
     """
 
     engine: str = "serial"
     workers: int | None = None
-    engine_asked: bool = False
+    engine_requested: bool = False
     on_tick: Callable[[float], None] | None = None
 
     def quiet(self) -> Execution:
@@ -63,7 +63,7 @@ class Execution:
 
     def on(self, device: torch.device) -> Execution:
         """The same with the engine that runs on ``device``; see :func:`bench.device.engine_for`."""
-        return replace(self, engine=engine_for(device, self.engine, self.engine_asked))
+        return replace(self, engine=engine_for(device, self.engine, self.engine_requested))
 
 
 SERIAL, PROCESSES = Execution(), Execution("processes")

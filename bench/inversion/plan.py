@@ -48,7 +48,7 @@ class RunPlan:
     Args:
         config: everything that fixes the numbers; ``config_hash`` is its hash.
         weights: weights id -> sha256, generator included.
-        batch_asked: the user named the batch size, which an accelerator then takes as it is.
+        batch_requested: the user named the batch size, which an accelerator then takes as it is.
     """
 
     root: Path
@@ -68,7 +68,7 @@ class RunPlan:
     weights: dict[str, str]
     config: dict[str, Any]
     config_hash: str
-    batch_asked: bool = False
+    batch_requested: bool = False
 
     @property
     def run_id(self) -> str:
@@ -94,29 +94,35 @@ class RunPlan:
         }
 
 
-def plan_run(config: Config, method: str, dataset: str, asked: Overrides | None = None) -> RunPlan:
+def plan_run(config: Config, method: str, dataset: str, requested: Overrides | None = None) -> RunPlan:
     """Resolve and check a run.
 
     Raises:
         UnknownName: method, dataset, ablation or option. BenchError: a limit, precision or combination that cannot
             be; the method declines the dataset. WeightsError: what it needs is not there.
     """
-    asked = asked or Overrides()
+    requested = requested or Overrides()
     known = registry.methods(config.root)
     cls = known.load(method)
     manifest = load_manifest(config.root, dataset)
     decline(config, method, cls, manifest)
-    variant = asked.variant or asked.ablation or ""
+    variant = requested.variant or requested.ablation or ""
     check_label(label(method, variant))
     here = cls.domain_options.get(manifest.domain, {})
-    options = resolve_options(cls, method, {**here, **config.options_for(method, asked.ablation), **asked.options})
-    precision = asked.precision or config.settings.precision
+    options = resolve_options(
+        cls, method, {**here, **config.options_for(method, requested.ablation), **requested.options}
+    )
+    precision = requested.precision or config.settings.precision
     if precision not in PRECISIONS:
         raise BenchError(f"unknown precision {precision!r}", expected=" or ".join(PRECISIONS))
-    if asked.batch_size is not None and asked.batch_size < 1:
-        raise BenchError("--batch-size must be positive", got=asked.batch_size, expected="1 or more")
-    scope = scope_of_run(config, method, dataset, asked)
-    limit = asked.limit if asked.limit is not None or scope == LOCAL else config.limit_for(method, asked.ablation or "")
+    if requested.batch_size is not None and requested.batch_size < 1:
+        raise BenchError("--batch-size must be positive", got=requested.batch_size, expected="1 or more")
+    scope = scope_of_run(config, method, dataset, requested)
+    limit = (
+        requested.limit
+        if requested.limit is not None or scope == LOCAL
+        else config.limit_for(method, requested.ablation or "")
+    )
     ids = tuple(manifest.select(limit))
     needed = weights.needed(config.root, manifest.domain, cls.weights, options)
     code = [path for path in (known.entry(method).path, landmarks_file(config.root, options, manifest.domain)) if path]
@@ -146,13 +152,13 @@ def plan_run(config: Config, method: str, dataset: str, asked: Overrides | None 
         options=options,
         seed=config.seed,
         precision=precision,
-        device=asked.device or config.settings.device,
-        batch_size=asked.batch_size or config.settings.batch_size,
+        device=requested.device or config.settings.device,
+        batch_size=requested.batch_size or config.settings.batch_size,
         shard_size=config.settings.shard_size,
         weights=needed,
         config=settings,
         config_hash=config_hash(settings),
-        batch_asked=asked.batch_size is not None,
+        batch_requested=requested.batch_size is not None,
     )
 
 
@@ -162,11 +168,11 @@ def landmarks_file(root: Path, options: Mapping[str, Any], domain: str) -> Path 
     return known.entry(name).path if name in known.names() else None
 
 
-def scope_of_run(config: Config, method: str, dataset: str, asked: Overrides) -> str:
+def scope_of_run(config: Config, method: str, dataset: str, requested: Overrides) -> str:
     """The profile's scope for exactly what the profile says, ``local`` for anything else."""
-    private = asked.options or asked.variant or asked.limit is not None
-    private = private or asked.precision not in (None, config.settings.precision)
-    return LOCAL if private else config.scope_of(dataset, label(method, asked.ablation or ""))
+    private = requested.options or requested.variant or requested.limit is not None
+    private = private or requested.precision not in (None, config.settings.precision)
+    return LOCAL if private else config.scope_of(dataset, label(method, requested.ablation or ""))
 
 
 def decline(config: Config, method: str, cls: type[Method], manifest: Manifest) -> None:
@@ -189,14 +195,14 @@ def decline(config: Config, method: str, cls: type[Method], manifest: Manifest) 
     )
 
 
-def resolve_options(cls: type[Method], method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def resolve_options(cls: type[Method], method: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Defaults with overrides; names are checked, types against those of the defaults, numbers against ``lowest``.
 
     Raises:
         UnknownName: no such option. BenchError: a value of another type than the default's, or too small.
     """
     resolved = dict(cls.options)
-    for key, value in given.items():
+    for key, value in options.items():
         if key not in resolved:
             raise UnknownName.of(f"option of method {method!r}", key, resolved)
         default, named = resolved[key], f"option {key!r} of method {method!r}"

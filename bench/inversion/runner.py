@@ -26,7 +26,7 @@ from bench.images import to_uint8
 from bench.inversion.plan import RunPlan
 from bench.predictors import landmarks
 from bench.seeds import seed_for
-from bench.store.latents import joined, write_codes
+from bench.store.latents import joined, write_latents
 from bench.store.provenance import versions
 from bench.weights import manifest as weights
 
@@ -45,7 +45,7 @@ class Inverted:
     """
 
     images: dict[str, np.ndarray] = field(default_factory=dict)
-    codes: dict[str, np.ndarray] = field(default_factory=dict)
+    latents: dict[str, np.ndarray] = field(default_factory=dict)
     steps: dict[str, np.ndarray] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     rates: set[int] = field(default_factory=set)
@@ -151,13 +151,13 @@ def invert_shard(shard: Shard, plan: RunPlan) -> int:
         (folder / "images").mkdir()
         for image_id, image in done.images.items():
             write_png(folder / "images" / f"{image_id}.png", image)
-        kept = [i for i in shard.ids if i in done.codes]
-        w_plus = np.stack([done.codes[i] for i in kept]) if kept else np.zeros((0, 1, 1), np.float32)
-        write_codes(folder / plan.run.codes.name, kept, w_plus)
+        done_ids = [i for i in shard.ids if i in done.latents]
+        w_plus = np.stack([done.latents[i] for i in done_ids]) if done_ids else np.zeros((0, 1, 1), np.float32)
+        write_latents(folder / plan.run.latents_path.name, done_ids, w_plus)
         if done.steps:
-            traced = [i for i in kept if i in done.steps]
+            traced = [i for i in done_ids if i in done.steps]
             steps = joined([done.steps[i] for i in traced], np.stack, f"steps of method {plan.method!r}")
-            write_codes(folder / plan.run.steps.name, traced, steps, "steps")
+            write_latents(folder / plan.run.steps.name, traced, steps, "steps")
         return {"failures": done.failures, "rate_floats": _one_rate(done.rates)}
 
     plan.run.commit_shard(shard.index, shard.ids, fill)
@@ -166,7 +166,7 @@ def invert_shard(shard: Shard, plan: RunPlan) -> int:
 
 def batch_on(plan: RunPlan, device: str) -> int:
     """Pictures computed together: as many as the user said, else the profile's number, on accelerators more."""
-    least = 1 if plan.batch_asked or device == "cpu" else ACCELERATOR_BATCH
+    least = 1 if plan.batch_requested or device == "cpu" else ACCELERATOR_BATCH
     return max(plan.batch_size, least)
 
 
@@ -218,7 +218,7 @@ def invert_isolated(
 def _keep(image_id: str, image: np.ndarray, inversion: Inversion, n: int, into: Inverted) -> None:
     """Keep row ``n`` of an inverted batch."""
     into.images[image_id] = image
-    into.codes[image_id] = inversion.w_plus[n].detach().float().cpu().numpy()
+    into.latents[image_id] = inversion.w_plus[n].detach().float().cpu().numpy()
     if inversion.steps is not None:
         into.steps[image_id] = inversion.steps[n].detach().float().cpu().numpy()
     into.rates.add(inversion.rate())
@@ -242,8 +242,8 @@ def invert_batch(
         x_hat = method.render(inversion.w_plus, inversion)
     check_shapes(method, x, inversion, x_hat)
     finite = _finite(x_hat) & _finite(inversion.w_plus)
-    for kept in (*inversion.memory.values(), *([] if inversion.steps is None else [inversion.steps])):
-        finite &= _finite(kept)
+    for tensor in (*inversion.memory.values(), *([] if inversion.steps is None else [inversion.steps])):
+        finite &= _finite(tensor)
     return to_uint8(torch.nan_to_num(x_hat.float())), inversion, finite.tolist()
 
 
@@ -264,7 +264,7 @@ def check_shapes(method: Method, x: Tensor, inversion: Inversion, x_hat: Tensor)
         raise ShapeError(f"method {name!r} keeps steps of the wrong shape", got=tuple(steps.shape), expected=expected)
     if x_hat.shape != x.shape:
         raise ShapeError(f"method {name!r} rendered the wrong shape", got=tuple(x_hat.shape), expected=tuple(x.shape))
-    short = [key for key, kept in inversion.memory.items() if len(kept) != len(x)]
+    short = [key for key, tensor in inversion.memory.items() if len(tensor) != len(x)]
     if short:
         raise ShapeError(
             f"method {name!r} keeps memory that is not per image", got=name_some(short), expected="(B, ...)"

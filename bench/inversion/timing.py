@@ -117,7 +117,7 @@ def time_run(
     x = prepared.tensor(ids).to(where)
     seeds = [image_seed(plan.seed, dataset, i) for i in ids]
     started, load = provenance.now(), machine.load_average()
-    found = sweep(method, x, seeds, plan.precision, config.settings.time.budget_s)
+    timings = sweep(method, x, seeds, plan.precision, config.settings.time.budget_s)
     threads = machine.threads()
     record = {
         "run_id": plan.run_id,
@@ -138,9 +138,9 @@ def time_run(
         "machine": provenance.machine(),
         "versions": provenance.versions(),
         "parameters": machine.count_parameters(method),
-        "flops": count_flops(method, x, seeds, plan.precision, found["batches"][0]["total_s"]),
+        "flops": count_flops(method, x, seeds, plan.precision, timings["batches"][0]["total_s"]),
         "fingerprint": machine.fingerprint(where, plan.precision, threads),
-        **found,
+        **timings,
     }
     path = store.timing_path(plan.scope, machine.machine_slug(where, plan.precision, threads), plan.run_id)
     write_json(path, record)

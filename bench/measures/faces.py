@@ -43,7 +43,7 @@ def _to_arcface(side: int) -> np.ndarray:
         return face_align.estimate_norm(FFHQ_POINTS * side, SIDE)
 
 
-def five_point_crop(picture: np.ndarray) -> np.ndarray:
+def five_point_crop(image: np.ndarray) -> np.ndarray:
     """(R, R, 3) uint8, aligned the FFHQ way -> (112, 112, 3) uint8 as insightface aligns, black outside.
 
     All aligned pictures have their eyes and mouth in the same places, so one similarity serves all: source and
@@ -51,7 +51,7 @@ def five_point_crop(picture: np.ndarray) -> np.ndarray:
     """
     import cv2
 
-    return cv2.warpAffine(np.ascontiguousarray(picture), _to_arcface(picture.shape[0]), (SIDE, SIDE), borderValue=0.0)
+    return cv2.warpAffine(np.ascontiguousarray(image), _to_arcface(image.shape[0]), (SIDE, SIDE), borderValue=0.0)
 
 
 def recogniser(path: Path) -> Embed:
@@ -88,12 +88,12 @@ def to_arrays(x: Tensor) -> np.ndarray:
     return x.detach().cpu().round().clamp(0, 255).to(torch.uint8).movedim(1, -1).contiguous().numpy()
 
 
-def psp_crop(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+def psp_crop(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 and (5, 2) points in it -> (112, 112, 3) uint8 as the pSp family aligns, black outside."""
     import cv2
 
     to = inverse_fit(points, ARCFACE_POINTS + np.array([8.0, 0.0]))
-    return cv2.warpAffine(np.ascontiguousarray(picture), to, (SIDE, SIDE))
+    return cv2.warpAffine(np.ascontiguousarray(image), to, (SIDE, SIDE))
 
 
 def inverse_fit(source: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -26,17 +26,17 @@ def moments(features: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndar
     Parts are merged as by Chan et al. 1983, so that shards can be joined in any order without cancellation.
     """
     count, mean = 0, np.zeros(features.shape[1])
-    spread = np.zeros((features.shape[1], features.shape[1]))
+    covariance = np.zeros((features.shape[1], features.shape[1]))
     for start in range(0, len(rows), CHUNK):
         part = np.asarray(features[rows[start : start + CHUNK]], dtype=np.float64)
         centre = part.mean(0)
         part -= centre
         step = centre - mean
         total = count + len(part)
-        spread += part.T @ part + np.outer(step, step) * (count * len(part) / total)
+        covariance += part.T @ part + np.outer(step, step) * (count * len(part) / total)
         mean += step * (len(part) / total)
         count = total
-    return mean, spread / (count - 1)
+    return mean, covariance / (count - 1)
 
 
 def frechet(mean: np.ndarray, covariance: np.ndarray, mean_hat: np.ndarray, covariance_hat: np.ndarray) -> float:

@@ -69,10 +69,10 @@ def means(x: Tensor, y: Tensor, taps: tuple[float, ...], sample: bool = False) -
         return means_in_bands(x, y, taps, sample)
     planes, unbias = (_planes(x), _planes(y)), _unbias(taps, sample)
     if equal:
-        found = compiled.uniform(*planes, len(taps), unbias, C1, C2)
+        moments = compiled.uniform(*planes, len(taps), unbias, C1, C2)
     else:
-        found = compiled.symmetric(*planes, taps[: RADIUS + 1], unbias, C1, C2)
-    whole, structure = torch.from_numpy(found).unflatten(1, x.shape[:2])
+        moments = compiled.symmetric(*planes, taps[: RADIUS + 1], unbias, C1, C2)
+    whole, structure = torch.from_numpy(moments).unflatten(1, x.shape[:2])
     return whole, structure
 
 

@@ -30,5 +30,5 @@ class Metric(api.PairMetric):
         """(B, 3, R, R) in [0, 255], aligned the FFHQ way -> (B,) float64 in [-1, 1]."""
         from bench.measures.faces import cosine, five_point_crop, to_arrays
 
-        a, b = ([five_point_crop(picture) for picture in to_arrays(batch)] for batch in self.pair(x, x_hat))
+        a, b = ([five_point_crop(image) for image in to_arrays(batch)] for batch in self.pair(x, x_hat))
         return cosine(self.embed(a), self.embed(b))

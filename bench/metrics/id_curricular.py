@@ -46,19 +46,19 @@ class Metric(api.PairMetric):
         """(B, 3, H, W) in [0, 255] -> (B,) float64 in [-1, 1], NaN where a face is not found."""
         from bench.measures.faces import cosine, to_arrays
 
-        pairs = [[self._face(picture) for picture in to_arrays(batch)] for batch in self.pair(x, x_hat)]
-        found = [n for n, faces in enumerate(zip(*pairs, strict=True)) if all(face is not None for face in faces)]
+        pairs = [[self._face(image) for image in to_arrays(batch)] for batch in self.pair(x, x_hat)]
+        both_faces = [n for n, faces in enumerate(zip(*pairs, strict=True)) if all(face is not None for face in faces)]
         values = torch.full((len(x),), float("nan"), dtype=torch.float64)
-        if found:
-            values[found] = cosine(*(self._features([faces[n] for n in found]) for faces in pairs))
+        if both_faces:
+            values[both_faces] = cosine(*(self._features([faces[n] for n in both_faces]) for faces in pairs))
         return values
 
-    def _face(self, picture: np.ndarray) -> np.ndarray | None:
+    def _face(self, image: np.ndarray) -> np.ndarray | None:
         """(112, 112, 3) uint8 of the first face."""
         from bench.measures.faces import FFHQ_POINTS, psp_crop
 
-        points = self.finder.points(picture) if self.finder else FFHQ_POINTS * len(picture)  # untrained: finds nothing
-        return None if points is None else psp_crop(picture, points)
+        points = self.finder.points(image) if self.finder else FFHQ_POINTS * len(image)  # untrained: finds nothing
+        return None if points is None else psp_crop(image, points)
 
     def _features(self, faces: list[np.ndarray | None]) -> np.ndarray:
         """(N, 512) float32."""

@@ -26,6 +26,6 @@ class Metric(api.PairMetric):
 
     def __call__(self, x: Tensor, x_hat: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B,) float64 in [0, 1]."""
-        a, b = (gray(picture) for picture in self.pair(x, x_hat))
+        a, b = (gray(image) for image in self.pair(x, x_hat))
         error, brightness = (a - b).abs().flatten(1).sum(1), (a + b).flatten(1).sum(1)
         return error / brightness.masked_fill(brightness == 0, 1.0)

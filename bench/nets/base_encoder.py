@@ -40,18 +40,18 @@ class BaseEncoder(nn.Module):
             self.encoder, self.latent_avg = prepared(context, weights, kinds, untrained)
             if self.encoder.channels_in > 3:
                 with torch.no_grad():
-                    self.average = self._shown(self.latent_avg[None])
+                    self.average = self._view(self.latent_avg[None])
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, R, R) in [-1, 1] -> (B, L, D) codes."""
         if self.encoder is None:
             return self.latent_avg.repeat(len(x), 1, 1)
-        picture = view(x, self.encoder.input_size, "bilinear_aa")
+        image = view(x, self.encoder.input_size, "bilinear_aa")
         if self.encoder.channels_in == 3:
-            return self.latent_avg + self.encoder(picture)
-        return list(refine(self.encoder, self._shown, picture, self.latent_avg, self.average, self.steps))[-1]
+            return self.latent_avg + self.encoder(image)
+        return list(refine(self.encoder, self._view, image, self.latent_avg, self.average, self.steps))[-1]
 
-    def _shown(self, w_plus: Tensor) -> Tensor:
+    def _view(self, w_plus: Tensor) -> Tensor:
         """(B, L, D) codes -> their render as the encoder sees it, not clamped."""
         assert self.encoder is not None
         return view(self.generator.synthesize(w_plus), self.encoder.input_size, "area")

@@ -47,14 +47,14 @@ def prepared(
     what = f"weights {weights[context.domain]!r}"
     state = context.load_weights(weights[context.domain])
     encoder = encoder_from(part(state, "encoder."), kinds, what, ASPECTS.get(context.domain, (1, 1)))
-    made, wanted = (encoder.n_styles, encoder.style_dim), (generator.n_latent, generator.style_dim)
-    if made != wanted:
+    made, expected = (encoder.n_styles, encoder.style_dim), (generator.n_latent, generator.style_dim)
+    if made != expected:
         raise WeightsError(
             f"{what} are for another generator",
             got=f"{made[0]} codes of {made[1]}",
-            expected=f"{wanted[0]} of {wanted[1]}",
+            expected=f"{expected[0]} of {expected[1]}",
         )
-    return encoder.to(context.device), mean_code(state, *wanted, what).to(context.device)
+    return encoder.to(context.device), mean_latent(state, *expected, what).to(context.device)
 
 
 def encoder_from(
@@ -68,21 +68,21 @@ def encoder_from(
     Raises:
         WeightsError: no encoder, one whose trunk none of ``kinds`` has, or tensors that do not fit.
     """
-    found = arguments_in(state, what)
+    arguments = arguments_in(state, what)
     fitting = [kind for kind in kinds if issubclass(kind, ResNetEncoder) == ("conv1.weight" in state)]
     channels = 3 if issubclass(kinds[0], FPNEncoder) else 6
-    if not fitting or found["channels_in"] != channels:
+    if not fitting or arguments["channels_in"] != channels:
         raise WeightsError(
             f"{what} are not those of {' or '.join(kind.__name__ for kind in kinds)}",
-            got=f"{'a ResNet' if 'conv1.weight' in state else 'an IR'} trunk for {found['channels_in']} channels",
+            got=f"{'a ResNet' if 'conv1.weight' in state else 'an IR'} trunk for {arguments['channels_in']} channels",
             expected=f"{channels} channels",
             fix="choose the weights this method was trained as",
         )
     if issubclass(fitting[0], FPNEncoder):
-        found["taps"] = _taps(state, found["n_styles"])
-    side = found["input_size"]
-    found["input_size"] = side if aspect[0] == aspect[1] else (side * aspect[0] // aspect[1], side)
-    make: Callable[[], Encoder] = partial(fitting[0], **found)
+        arguments["taps"] = _taps(state, arguments["n_styles"])
+    side = arguments["input_size"]
+    arguments["input_size"] = side if aspect[0] == aspect[1] else (side * aspect[0] // aspect[1], side)
+    make: Callable[[], Encoder] = partial(fitting[0], **arguments)
     return filled(make, state, what)
 
 
@@ -129,7 +129,7 @@ def _taps(state: Mapping[str, Tensor], n_styles: int) -> list[int]:
     return [depth - max(depths) + _levels(state) for depth in depths]
 
 
-def mean_code(state: Mapping[str, Tensor], n_styles: int, style_dim: int, what: str) -> Tensor:
+def mean_latent(state: Mapping[str, Tensor], n_styles: int, style_dim: int, what: str) -> Tensor:
     """(L, D) mean code that an encoder's codes are relative to; stored as (D,), (1, D) or (L, D).
 
     Raises:
@@ -146,17 +146,17 @@ def mean_code(state: Mapping[str, Tensor], n_styles: int, style_dim: int, what: 
     return rows.expand(n_styles, -1)
 
 
-def view(picture: Tensor, input_size: int | Sequence[int], how: str) -> Tensor:
-    """What an encoder sees of a picture: its middle in the aspect of the input, resized.
+def view(image: Tensor, input_size: int | Sequence[int], how: str) -> Tensor:
+    """What an encoder sees of a image: its middle in the aspect of the input, resized.
 
     Args:
-        picture: (B, 3, R, R). input_size: side, or (height, width) with height <= width: rows are cut off evenly.
+        image: (B, 3, R, R). input_size: side, or (height, width) with height <= width: rows are cut off evenly.
         how: rule of :func:`bench.images.resize`. Pictures are reduced as their files would be, "bilinear_aa"; renders
             are pooled, "area" (eladrich/pixel2style2pixel 5cfff38, yuval-alaluf/restyle-encoder 5e80276).
     Returns:
         (B, 3, height, width).
     """
     height, width = sides_of(input_size)
-    rows = picture.shape[-1] * height // width
-    top = (picture.shape[-2] - rows) // 2
-    return resize(picture[..., top : top + rows, :], (height, width), how)
+    rows = image.shape[-1] * height // width
+    top = (image.shape[-2] - rows) // 2
+    return resize(image[..., top : top + rows, :], (height, width), how)

@@ -70,7 +70,7 @@ def _halved(sides: Sides, times: int) -> Sides:
     return height, width
 
 
-def _codes(heads: nn.ModuleList, maps: Sequence[Tensor], taps: Sequence[int], count: int) -> Tensor:
+def _latents(heads: nn.ModuleList, maps: Sequence[Tensor], taps: Sequence[int], count: int) -> Tensor:
     """(B, count, D): what the first ``count`` heads make of the maps their taps name."""
     return torch.stack([head(maps[tap]) for head, tap in zip(heads[:count], taps[:count], strict=True)], 1)
 
@@ -155,7 +155,7 @@ class FPNEncoder(IRTrunk):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) pictures in [-1, 1] -> (B, L, D) codes relative to the mean code."""
-        return _codes(self.styles, self.pyramid(x), self.taps, self.n_styles)
+        return _latents(self.styles, self.pyramid(x), self.taps, self.n_styles)
 
 
 class ProgressiveEncoder(FPNEncoder):
@@ -176,7 +176,7 @@ class ProgressiveEncoder(FPNEncoder):
             (B, L, D).
         """
         count = _heads_at(stage, self.n_styles)
-        return accumulate(_codes(self.styles, self.pyramid(x), self.taps, count), self.n_styles)
+        return accumulate(_latents(self.styles, self.pyramid(x), self.taps, count), self.n_styles)
 
 
 class BackboneEncoder(IRTrunk):
@@ -207,7 +207,7 @@ class BackboneEncoder(IRTrunk):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W), picture and render in [-1, 1] (renders may leave it) -> (B, L, D) offsets of the codes."""
-        return _coarse_codes(self, x, self.n_styles)
+        return _coarse_latents(self, x, self.n_styles)
 
 
 class ProgressiveBackboneEncoder(BackboneEncoder):
@@ -215,7 +215,7 @@ class ProgressiveBackboneEncoder(BackboneEncoder):
 
     def forward(self, x: Tensor, stage: int | None = None) -> Tensor:
         """As :meth:`BackboneEncoder.forward`; ``stage`` as :meth:`ProgressiveEncoder.forward`."""
-        return accumulate(_coarse_codes(self, x, _heads_at(stage, self.n_styles)), self.n_styles)
+        return accumulate(_coarse_latents(self, x, _heads_at(stage, self.n_styles)), self.n_styles)
 
 
 class ResNetEncoder(ResNetTrunk):
@@ -241,7 +241,7 @@ class ResNetEncoder(ResNetTrunk):
 
     def forward(self, x: Tensor) -> Tensor:
         """As :meth:`BackboneEncoder.forward`."""
-        return _coarse_codes(self, x, self.n_styles)
+        return _coarse_latents(self, x, self.n_styles)
 
 
 class ProgressiveResNetEncoder(ResNetEncoder):
@@ -249,7 +249,7 @@ class ProgressiveResNetEncoder(ResNetEncoder):
 
     def forward(self, x: Tensor, stage: int | None = None) -> Tensor:
         """As :meth:`BackboneEncoder.forward`; ``stage`` as :meth:`ProgressiveEncoder.forward`."""
-        return accumulate(_coarse_codes(self, x, _heads_at(stage, self.n_styles)), self.n_styles)
+        return accumulate(_coarse_latents(self, x, _heads_at(stage, self.n_styles)), self.n_styles)
 
 
 def _coarse_heads(net: BackboneEncoder | ResNetEncoder, halvings: int, width: int | None) -> nn.ModuleList:
@@ -258,6 +258,6 @@ def _coarse_heads(net: BackboneEncoder | ResNetEncoder, halvings: int, width: in
     return nn.ModuleList(Map2Style(net.widths[-1], net.style_dim, sides, width) for _ in range(net.n_styles))
 
 
-def _coarse_codes(net: BackboneEncoder | ResNetEncoder, x: Tensor, count: int) -> Tensor:
+def _coarse_latents(net: BackboneEncoder | ResNetEncoder, x: Tensor, count: int) -> Tensor:
     """(B, count, D) results of the first heads on the trunk's coarsest map."""
-    return _codes(net.styles, net.features(x)[-1:], [0] * count, count)
+    return _latents(net.styles, net.features(x)[-1:], [0] * count, count)

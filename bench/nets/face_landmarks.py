@@ -48,10 +48,10 @@ class FaceLandmarks:
         if self.net.taskname != "landmark_3d_68":
             raise BenchError(f"{path} finds no 68 points", got=self.net.taskname, expected="landmark_3d_68")
 
-    def __call__(self, pictures: Tensor) -> Tensor:
-        box = np.array(FACE_BOX) * pictures.shape[-1] - 0.5  # from corners to pixel centres
-        found = [
-            self.net.get(np.ascontiguousarray(picture[..., ::-1]), self.face(bbox=box))[:, :2]  # it takes BGR
-            for picture in to_uint8(pictures)
+    def __call__(self, images: Tensor) -> Tensor:
+        box = np.array(FACE_BOX) * images.shape[-1] - 0.5  # from corners to pixel centres
+        points = [
+            self.net.get(np.ascontiguousarray(image[..., ::-1]), self.face(bbox=box))[:, :2]  # it takes BGR
+            for image in to_uint8(images)
         ]
-        return torch.from_numpy(np.stack(found)).to(pictures.device, torch.float32)
+        return torch.from_numpy(np.stack(points)).to(images.device, torch.float32)

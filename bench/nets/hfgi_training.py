@@ -18,7 +18,7 @@ from bench.images import resize
 from bench.nets.alignment import WIDTHS as ALIGN_WIDTHS
 from bench.nets.alignment import DistortionAligner
 from bench.nets.consultation import WIDTHS, ConsultationEncoder
-from bench.nets.image_judge import ImageJudge, discriminator_from
+from bench.nets.image_adversarial import ImageAdversarialLoss, discriminator_from
 from bench.nets.perspective import random_perspective
 from bench.nets.recogniser import identity_features
 from bench.nets.reconstruction import OPTIONS as RECONSTRUCTION
@@ -92,9 +92,11 @@ class ConsultationTraining:
             state = context.load_weights(options["recogniser"])
             features = identity_features(state, options["recogniser"], context.device)
         self.reconstruction = Reconstruction(options, weights, context.device, features, context.load_weights)
-        self.judge: ImageJudge | None = None
+        self.adversarial_loss: ImageAdversarialLoss | None = None
         if weights.get("adversarial"):
-            self.judge = ImageJudge(_discriminator(context, options), options["r1_every"]).to(context.device)
+            self.adversarial_loss = ImageAdversarialLoss(_discriminator(context, options), options["r1_every"]).to(
+                context.device
+            )
         self.fake: tuple[Tensor, Tensor] | None = None
 
     def losses(self, x: Tensor, rng: torch.Generator, seeds: list[int]) -> dict[str, Tensor]:
@@ -115,11 +117,13 @@ class ConsultationTraining:
         losses = self.reconstruction(x_hat, x)
         if self.weights.get("align"):
             losses["align"] = F.l1_loss(aligned.float(), distortion)
-        if self.judge is not None:
-            seen = slice(self.options["judged"] or None)
-            judged = resize(x_hat[seen], x.shape[-1], "area")  # a discriminator must not tell sides apart
-            losses["adversarial"] = self.judge.verdict(judged)
-            self.fake = x[seen], judged.detach()
+        if self.adversarial_loss is not None:
+            chosen = slice(self.options["judged"] or None)
+            discriminator_input = resize(
+                x_hat[chosen], x.shape[-1], "area"
+            )  # a discriminator must not tell sides apart
+            losses["adversarial"] = self.adversarial_loss.verdict(discriminator_input)
+            self.fake = x[chosen], discriminator_input.detach()
         return losses
 
     @torch.no_grad()
@@ -141,15 +145,15 @@ class ConsultationTraining:
         ]
         return torch.cat(warped)
 
-    def opponents(self) -> dict[str, nn.Module]:
+    def discriminators(self) -> dict[str, nn.Module]:
         """The discriminator, where it has a say."""
-        return {} if self.judge is None else {"image_discriminator": self.judge}
+        return {} if self.adversarial_loss is None else {"image_discriminator": self.adversarial_loss}
 
-    def opponent_loss(self, step: int) -> dict[str, Tensor]:
+    def discriminator_loss(self, step: int) -> dict[str, Tensor]:
         """The discriminator's losses on the pictures and renders of the last :meth:`losses`."""
-        if self.judge is None or self.fake is None:
+        if self.adversarial_loss is None or self.fake is None:
             raise BenchError("no render to judge", fix="compute the method's losses before its opponent's")
-        return self.judge.losses(*self.fake, step)
+        return self.adversarial_loss.losses(*self.fake, step)
 
     def trained(self, net: nn.Module) -> dict[str, Tensor]:
         """``residue.`` and ``grid_align.``; with drifted norms ``encoder.`` and ``latent_avg`` too."""

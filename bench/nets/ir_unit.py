@@ -41,8 +41,8 @@ class IRUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, I, H, W) -> (B, O, H / stride, W / stride), rounded up."""
-        kept = x[..., :: self.stride, :: self.stride] if self.shortcut_layer is None else self.shortcut_layer(x)
-        return self.res_layer(x) + kept
+        identity = x[..., :: self.stride, :: self.stride] if self.shortcut_layer is None else self.shortcut_layer(x)
+        return self.res_layer(x) + identity
 
 
 class SqueezeExcitation(nn.Module):

@@ -70,7 +70,7 @@ class Alone:
         return [item]
 
 
-class CodePool(nn.Module):
+class LatentPool(nn.Module):
     """The last codes a discriminator has seen, mixed into the next: half of a batch is swapped for older codes.
 
     Several processes (``peers``, set by the training loop) exchange their codes and keep equal pools: what a pool does
@@ -99,7 +99,7 @@ class CodePool(nn.Module):
         if not len(self.codes):
             return w.clone()
         passes = self.peers.gather((w.cpu(), swap, place))
-        return [self._pass(codes.to(w.device), *chosen) for codes, *chosen in passes][self.peers.rank]
+        return [self._pass(latents.to(w.device), *chosen) for latents, *chosen in passes][self.peers.rank]
 
     def _pass(self, w: Tensor, swap: Tensor, place: Tensor) -> Tensor:
         """Codes (N, D) of one pass, with those swapped (N,) for the ones at their places (N,)."""
@@ -114,7 +114,7 @@ class CodePool(nn.Module):
         return result
 
 
-class LatentJudge(nn.Module):
+class LatentAdversarialLoss(nn.Module):
     """A discriminator of codes in training, with its pools of mapped and of encoded codes.
 
     Args:
@@ -126,30 +126,30 @@ class LatentJudge(nn.Module):
     def __init__(self, style_dim: int, pool: int = 50, r1_every: int = 16):
         super().__init__()
         self.net = LatentDiscriminator(style_dim, style_dim)
-        self.mapped, self.encoded = CodePool(pool, style_dim), CodePool(pool, style_dim)
+        self.mapped, self.encoded = LatentPool(pool, style_dim), LatentPool(pool, style_dim)
         self.r1_every = r1_every
 
-    def verdict(self, codes: Tensor) -> Tensor:
+    def verdict(self, latents: Tensor) -> Tensor:
         """Loss of the encoder: (B, k, D) codes should look mapped."""
-        return F.softplus(-self.net(codes.flatten(0, 1)).float()).mean()
+        return F.softplus(-self.net(latents.flatten(0, 1)).float()).mean()
 
-    def losses(self, codes: Tensor, generator: SharedGenerator, rng: torch.Generator, step: int) -> dict[str, Tensor]:
+    def losses(self, latents: Tensor, generator: SharedGenerator, rng: torch.Generator, step: int) -> dict[str, Tensor]:
         """Losses of the discriminator: ``latent_discriminator``, and every ``r1_every`` steps ``latent_r1``.
 
         Args:
-            codes: (B, k, D) encoded codes, detached. The same number of mapped ones is drawn.
+            latents: (B, k, D) encoded codes, detached. The same number of mapped ones is drawn.
         Returns:
             scalars; the penalty is half the squared gradient, times the steps it stands for.
         """
-        fake = self.encoded.mixed(codes.flatten(0, 1).float(), rng)
+        fake = self.encoded.mixed(latents.flatten(0, 1).float(), rng)
         z = torch.randn(len(fake), generator.style_dim, generator=rng).to(fake.device)
         with torch.no_grad():
             real = self.mapped.mixed(generator.net.mapping(z).float(), rng)
-        judged = F.softplus(-self.net(real).float()).mean() + F.softplus(self.net(fake).float()).mean()
+        discriminator_loss = F.softplus(-self.net(real).float()).mean() + F.softplus(self.net(fake).float()).mean()
         if step % self.r1_every:
-            return {"latent_discriminator": judged}
+            return {"latent_discriminator": discriminator_loss}
         with torch.autocast(real.device.type, enabled=False):  # float32: bf16 double backward kills some CPUs (SIGFPE)
             real = real.requires_grad_(True)
             (gradient,) = torch.autograd.grad(self.net(real).sum(), real, create_graph=True)
         penalty = gradient.square().sum(1).mean() / 2 * self.r1_every
-        return {"latent_discriminator": judged, "latent_r1": penalty}
+        return {"latent_discriminator": discriminator_loss, "latent_r1": penalty}

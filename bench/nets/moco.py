@@ -84,8 +84,8 @@ def moco_from(state: Mapping[str, Tensor], what: str) -> MocoFeatures:
     Raises:
         WeightsError: not such a network.
     """
-    kept = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    stages = sum(f"layer{n}.0.conv1.weight" in kept for n in range(1, 9))
-    depths = tuple(sum(f"layer{n}.{b}.conv1.weight" in kept for b in range(99)) for n in range(1, stages + 1))
-    width = len(kept["conv1.weight"]) if "conv1.weight" in kept else WIDTH
-    return filled(lambda: MocoFeatures(depths, width), kept, what)
+    backbone = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    stages = sum(f"layer{n}.0.conv1.weight" in backbone for n in range(1, 9))
+    depths = tuple(sum(f"layer{n}.{b}.conv1.weight" in backbone for b in range(99)) for n in range(1, stages + 1))
+    width = len(backbone["conv1.weight"]) if "conv1.weight" in backbone else WIDTH
+    return filled(lambda: MocoFeatures(depths, width), backbone, what)

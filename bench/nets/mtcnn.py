@@ -100,42 +100,42 @@ class MTCNN(nn.Module):
         self.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def points(self, picture: np.ndarray) -> np.ndarray | None:
+    def points(self, image: np.ndarray) -> np.ndarray | None:
         """Five points of the first face found, or None.
 
         Args:
-            picture: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB.
         Returns:
             (5, 2) float64 pixels: left eye, right eye, nose, corners of the mouth.
         """
-        boxes = self._propose(picture)
+        boxes = self._propose(image)
         if len(boxes):
-            boxes = self._refine(picture, boxes)
-        return self._output(picture, boxes) if len(boxes) else None
+            boxes = self._refine(image, boxes)
+        return self._output(image, boxes) if len(boxes) else None
 
-    def _propose(self, picture: np.ndarray) -> np.ndarray:
+    def _propose(self, image: np.ndarray) -> np.ndarray:
         """(N, 5) boxes (x1, y1, x2, y2, score) from every scale of the picture."""
-        height, width = picture.shape[:2]
-        scale, found = CELL / MIN_FACE, []
+        height, width = image.shape[:2]
+        scale, proposals = CELL / MIN_FACE, []
         while min(height, width) * scale > CELL:
             size = (math.ceil(width * scale), math.ceil(height * scale))
-            offsets, probabilities = self.pnet(self._input([_resized(picture, size)]))
+            offsets, probabilities = self.pnet(self._input([_resized(image, size)]))
             boxes = _boxes_of(probabilities[0, 1].cpu().numpy(), offsets[0].cpu().numpy(), scale)
-            found.append(boxes[suppress(boxes[:, :5], OVERLAP_IN_SCALE)])
+            proposals.append(boxes[suppress(boxes[:, :5], OVERLAP_IN_SCALE)])
             scale *= FACTOR
-        boxes = np.concatenate(found) if found else np.zeros((0, 9))
+        boxes = np.concatenate(proposals) if proposals else np.zeros((0, 9))
         boxes = boxes[suppress(boxes[:, :5], OVERLAPS[0])]
         return _squared(_moved(boxes[:, :5], boxes[:, 5:]))
 
-    def _refine(self, picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        offsets, probabilities = (o.cpu().numpy() for o in self.rnet(self._input(_cut(picture, boxes, 24))))
+    def _refine(self, image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        offsets, probabilities = (o.cpu().numpy() for o in self.rnet(self._input(_cut(image, boxes, 24))))
         keep = probabilities[:, 1] > THRESHOLDS[1]
         boxes, offsets = np.column_stack([boxes[keep, :4], probabilities[keep, 1]]), offsets[keep]
         order = suppress(boxes, OVERLAPS[1])
         return _squared(_moved(boxes[order], offsets[order]))
 
-    def _output(self, picture: np.ndarray, boxes: np.ndarray) -> np.ndarray | None:
-        crops = self._input(_cut(picture, boxes, 48))
+    def _output(self, image: np.ndarray, boxes: np.ndarray) -> np.ndarray | None:
+        crops = self._input(_cut(image, boxes, 48))
         points, offsets, probabilities = (o.cpu().double().numpy() for o in self.onet(crops))
         keep = probabilities[:, 1] > THRESHOLDS[2]
         boxes, points = np.column_stack([boxes[keep, :4], probabilities[keep, 1]]), points[keep]
@@ -144,17 +144,17 @@ class MTCNN(nn.Module):
         order = suppress(_moved(boxes, offsets[keep]), OVERLAPS[2], smaller=True)
         return np.stack([x[order[0]], y[order[0]]], axis=1) if len(order) else None
 
-    def _input(self, pictures: list[np.ndarray]) -> Tensor:
+    def _input(self, images: list[np.ndarray]) -> Tensor:
         """(B, 3, h, w) float32, (x - 127.5) / 128."""
-        batch = torch.from_numpy(np.stack(pictures).astype(np.float32)).movedim(-1, 1)
+        batch = torch.from_numpy(np.stack(images).astype(np.float32)).movedim(-1, 1)
         return (batch - 127.5).mul(0.0078125).to(self.pnet.conv4_1.weight.device)
 
 
-def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Pillow's bilinear, to (width, height)."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
 def _boxes_of(probability: np.ndarray, offsets: np.ndarray, scale: float) -> np.ndarray:
@@ -173,16 +173,16 @@ def suppress(boxes: np.ndarray, threshold: float, smaller: bool = False) -> list
     """
     left, top, right, bottom, score = boxes.T
     area = (right - left + 1) * (bottom - top + 1)
-    order, kept = np.argsort(score), []
+    order, chosen = np.argsort(score), []
     while len(order):
         best, order = order[-1], order[:-1]
-        kept.append(int(best))
+        chosen.append(int(best))
         width = np.minimum(right[best], right[order]) - np.maximum(left[best], left[order]) + 1
         height = np.minimum(bottom[best], bottom[order]) - np.maximum(top[best], top[order]) + 1
         shared = width.clip(min=0) * height.clip(min=0)
         whole = np.minimum(area[best], area[order]) if smaller else area[best] + area[order] - shared
         order = order[shared / whole <= threshold]
-    return kept
+    return chosen
 
 
 def _moved(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -199,14 +199,14 @@ def _squared(boxes: np.ndarray) -> np.ndarray:
     return np.column_stack([np.round(start), np.round(start + side - 1), boxes[:, 4:]])
 
 
-def _cut(picture: np.ndarray, boxes: np.ndarray, side: int) -> list[np.ndarray]:
+def _cut(image: np.ndarray, boxes: np.ndarray, side: int) -> list[np.ndarray]:
     """Square crops at ``side``, black outside the picture."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     crops = []
     for left, top, right, bottom in boxes[:, :4].astype(int):
         crop = np.zeros((bottom - top + 1, right - left + 1, 3), np.uint8)
         x1, y1, x2, y2 = max(left, 0), max(top, 0), min(right, width - 1), min(bottom, height - 1)
         if x2 >= x1 and y2 >= y1:
-            crop[y1 - top : y2 - top + 1, x1 - left : x2 - left + 1] = picture[y1 : y2 + 1, x1 : x2 + 1]
+            crop[y1 - top : y2 - top + 1, x1 - left : x2 - left + 1] = image[y1 : y2 + 1, x1 : x2 + 1]
         crops.append(_resized(crop, (side, side)))
     return crops

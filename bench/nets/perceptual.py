@@ -83,12 +83,12 @@ class PerceptualDistance(nn.Module):
     def maps(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised to ImageNet's statistics -> per stage (B, C, h, w), as the network gives them."""
         x = x.contiguous(memory_format=torch.channels_last)
-        kept = []
+        features = []
         for index, block in enumerate(self.blocks):
             x = block(x)
             if index - 1 in self.stages:
-                kept.append(x)
-        return kept
+                features.append(x)
+        return features
 
     def between(self, features_hat: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
         """Distance (B,) of two results of :meth:`features`; those of a fixed picture can be kept."""

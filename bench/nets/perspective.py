@@ -38,9 +38,9 @@ def draw_endpoints(
     if not 0 <= scale <= 1:
         raise BenchError("perspective scale out of range", got=scale, expected="0 to 1")
     draws = 1 if shared else batch
-    moves = [torch.randint(0, int(scale * (side // 2)) + 1, (draws, 4), generator=rng) for side in (width, height)]
+    offsets = [torch.randint(0, int(scale * (side // 2)) + 1, (draws, 4), generator=rng) for side in (width, height)]
     inwards = torch.tensor([[1, 1], [-1, 1], [-1, -1], [1, -1]])
-    return (corners(height, width) + inwards * torch.stack(moves, 2)).expand(batch, -1, -1)
+    return (corners(height, width) + inwards * torch.stack(offsets, 2)).expand(batch, -1, -1)
 
 
 def coefficients(endpoints: Tensor, height: int, width: int) -> Tensor:

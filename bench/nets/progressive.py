@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bench.nets.latent_discriminator import LatentJudge
+from bench.nets.latent_discriminator import LatentAdversarialLoss
 
 if TYPE_CHECKING:
     from bench.generator import SharedGenerator
@@ -21,29 +21,29 @@ OPTIONS: Mapping[str, Any] = {
 }
 
 
-def stage_at(seen: int, n_styles: int, options: Mapping[str, Any]) -> int:
-    """Number of differences in use after ``seen`` pictures, from 0 to ``n_styles`` - 1.
+def stage_at(images_seen: int, n_styles: int, options: Mapping[str, Any]) -> int:
+    """Number of differences in use after ``images_seen`` pictures, from 0 to ``n_styles`` - 1.
 
     Source: Tov et al. 2021 (e4e), Sec. 5.1; schedule of omertov/encoder4editing 99ea505.
     """
-    past = seen - options["first_difference"]
+    past = images_seen - options["first_difference"]
     return 0 if past < 0 else min(n_styles - 1, 1 + past // options["next_difference"])
 
 
-def difference_norm(codes: Tensor) -> Tensor:
+def difference_norm(latents: Tensor) -> Tensor:
     """Length of the differences to the first code, summed over codes, mean over the batch.
 
     Args:
-        codes: (B, k, D) offsets from the mean code, k at least 1.
+        latents: (B, k, D) offsets from the mean code, k at least 1.
 
     Source: Tov et al. 2021 (e4e), Eq. 3.
     """
-    differences = codes[:, 1:] - codes[:, :1]
+    differences = latents[:, 1:] - latents[:, :1]
     # beside the sum of squares, so that a zero difference has a gradient: 0
     return (differences.float().square().sum(2) + 1e-12).sqrt().sum(1).mean()
 
 
-class EditableCodes:
+class EditableLatents:
     """The losses that keep codes editable, with the discriminator of codes that one of them needs.
 
     Args:
@@ -56,7 +56,7 @@ class EditableCodes:
 
     def __init__(self, generator: SharedGenerator, latent_avg: Tensor, options: Mapping[str, Any]):
         self.generator, self.latent_avg = generator, latent_avg
-        self.judge = LatentJudge(generator.style_dim, options["pool"], options["r1_every"])
+        self.adversarial_loss = LatentAdversarialLoss(generator.style_dim, options["pool"], options["r1_every"])
 
     def losses(self, w_plus: Tensor, stage: int) -> dict[str, Tensor]:
         """``delta``, the size of the differences, and ``latent_adversarial``, whether codes look mapped.
@@ -64,16 +64,16 @@ class EditableCodes:
         Args:
             w_plus: (B, L, D) codes, with ``latent_avg``. stage: differences in use.
         """
-        self.codes = w_plus[:, : stage + 1]  # the others equal the first
+        self.latents = w_plus[:, : stage + 1]  # the others equal the first
         return {
-            "delta": difference_norm(self.codes - self.latent_avg[: stage + 1]),
-            "latent_adversarial": self.judge.verdict(self.codes),
+            "delta": difference_norm(self.latents - self.latent_avg[: stage + 1]),
+            "latent_adversarial": self.adversarial_loss.verdict(self.latents),
         }
 
-    def opponents(self) -> Mapping[str, nn.Module]:
+    def discriminators(self) -> Mapping[str, nn.Module]:
         """The discriminator of codes."""
-        return {"latent_discriminator": self.judge}
+        return {"latent_discriminator": self.adversarial_loss}
 
-    def opponent_loss(self, rng: torch.Generator, step: int) -> dict[str, Tensor]:
+    def discriminator_loss(self, rng: torch.Generator, step: int) -> dict[str, Tensor]:
         """The discriminator's losses, on the codes that :meth:`losses` was last given and on mapped ones."""
-        return self.judge.losses(self.codes.detach(), self.generator, rng, step)
+        return self.adversarial_loss.losses(self.latents.detach(), self.generator, rng, step)

@@ -41,7 +41,7 @@ class Recogniser(nn.Module):
 
     side: int
 
-    def of_pictures(self, x: Tensor) -> Tensor:
+    def of_images(self, x: Tensor) -> Tensor:
         """(B, 3, R, R) pictures in [-1, 1], aligned the FFHQ way -> (B, D) features of unit length."""
         return self(aligned_crop(x, self.side))
 
@@ -133,7 +133,7 @@ def identity_features(state: Mapping[str, Tensor], what: str, device: torch.devi
     if "layer1.0.conv1.weight" in state:
         return moco_from(state, what).to(device)
     if "input_layer.0.weight" not in state:
-        return recogniser_from(state, what).to(device).of_pictures
+        return recogniser_from(state, what).to(device).of_images
     net = filled(arcface_ir_se50, state, what).to(device)
     return lambda x: net(face_crop(resize(x, CROP_FROM, "area")))
 

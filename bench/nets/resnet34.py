@@ -35,9 +35,9 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, I, H, W) -> (B, O, H / stride, W / stride), rounded up."""
-        kept = x if self.downsample is None else self.downsample(x)
+        identity = x if self.downsample is None else self.downsample(x)
         y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
-        return torch.relu(y + kept)
+        return torch.relu(y + identity)
 
 
 class ResNetTrunk(nn.Module):

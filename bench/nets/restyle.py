@@ -23,8 +23,8 @@ OPTIONS: Mapping[str, Any] = {  # of a training
 
 def refine(
     encoder: Callable[[Tensor], Tensor],
-    shown: Callable[[Tensor], Tensor],
-    picture: Tensor,
+    current: Callable[[Tensor], Tensor],
+    image: Tensor,
     latent_avg: Tensor,
     average: Tensor,
     steps: int,
@@ -33,8 +33,8 @@ def refine(
 
     Args:
         encoder: (B, 6, H, W), the picture first, then the render -> (B, L, D) corrections.
-        shown: (B, L, D) codes -> (B, 3, H, W) render at the encoder's size, not clamped.
-        picture: (B, 3, H, W) in [-1, 1].
+        current: (B, L, D) codes -> (B, 3, H, W) render at the encoder's size, not clamped.
+        image: (B, 3, H, W) in [-1, 1].
         latent_avg, average: (L, D) code that is corrected first, and (1, 3, H, W) its render.
         steps: how many, 1 at least.
     Yields:
@@ -44,19 +44,19 @@ def refine(
     """
     if steps < 1:
         raise BenchError("ReStyle needs a step", got=steps, expected="1 at least")
-    w_plus, render = latent_avg, average.expand(len(picture), -1, -1, -1)
+    w_plus, render = latent_avg, average.expand(len(image), -1, -1, -1)
     for step in range(steps):
-        w_plus = w_plus + encoder(torch.cat([picture, render], 1))
+        w_plus = w_plus + encoder(torch.cat([image, render], 1))
         yield w_plus
         if step + 1 < steps:
-            render = shown(w_plus)
+            render = current(w_plus)
 
 
 def corrections(
     encoder: Callable[[Tensor], Tensor],
     synthesize: Callable[[Tensor], Tensor],
-    shown: Callable[[Tensor], Tensor],
-    picture: Tensor,
+    current: Callable[[Tensor], Tensor],
+    image: Tensor,
     latent_avg: Tensor,
     average: Tensor,
     steps: int,
@@ -64,18 +64,18 @@ def corrections(
     """As :func:`refine`, to learn from: every step is rendered, and no gradient flows from one step to the one before.
 
     Args:
-        synthesize: (B, L, D) codes -> (B, 3, R, R) render. shown: that render -> (B, 3, H, W) as the encoder sees it.
+        synthesize: (B, L, D) codes -> (B, 3, R, R) render. current: that render -> (B, 3, H, W) as the encoder sees it.
     Yields:
         (B, L, D) codes and their render.
 
     Source: training of yuval-alaluf/restyle-encoder 5e80276: the losses of all steps of a batch are added up.
     """
-    w_plus, render = latent_avg, average.expand(len(picture), -1, -1, -1)
+    w_plus, render = latent_avg, average.expand(len(image), -1, -1, -1)
     for _ in range(steps):
-        w_plus = w_plus.detach() + encoder(torch.cat([picture, render], 1))
+        w_plus = w_plus.detach() + encoder(torch.cat([image, render], 1))
         x_hat = synthesize(w_plus)
         yield w_plus, x_hat
-        render = shown(x_hat.detach())
+        render = current(x_hat.detach())
 
 
 class ReStyle(api.TrainableMethod):
@@ -102,33 +102,33 @@ class ReStyle(api.TrainableMethod):
 
     def embed(self, x: Tensor) -> api.Inversion:
         """(B, 3, R, R) in [-1, 1] -> codes after the last step, and those after every step as its trace."""
-        found = self.codes_per_step(x)
-        return api.Inversion(found[-1], steps=torch.stack(found, 1))
+        per_step = self.latents_per_step(x)
+        return api.Inversion(per_step[-1], steps=torch.stack(per_step, 1))
 
-    def codes_per_step(self, x: Tensor) -> list[Tensor]:
+    def latents_per_step(self, x: Tensor) -> list[Tensor]:
         """(B, 3, R, R) in [-1, 1] -> (B, L, D) codes after each step."""
         steps = self.opt["steps"]
-        found: list[Tensor] = []
-        for w_plus in refine(self.correct, self.view_of, self.picture(x), self.latent_avg, self.average, steps):
-            found.append(w_plus)
-            self.context.progress(len(found) / steps)
-        return found
+        per_step: list[Tensor] = []
+        for w_plus in refine(self.correct, self.view_of, self.encoder_input(x), self.latent_avg, self.average, steps):
+            per_step.append(w_plus)
+            self.context.progress(len(per_step) / steps)
+        return per_step
 
     def correct(self, pair: Tensor) -> Tensor:
         """(B, 6, H, W) picture and render -> (B, L, D) corrections."""
         return self.encoder(pair)
 
-    def picture(self, x: Tensor) -> Tensor:
+    def encoder_input(self, x: Tensor) -> Tensor:
         """(B, 3, R, R) picture -> (B, 3, H, W) as the encoder sees it."""
         return view(x, self.encoder.input_size, "bilinear_aa")
 
-    def seen(self, x_hat: Tensor) -> Tensor:
+    def view(self, x_hat: Tensor) -> Tensor:
         """(B, 3, R, R) render -> (B, 3, H, W) as the encoder sees it, not clamped."""
         return view(x_hat, self.encoder.input_size, "area")
 
     def view_of(self, w_plus: Tensor) -> Tensor:
         """(B, L, D) codes -> (B, 3, H, W), their render as the encoder sees it, not clamped."""
-        return self.seen(self.generator.synthesize(w_plus))
+        return self.view(self.generator.synthesize(w_plus))
 
     def start_training(self, options: Mapping[str, Any], weights: Mapping[str, float]) -> None:
         """Make a fresh encoder around the generator's mean code and its render."""
@@ -146,20 +146,20 @@ class ReStyle(api.TrainableMethod):
         """Scalar losses of an inner step by name: its codes (B, L, D) and their render, against the picture."""
         raise NotImplementedError(f"{type(self).__qualname__}.step_losses")
 
-    def training_losses(self, x: Tensor, rng: torch.Generator, seen: int) -> Iterator[dict[str, Tensor]]:
+    def training_losses(self, x: Tensor, rng: torch.Generator, images_seen: int) -> Iterator[dict[str, Tensor]]:
         """Losses after every inner step (Alaluf et al. 2021, Sec. 3)."""
         draw = partial(self.generator.synthesize, noise=self.plan["noise"])
         for w_plus, x_hat in self._corrections(draw, x):
             yield self.step_losses(w_plus, x_hat, x)
 
-    def training_codes(self, x: Tensor) -> Iterator[Tensor]:
+    def training_latents(self, x: Tensor) -> Iterator[Tensor]:
         """(B, L, D) codes after every inner step."""
         for w_plus, _ in self._corrections(torch.no_grad()(self.generator.synthesize), x):
             yield w_plus
 
     def _corrections(self, draw: Callable[[Tensor], Tensor], x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        picture, steps = self.picture(x), self.plan["inner_steps"]
-        return corrections(self.correct, draw, self.seen, picture, self.latent_avg, self.average, steps)
+        image, steps = self.encoder_input(x), self.plan["inner_steps"]
+        return corrections(self.correct, draw, self.view, image, self.latent_avg, self.average, steps)
 
     def trained(self, net: nn.Module) -> dict[str, Tensor]:
         """``encoder.`` and ``latent_avg``."""

@@ -31,21 +31,21 @@ def filled(make: Callable[[], Network], state: Mapping[str, Tensor], what: str) 
     """
     with torch.device("meta"):
         net = make().eval().requires_grad_(False)
-    wanted = net.state_dict()
-    state = {**{k: torch.zeros((), dtype=torch.int64) for k in wanted if k.endswith(COUNTER)}, **state}
-    missing = [k for k in wanted if k not in state]
-    unexpected = [k for k in state if k not in wanted]
+    expected = net.state_dict()
+    state = {**{k: torch.zeros((), dtype=torch.int64) for k in expected if k.endswith(COUNTER)}, **state}
+    missing = [k for k in expected if k not in state]
+    unexpected = [k for k in state if k not in expected]
     shapes = [
-        f"{k} {tuple(v.shape)} for {tuple(wanted[k].shape)}"
+        f"{k} {tuple(v.shape)} for {tuple(expected[k].shape)}"
         for k, v in state.items()
-        if k in wanted and v.shape != wanted[k].shape
+        if k in expected and v.shape != expected[k].shape
     ]
     if missing or unexpected or shapes:
         kinds = {"missing": missing, "unexpected": unexpected, "other shape": shapes}
         raise WeightsError(
             f"{what} do not fit {type(net).__name__}",
             got="; ".join(f"{name}: {_some(keys)}" for name, keys in kinds.items() if keys),
-            expected=f"its {len(wanted)} tensors",
+            expected=f"its {len(expected)} tensors",
             fix="choose the weights this network was trained as, or options that fit them",
         )
     net.load_state_dict(state, strict=True, assign=True)
@@ -59,5 +59,5 @@ def seeded(make: Callable[[], Network]) -> Network:
         return make().eval().requires_grad_(False)
 
 
-def _some(keys: list[str], shown: int = 3) -> str:
-    return ", ".join(keys[:shown]) + (f" and {len(keys) - shown} more" if len(keys) > shown else "")
+def _some(keys: list[str], listed: int = 3) -> str:
+    return ", ".join(keys[:listed]) + (f" and {len(keys) - listed} more" if len(keys) > listed else "")

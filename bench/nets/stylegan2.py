@@ -145,8 +145,8 @@ class Generator(nn.Module):
         check_shape("w_plus", w_plus, (None, self.n_latent, self.style_dim))
         maps = self._noise(noise, len(w_plus), w_plus)
         hooks = {self.layer_index(k): v for k, v in (consult or {}).items()}
-        wanted = {k: self.layer_index(k) for k in return_features or ()}
-        kept: dict[int, Tensor] = {}
+        needed = {k: self.layer_index(k) for k in return_features or ()}
+        features: dict[int, Tensor] = {}
         w = w_plus.unbind(1)
         x = self.input.input.expand(len(w_plus), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         skip: Tensor | None = None
@@ -154,13 +154,13 @@ class Generator(nn.Module):
             x = conv(x, w[layer], maps[layer], self.impl)
             if layer in hooks:
                 x = _consulted(x, hooks[layer], layer)
-            if layer in wanted.values():
-                kept[layer] = x
+            if layer in needed.values():
+                features[layer] = x
             if layer % 2 == 0:
                 to_rgb = self.to_rgbs[layer // 2 - 1] if layer else self.to_rgb1
                 skip = to_rgb(x, w[layer + 1], skip, self.impl)
         assert skip is not None  # layer 0 has colours
-        return skip if return_features is None else (skip, {k: kept[i] for k, i in wanted.items()})
+        return skip if return_features is None else (skip, {k: features[i] for k, i in needed.items()})
 
     forward = synthesize  # the network may be called; no wrapper is meant: training sums gradients itself
 
@@ -190,8 +190,8 @@ class Generator(nn.Module):
                 got=repr(noise) if isinstance(noise, str) else f"{len(noise)} maps",
                 expected=f"'stored', 'random', 'zero' or {self.n_layers} maps",
             )
-        for i, (given, r) in enumerate(zip(noise, sides, strict=True)):
-            check_shape(f"noise map {i}", given, (1 if given.shape[0] == 1 else batch, 1, r, r))
+        for i, (noise_maps, r) in enumerate(zip(noise, sides, strict=True)):
+            check_shape(f"noise map {i}", noise_maps, (1 if noise_maps.shape[0] == 1 else batch, 1, r, r))
         return noise
 
 
@@ -258,15 +258,15 @@ class Discriminator(nn.Module):
         Raises:
             ShapeError: B above 4 is not a multiple of 4, or pictures of another size.
         """
-        return self.judge(self.features(x))
+        return self.logits(self.features(x))
 
-    def judge(self, features: Tensor) -> Tensor:
+    def logits(self, features: Tensor) -> Tensor:
         """(B, C, 4, 4) result of :meth:`features` -> (B, 1) logits, in full precision even under autocast."""
         with torch.autocast(features.device.type, enabled=False):
-            x = self._with_spread(features.to(next(self.parameters()).dtype))
+            x = self._with_minibatch_std(features.to(next(self.parameters()).dtype))
             return self.final_linear(self.final_conv(x, self.impl).flatten(1))
 
-    def _with_spread(self, x: Tensor) -> Tensor:
+    def _with_minibatch_std(self, x: Tensor) -> Tensor:
         """Append the groups' mean standard deviation as a channel: (B, C, 4, 4) -> (B, C + 1, 4, 4)."""
         b, c, h, w = x.shape
         group = min(b, self.group)
@@ -274,8 +274,8 @@ class Discriminator(nn.Module):
             allowed = f"up to {self.group} or a multiple of it"
             raise ShapeError("discriminator batch cannot be grouped", got=b, expected=allowed)
         deviation = torch.sqrt(x.reshape(group, b // group, c, h, w).var(0, unbiased=False) + 1e-8)
-        spread = deviation.mean((1, 2, 3)).repeat(group)
-        return torch.cat([x, spread[:, None, None, None].expand(-1, -1, h, w)], 1)
+        std = deviation.mean((1, 2, 3)).repeat(group)
+        return torch.cat([x, std[:, None, None, None].expand(-1, -1, h, w)], 1)
 
 
 def parameter_count(net: nn.Module) -> int:

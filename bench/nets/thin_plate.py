@@ -46,10 +46,10 @@ def _displacement(source: np.ndarray, target: np.ndarray, at: np.ndarray) -> np.
     """(H, W, 2): from each pixel to where its value comes from; (N, 2) points, (H, W, 2) pixels."""
     from scipy.interpolate import RBFInterpolator
 
-    moves = source - target
-    if not moves.any():
+    offsets = source - target
+    if not offsets.any():
         return np.zeros_like(at)
     plane = np.linalg.matrix_rank(target - target.mean(0)) == 2
     if not plane or len(np.unique(target, axis=0)) < len(target):
         raise ValueError("points to warp by coincide or lie on a line")
-    return RBFInterpolator(target, moves, kernel="thin_plate_spline")(at.reshape(-1, 2)).reshape(at.shape)
+    return RBFInterpolator(target, offsets, kernel="thin_plate_spline")(at.reshape(-1, 2)).reshape(at.shape)

@@ -47,16 +47,16 @@ def stage_code(root: Path) -> dict[str, dict[str, str]]:
             hashes[file] = hashlib.sha256((root / file).read_bytes()).hexdigest()
         return {file: hashes[file] for file in sorted(files)}
 
-    found = {}
+    code_of_stages = {}
     for verb, kinds in VERBS.items():
         starts = {f"bench/cli/{verb.replace('-', '_')}.py"}
         starts |= {file for kind in kinds if kind != "methods" for file in plugins[kind]}
         used = sources.closure(starts)
         used |= {path.relative_to(root).as_posix() for file in used & set(DATA) for path in root.glob(DATA[file])}
-        found[verb] = hashed(used)
+        code_of_stages[verb] = hashed(used)
         for file in plugins["methods"] if "methods" in kinds else ():
-            found[f"{verb}/{Path(file).stem}"] = hashed(used | sources.closure([file]))
-    return found
+            code_of_stages[f"{verb}/{Path(file).stem}"] = hashed(used | sources.closure([file]))
+    return code_of_stages
 
 
 def _files(root: Path, kind: str) -> list[str]:

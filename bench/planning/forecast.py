@@ -23,7 +23,7 @@ from bench.weights import manifest as weights
 from bench.weights.listing import read_published
 
 PNG_BYTES = 0.5  # per channel value of a photograph at the compression used here; 0.38 to 0.46 on enlarged photographs
-CODE_BYTES = 512 * 4  # per layer
+LATENT_BYTES = 512 * 4  # per layer
 PIPELINE_COPIES = 2  # the result and its copy in DVC's cache
 
 
@@ -128,11 +128,11 @@ def _stages(config: Config) -> dict[str, int]:
     try:
         stages = pipeline.get("stages", {})
         each = {"ablations": config.listed_ablations, **config.lists}  # foreach: ${ablations}
-        found = {}
+        stage_names = {}
         for name, stage in stages.items():
             key = str(stage.get("foreach", "")).strip("${}")
-            found[name] = len(config.methods) if "matrix" in stage else len(each[key]) if key in each else 1
-        return found
+            stage_names[name] = len(config.methods) if "matrix" in stage else len(each[key]) if key in each else 1
+        return stage_names
     except (AttributeError, TypeError) as error:
         raise BenchError(f"{path} cannot be read", got=message_of(error), fix="correct it") from None
 
@@ -181,8 +181,8 @@ def _lacking_methods(config: Config, manifests: list[Manifest]) -> list[Lack]:
 
 def _lacking_directions(config: Config) -> list[Lack]:
     """Published files of directions that scored edits go along."""
-    asked = config.settings.edits.directions if config.settings.edits else {}
-    files = dict.fromkeys(found[0] for name in asked if (found := published(config.root, name)))
+    requested = config.settings.edits.directions if config.settings.edits else {}
+    files = dict.fromkeys(located[0] for name in requested if (located := published(config.root, name)))
     fix = "copy it to weights/directions/ from the release that has it (docs/editing.md)"
     return [Lack("direction", path.name, fix) for path in files if not path.is_file()]
 
@@ -229,29 +229,27 @@ def _disk(config: Config, manifests: list[Manifest], runs: list[PlannedRun]) -> 
         if i in known.ids and weights.status(config.root, i) == "absent"
     ]
     side = {m.id: m.resolution for m in manifests}
-    pictures = sum(
-        m.count * _picture(m.resolution) for m in manifests if not PreparedPaths.of(config.root, m.id).done.is_file()
+    images = sum(
+        m.count * _png(m.resolution) for m in manifests if not PreparedPaths.of(config.root, m.id).done.is_file()
     )
     results = sum(
-        run.images * (_picture(side[run.dataset]) + _codes(side[run.dataset]))
-        for run in runs
-        if run.state != "complete"
+        run.images * (_png(side[run.dataset]) + _latents(side[run.dataset])) for run in runs if run.state != "complete"
     )
     return {
         "weights": sum(absent),
         "largest download, until converted": max(absent, default=0),
-        "prepared pictures": pictures,
+        "prepared pictures": images,
         "inversions and codes": results,
         "their copies in DVC's cache": results * (PIPELINE_COPIES - 1),
     }
 
 
-def _picture(side: int) -> int:
+def _png(side: int) -> int:
     return int(side * side * 3 * PNG_BYTES)
 
 
-def _codes(side: int) -> int:
-    return (2 * (side.bit_length() - 1) - 2) * CODE_BYTES
+def _latents(side: int) -> int:
+    return (2 * (side.bit_length() - 1) - 2) * LATENT_BYTES
 
 
 def _hours(config: Config, manifests: list[Manifest], plan: Forecast) -> None:

@@ -21,8 +21,8 @@ def domains_of(config: Config) -> list[str]:
 def metric_weights(config: Config, metrics: Iterable[str]) -> dict[str, list[str]]:
     """metric id -> ids of the weights it needs, for those that need any."""
     entries = registry.metrics(config.root).entries()
-    found = {name: list(entries[name].attributes.get("weights", ())) for name in metrics if name in entries}
-    return {name: ids for name, ids in found.items() if ids}
+    needed = {name: list(entries[name].attributes.get("weights", ())) for name in metrics if name in entries}
+    return {name: ids for name, ids in needed.items() if ids}
 
 
 def profile_needs(config: Config) -> dict[str, list[str]]:

@@ -96,15 +96,15 @@ def score_seconds(root: Path, metrics: Sequence[str], resolution: int, device: s
 def _records(root: Path, method: str) -> list[dict[str, Any]]:
     """Timing records of this machine for a method without variant, those of a rehearsal included."""
     machine = provenance.machine_id()
-    found = []
+    records = []
     for base in (Path(root), Path(root) / REHEARSAL):
         for path in base.glob(f"results/timing/*/{method}/{machine}*/{method}-*.json"):
             record = read_json(path)
             if record["method"] == method and not record["variant"]:
-                found.append(record)
-    return found
+                records.append(record)
+    return records
 
 
-def _ratio(wanted: Mapping[str, Any], had: Mapping[str, Any]) -> float:
+def _ratio(target: Mapping[str, Any], had: Mapping[str, Any]) -> float:
     steps = had.get(STEPS)
-    return float(wanted.get(STEPS, steps)) / float(steps) if steps else 1.0
+    return float(target.get(STEPS, steps)) / float(steps) if steps else 1.0

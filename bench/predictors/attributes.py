@@ -64,21 +64,21 @@ def source(name: str, domains: Sequence[str], weights: Sequence[str] = ()) -> Ca
 
 def known(root: Path) -> dict[str, Source]:
     """All judges by name, those of the suite first; a project's are imported when they are built."""
-    judges, found = registry.judges(root), dict(SOURCES)
-    for name, entry in judges.entries().items():
+    plugins, sources = registry.attribute_predictors(root), dict(SOURCES)
+    for name, entry in plugins.entries().items():
         error, about = None, {"domains": (), "weights": ()}
         try:
             if name in SOURCES:
                 raise BenchError(f"judge {name!r} is defined twice", got=entry.where, fix="rename the file")
-            about = {key: tuple(judges.attribute(name, key, ())) for key in about}
+            about = {key: tuple(plugins.attribute(name, key, ())) for key in about}
         except BenchError as reason:
             error = reason
-        found[name] = Source(**about, load=_loader(judges, name), code=entry.path, error=error)
-    return found
+        sources[name] = Source(**about, load=_loader(plugins, name), code=entry.path, error=error)
+    return sources
 
 
-def _loader(judges: registry.Registry, name: str) -> Load:
-    return lambda root, device: judges.load(name)(root, device)
+def _loader(plugins: registry.Registry, name: str) -> Load:
+    return lambda root, device: plugins.load(name)(root, device)
 
 
 def names(root: Path, domain: str) -> list[str]:
@@ -93,7 +93,7 @@ def names(root: Path, domain: str) -> list[str]:
     return sorted((n for n, entry in every.items() if domain in entry.domains), key=lambda n: (n not in SOURCES, n))
 
 
-def judge(root: Path, domain: str, device: torch.device, name: str = "") -> tuple[Read, dict[str, str]]:
+def load_predictor(root: Path, domain: str, device: torch.device, name: str = "") -> tuple[Read, dict[str, str]]:
     """A judge's reader, and id -> SHA-256 of its weights and, for one that is not of this suite, of its file.
 
     Args:

@@ -59,7 +59,7 @@ def source(name: str, domains: Sequence[str]) -> Callable[[Load], Load]:
 
 def plugged(known: Registry) -> dict[str, Source]:
     """Sources of a project's files and of other packages; a class is imported when its detector is made."""
-    found = {}
+    plugins = {}
     for name, entry in known.entries().items():
         error, domains = None, ()
         try:
@@ -68,8 +68,8 @@ def plugged(known: Registry) -> dict[str, Source]:
             domains = tuple(known.attribute(name, "domains", ()))
         except BenchError as reason:
             error = reason
-        found[name] = Source(domains, _loader(known, name), error)
-    return found
+        plugins[name] = Source(domains, _loader(known, name), error)
+    return plugins
 
 
 def chosen(options: Mapping[str, Any], domain: str) -> str:
@@ -129,13 +129,13 @@ def detector(context: Context, name: str, weights_id: str = "", untrained: bool 
         )
     find = (_untrained if untrained else known[name].load)(context, weights_id)
 
-    def checked(pictures: Tensor) -> Tensor:
-        points = find(pictures)
-        if tuple(points.shape) != (len(pictures), POINTS, 2):
+    def checked(images: Tensor) -> Tensor:
+        points = find(images)
+        if tuple(points.shape) != (len(images), POINTS, 2):
             raise ShapeError(
                 f"landmark source {name!r} gives other points",
                 got=tuple(points.shape),
-                expected=f"({len(pictures)}, {POINTS}, 2)",
+                expected=f"({len(images)}, {POINTS}, 2)",
             )
         return points
 
@@ -155,7 +155,7 @@ def _untrained(context: Context, weights_id: str) -> Detector:
     layout = side / 2 + reach[:, None] * torch.stack([turn.cos(), turn.sin()], 1)
     mean = torch.cat([torch.zeros(1), layout.flatten()]).to(context.device)
     read = Reader(net, ("",), mean, torch.ones_like(mean), side).read
-    return lambda pictures: read(pictures)[1]
+    return lambda images: read(images)[1]
 
 
 @source("annyfaces_regressor", domains=["annyfaces"])
@@ -169,7 +169,7 @@ def _annyfaces(context: Context, weights_id: str) -> Detector:
             fix="`--set 'landmark_weights={annyfaces: annyfaces_regressor}'`",
         )
     read = reader_from(context.load_weights(weights_id), (), f"weights {weights_id!r}", context.device).read
-    return lambda pictures: read(pictures)[1]
+    return lambda images: read(images)[1]
 
 
 @source("insightface_68", domains=["faces"])

@@ -47,34 +47,34 @@ def codec_named(name: str) -> Codec:
     return CODECS[name]
 
 
-def through(codec: Codec, picture: np.ndarray, quality: int) -> tuple[np.ndarray, int]:
+def through(codec: Codec, image: np.ndarray, quality: int) -> tuple[np.ndarray, int]:
     """(R, R, 3) uint8 -> the picture as it is read back, and the bytes of its file, head included."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, codec.format, quality=quality, **codec.options)
+    Image.fromarray(image).save(buffer, codec.format, quality=quality, **codec.options)
     return np.asarray(Image.open(buffer).convert("RGB")), len(buffer.getvalue())
 
 
-def measure_codec(config: Config, asked: RateSettings, name: str, dataset: str) -> pd.DataFrame:
+def measure_codec(config: Config, settings: RateSettings, name: str, dataset: str) -> pd.DataFrame:
     """Rows like a method's: form ``file``, its quality in the place of the code's step."""
     import pandas as pd
     import torch
 
-    codec, ids = codec_named(name), load_manifest(config.root, dataset).select(asked.images)
-    check_metrics(config.root, asked.metrics)
+    codec, ids = codec_named(name), load_manifest(config.root, dataset).select(settings.images)
+    check_metrics(config.root, settings.metrics)
     known, device = registry.metrics(config.root), torch.device("cpu")
-    metrics = {metric: build(config.root, known.load(metric), device) for metric in asked.metrics}
+    metrics = {metric: build(config.root, known.load(metric), device) for metric in settings.metrics}
     prepared = PreparedDataset.open(config.root, dataset)
     rows: list[tuple] = []
     for start in range(0, len(ids), BATCH):
         some = ids[start : start + BATCH]
         source = prepared.stack(some)
-        for quality in asked.qualities:
-            found = [through(codec, one, quality) for one in source]
+        for quality in settings.qualities:
+            results = [through(codec, one, quality) for one in source]
             head = (dataset, name, "", FILE, float(quality), 0.0, 1)
-            rows += [(*head, i, "rate", "", "bits", 8.0 * size) for i, (_, size) in zip(some, found, strict=True)]
-            stack = np.stack([picture for picture, _ in found])
+            rows += [(*head, i, "rate", "", "bits", 8.0 * size) for i, (_, size) in zip(some, results, strict=True)]
+            stack = np.stack([image for image, _ in results])
             for metric, how in metrics.items():
                 values = score_batch(how, metric, source, stack)
                 rows += [(*head, i, "inversion", "", metric, v) for i, v in zip(some, values, strict=True)]

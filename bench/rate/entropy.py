@@ -96,9 +96,9 @@ def coded(symbols: np.ndarray, predict: bool = True) -> Coded:
     return Coded(best.data, best.side + CHOICE_BITS + NUMBER_BITS)
 
 
-def cheapest(found: Iterable[Coded]) -> Coded:
+def cheapest(candidates: Iterable[Coded]) -> Coded:
     """The one of fewest bits, the first of equals."""
-    return min(found, key=lambda one: one.bits)
+    return min(candidates, key=lambda one: one.bits)
 
 
 def _grouped(symbols: np.ndarray, by_row: bool) -> Coded:

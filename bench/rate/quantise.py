@@ -33,7 +33,7 @@ COLOURS = 3
 
 
 @dataclass(frozen=True)
-class Kept:
+class QuantisedTensor:
     """One tensor of a batch as a decoder gets it.
 
     Args:
@@ -50,17 +50,17 @@ def unit_of(generator: SharedGenerator) -> float:
     return float(generator.sample_w(SAMPLES, seed=0)[:, 0].std(0).mean())
 
 
-def codes_at(w_plus: Tensor, step: float, generator: SharedGenerator, unit: float) -> Kept:
+def quantise_latents(w_plus: Tensor, step: float, generator: SharedGenerator, unit: float) -> QuantisedTensor:
     """(B, L, D) codes quantised at ``step`` units; 0 leaves them alone."""
     if not step:
         return _exact(w_plus)
     centre = generator.latent_avg.cpu().double().numpy()
     symbols = [quantise(one - centre, step * unit) for one in _arrays(w_plus)]
     values = np.stack([centre + one * (step * unit) for one in symbols])
-    return Kept(_like(values, w_plus), [coded(one) for one in symbols], symbols[0].size)
+    return QuantisedTensor(_like(values, w_plus), [coded(one) for one in symbols], symbols[0].size)
 
 
-def memory_at(kept: Tensor, step: float, pool: int = 1) -> Kept:
+def quantise_memory(tensor: Tensor, step: float, pool: int = 1) -> QuantisedTensor:
     """(B, ...) tensor of a memory quantised at ``step`` of its own spread in each picture; 0 leaves it alone.
 
     Integers are never rounded.
@@ -68,28 +68,31 @@ def memory_at(kept: Tensor, step: float, pool: int = 1) -> Kept:
     Args:
         pool: side of the squares that maps are pooled over first; other tensors have no resolution to lose.
     """
-    if not step or not kept.is_floating_point():
-        return _exact(kept)
-    if pool > 1 and can_pool(kept, pool):
-        height, width = kept.shape[-2:]
-        small = memory_at(resize(kept, (height // pool, width // pool), "area"), step)
-        return Kept(resize(small.values, (height, width), "bilinear"), small.coded, small.floats)
-    found = [_map_at(one, step) if _is_map(one.shape) else _numbers_at(one, step) for one in _arrays(kept)]
-    return Kept(_like(np.stack([values for values, _ in found]), kept), [bits for _, bits in found], kept[0].numel())
+    if not step or not tensor.is_floating_point():
+        return _exact(tensor)
+    if pool > 1 and can_pool(tensor, pool):
+        height, width = tensor.shape[-2:]
+        small = quantise_memory(resize(tensor, (height // pool, width // pool), "area"), step)
+        return QuantisedTensor(resize(small.values, (height, width), "bilinear"), small.coded, small.floats)
+    quantised = [_map_at(one, step) if _is_map(one.shape) else _numbers_at(one, step) for one in _arrays(tensor)]
+    return QuantisedTensor(
+        _like(np.stack([values for values, _ in quantised]), tensor), [bits for _, bits in quantised], tensor[0].numel()
+    )
 
 
-def can_pool(kept: Tensor, pool: int) -> bool:
+def can_pool(tensor: Tensor, pool: int) -> bool:
     """Whether each picture's tensor is a map, and still one when it is pooled."""
-    return _is_map(kept.shape[1:]) and all(side % (BLOCK * pool) == 0 for side in kept.shape[-2:])
+    return _is_map(tensor.shape[1:]) and all(side % (BLOCK * pool) == 0 for side in tensor.shape[-2:])
 
 
-def joined(codes: Kept, memory: dict[str, Kept]) -> tuple[Inversion, list[Coded], int]:
+def joined(latents: QuantisedTensor, memory: dict[str, QuantisedTensor]) -> tuple[Inversion, list[Coded], int]:
     """The inversion a decoder has, each picture's bits in all, and the numbers they stand for."""
-    parts = [codes, *memory.values()]
+    parts = [latents, *memory.values()]
     total = [
-        Coded(sum(p.coded[n].data for p in parts), sum(p.coded[n].side for p in parts)) for n in range(len(codes.coded))
+        Coded(sum(p.coded[n].data for p in parts), sum(p.coded[n].side for p in parts))
+        for n in range(len(latents.coded))
     ]
-    decoded = Inversion(codes.values, {name: kept.values for name, kept in memory.items()})
+    decoded = Inversion(latents.values, {name: tensor.values for name, tensor in memory.items()})
     return decoded, total, sum(p.floats for p in parts)
 
 
@@ -100,16 +103,16 @@ def to_frequencies(image: np.ndarray) -> np.ndarray:
     channels, height, width = image.shape
     image = dct(image, axis=0, norm="ortho") if channels == COLOURS else image
     blocks = image.reshape(channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-    found = dctn(blocks, axes=(2, 4), norm="ortho")
-    return found.transpose(0, 2, 4, 1, 3).reshape(channels, BLOCK * BLOCK, -1)
+    coefficients = dctn(blocks, axes=(2, 4), norm="ortho")
+    return coefficients.transpose(0, 2, 4, 1, 3).reshape(channels, BLOCK * BLOCK, -1)
 
 
-def from_frequencies(found: np.ndarray, height: int, width: int) -> np.ndarray:
+def from_frequencies(coefficients: np.ndarray, height: int, width: int) -> np.ndarray:
     """The inverse of :func:`to_frequencies`."""
     from scipy.fft import idct, idctn
 
-    channels = len(found)
-    blocks = found.reshape(channels, BLOCK, BLOCK, height // BLOCK, width // BLOCK).transpose(0, 3, 1, 4, 2)
+    channels = len(coefficients)
+    blocks = coefficients.reshape(channels, BLOCK, BLOCK, height // BLOCK, width // BLOCK).transpose(0, 3, 1, 4, 2)
     image = idctn(blocks, axes=(2, 4), norm="ortho").reshape(channels, height, width)
     return idct(image, axis=0, norm="ortho") if channels == COLOURS else image
 
@@ -142,18 +145,20 @@ def _with_scale(bits: Coded) -> Coded:
     return Coded(bits.data, bits.side + NUMBER_BITS)
 
 
-def _exact(kept: Tensor) -> Kept:
-    return Kept(kept, [Coded(float(one.size * NUMBER_BITS), 0.0) for one in _arrays(kept)], kept[0].numel())
+def _exact(tensor: Tensor) -> QuantisedTensor:
+    return QuantisedTensor(
+        tensor, [Coded(float(one.size * NUMBER_BITS), 0.0) for one in _arrays(tensor)], tensor[0].numel()
+    )
 
 
-def _arrays(kept: Tensor) -> Sequence[np.ndarray]:
+def _arrays(tensor: Tensor) -> Sequence[np.ndarray]:
     """Each picture's numbers in float64 (integers stay), with one axis at least."""
-    array = kept.detach().cpu().numpy()
-    array = array.astype(np.float64) if kept.is_floating_point() else array
+    array = tensor.detach().cpu().numpy()
+    array = array.astype(np.float64) if tensor.is_floating_point() else array
     return list(array.reshape(len(array), -1) if array.ndim < 2 else array)
 
 
-def _like(values: np.ndarray, kept: Tensor) -> Tensor:
+def _like(values: np.ndarray, tensor: Tensor) -> Tensor:
     import torch
 
-    return torch.from_numpy(values).reshape(kept.shape).to(kept)
+    return torch.from_numpy(values).reshape(tensor.shape).to(tensor)

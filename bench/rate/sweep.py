@@ -28,9 +28,9 @@ from bench.errors import BenchError
 from bench.images import to_uint8
 from bench.inversion.plan import RunPlan
 from bench.inversion.runner import check_shapes, image_seed, load_method, partners
-from bench.rate.edits import Move, Scene, scenes_of
+from bench.rate.edits import EditStep, RenderTask, render_tasks
 from bench.rate.entropy import Coded
-from bench.rate.quantise import can_pool, codes_at, joined, memory_at, unit_of
+from bench.rate.quantise import can_pool, joined, quantise_latents, quantise_memory, unit_of
 from bench.scoring.build import build, lacking
 from bench.scoring.pair_metrics import score_batch
 from bench.store.rate import COLUMNS, KEPT, MAPS
@@ -75,14 +75,14 @@ class Steps:
 
 @dataclass(frozen=True, eq=False)
 class RateJob:
-    """What a worker needs. Args: codes: id -> (L, D) of a run that keeps nothing else. moves: edits to make."""
+    """What a worker needs. Args: latents: id -> (L, D) of a run that keeps nothing else. edit_steps: edits to make."""
 
     plan: RunPlan
     ids: tuple[str, ...]
     metrics: tuple[str, ...]
     steps: Steps
-    codes: Mapping[str, np.ndarray] = field(default_factory=dict)
-    moves: tuple[Move, ...] = ()
+    latents: Mapping[str, np.ndarray] = field(default_factory=dict)
+    edit_steps: tuple[EditStep, ...] = ()
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Held:
+class QuantisedBatch:
     """A batch at one point. Args: decoded: what a decoder has. bits: each picture's. floats: numbers they stand for."""
 
     point: Point
@@ -127,14 +127,14 @@ def _loaded(job: RateJob) -> _Loaded:
 def measure_plan(
     config: Config,
     plan: RunPlan,
-    asked: RateSettings,
-    moves: Sequence[Move],
+    settings: RateSettings,
+    edit_steps: Sequence[EditStep],
     execution: Execution,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Measure one method on the first ``asked.images`` pictures of its plan.
 
     Args:
-        moves: edits to make at every point (bench.rate.edits.moves_of).
+        edit_steps: edits to make at every point (bench.rate.edits.plan_edit_steps).
     Returns:
         tidy rows (COLUMNS) in a fixed order, whatever the execution; id -> reason of pictures that failed.
     Raises:
@@ -142,12 +142,12 @@ def measure_plan(
     """
     import pandas as pd
 
-    ids = plan.ids[: asked.images]
-    check_metrics(config.root, asked.metrics)
+    ids = plan.ids[: settings.images]
+    check_metrics(config.root, settings.metrics)
     prepared = PreparedDataset.open(config.root, plan.dataset)
-    codes = of_dataset(prepared, list(ids), plan.run, plan.config_hash).codes
-    here = {i: codes[i] for i in ids if i in codes}
-    job = RateJob(plan, tuple(ids), tuple(asked.metrics), steps_of(asked, plan.variant), here, tuple(moves))
+    latents = of_dataset(prepared, list(ids), plan.run, plan.config_hash).latents
+    here = {i: latents[i] for i in ids if i in latents}
+    job = RateJob(plan, tuple(ids), tuple(settings.metrics), steps_of(settings, plan.variant), here, tuple(edit_steps))
     shards = make_shards(ids, SHARD)
     device = resolve_device(plan.device)
     try:
@@ -161,11 +161,11 @@ def measure_plan(
     return pd.DataFrame(rows, columns=COLUMNS).astype({"value": "float64"}), failures
 
 
-def steps_of(asked: RateSettings, variant: str) -> Steps:
+def steps_of(settings: RateSettings, variant: str) -> Steps:
     """The sweep of a method, or the shorter one of a variant."""
-    if variant and asked.of_ablations:
-        return Steps(tuple(asked.codes), tuple(asked.of_ablations), asked.beside)
-    return Steps(tuple(asked.codes), tuple(asked.memory), asked.beside, tuple(asked.pools))
+    if variant and settings.of_ablations:
+        return Steps(tuple(settings.codes), tuple(settings.of_ablations), settings.beside)
+    return Steps(tuple(settings.codes), tuple(settings.memory), settings.beside, tuple(settings.pools))
 
 
 def check_metrics(root: Path, names: Sequence[str]) -> None:
@@ -200,7 +200,7 @@ def _rows(have: _Loaded, job: RateJob, ids: list[str], x: Tensor, source: np.nda
 
     method, plan = have.method, job.plan
     seeds = [image_seed(plan.seed, plan.dataset, i) for i in ids]
-    scenes = scenes_of(method, plan, have.dataset, job.moves, ids, source)
+    tasks = render_tasks(method, plan, have.dataset, job.edit_steps, ids, source)
     with torch.no_grad(), autocast(x.device, plan.precision):
         method.context.image_seeds = seeds
         inversion = _inverted(job, method, ids, x)
@@ -209,53 +209,55 @@ def _rows(have: _Loaded, job: RateJob, ids: list[str], x: Tensor, source: np.nda
         if maps:
             forms.append((MAPS, maps))
         for form, one in forms:
-            held = list(_held(have, job, one))
-            for h in held:
+            batches = list(_quantised_batches(have, job, one))
+            for h in batches:
                 for i, b in zip(ids, h.bits, strict=True):
                     for name, value in (("floats", float(h.floats)), ("bits", b.bits), ("side_bits", b.side)):
                         yield form, h.point, i, "rate", "", name, value
-            for scene in scenes:  # the outer loop: points of equal codes follow each other, and methods remember those
-                method.context.image_seeds = [seeds[n] for n in scene.rows]
-                yield from _seen(have, form, held, scene, ids, x)
+            for task in tasks:  # the outer loop: points of equal codes follow each other, and methods remember those
+                method.context.image_seeds = [seeds[n] for n in task.rows]
+                yield from _distortions(have, form, batches, task, ids, x)
 
 
-def _seen(
-    have: _Loaded, form: str, held: Sequence[Held], scene: Scene, ids: list[str], x: Tensor
+def _distortions(
+    have: _Loaded, form: str, batches: Sequence[QuantisedBatch], render_task: RenderTask, ids: list[str], x: Tensor
 ) -> Iterator[tuple[str, Point, str, str, str, str, float]]:
     """Distances of a scene's pictures from what they are to show, at every point."""
-    task = "edit" if scene.edit else "inversion"
-    shown = [ids[n] for n in scene.rows]
-    for h in held:
-        decoded = picked(h.decoded, scene.rows)
-        x_hat = have.method.render(scene.moved(decoded.w_plus), decoded)
-        check_shapes(have.method, x[scene.rows], decoded, x_hat)
+    task = "edit" if render_task.edit else "inversion"
+    image_ids = [ids[n] for n in render_task.rows]
+    for h in batches:
+        decoded = picked(h.decoded, render_task.rows)
+        x_hat = have.method.render(render_task.edited_latents(decoded.w_plus), decoded)
+        check_shapes(have.method, x[render_task.rows], decoded, x_hat)
         if not bool(x_hat.isfinite().all()):
             raise ValueError("the output is not finite")
-        pictures = to_uint8(x_hat)
+        images = to_uint8(x_hat)
         for name, metric in have.metrics.items():
-            values = score_batch(metric, name, scene.meant, pictures)
-            yield from ((form, h.point, i, task, scene.edit, name, v) for i, v in zip(shown, values, strict=True))
+            values = score_batch(metric, name, render_task.targets, images)
+            yield from (
+                (form, h.point, i, task, render_task.edit, name, v) for i, v in zip(image_ids, values, strict=True)
+            )
 
 
 def picked(inversion: Inversion, rows: list[int]) -> Inversion:
     """Some pictures of a batch."""
-    return Inversion(inversion.w_plus[rows], {name: kept[rows] for name, kept in inversion.memory.items()})
+    return Inversion(inversion.w_plus[rows], {name: tensor[rows] for name, tensor in inversion.memory.items()})
 
 
 def _inverted(job: RateJob, method: Method, ids: list[str], x: Tensor) -> Inversion:
-    if not all(i in job.codes for i in ids):
+    if not all(i in job.latents for i in ids):
         return method.embed(x)
     import torch
 
-    return Inversion(torch.from_numpy(np.stack([job.codes[i] for i in ids])).to(x.device))
+    return Inversion(torch.from_numpy(np.stack([job.latents[i] for i in ids])).to(x.device))
 
 
-def _held(have: _Loaded, job: RateJob, inversion: Inversion) -> Iterator[Held]:
+def _quantised_batches(have: _Loaded, job: RateJob, inversion: Inversion) -> Iterator[QuantisedBatch]:
     """The batch at each point; tensors of one step are quantised once."""
     points = job.steps.points(bool(inversion.memory))
-    codes = {p.codes: codes_at(inversion.w_plus, p.codes, have.method.generator, have.unit) for p in points}
+    latents = {p.codes: quantise_latents(inversion.w_plus, p.codes, have.method.generator, have.unit) for p in points}
     for point in points:
-        if point.pool > 1 and not any(can_pool(kept, point.pool) for kept in inversion.memory.values()):
+        if point.pool > 1 and not any(can_pool(tensor, point.pool) for tensor in inversion.memory.values()):
             continue
-        memory = {name: memory_at(kept, point.memory, point.pool) for name, kept in inversion.memory.items()}
-        yield Held(point, *joined(codes[point.codes], memory))
+        memory = {name: quantise_memory(tensor, point.memory, point.pool) for name, tensor in inversion.memory.items()}
+        yield QuantisedBatch(point, *joined(latents[point.codes], memory))

@@ -47,10 +47,10 @@ def build(root: Path, scope: str, config: Config | None = None, execution: Execu
     folder = report.store.reports_dir(scope)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     parts = ["tables", *LONGEST_FIRST]
-    found = map_shards(
+    results = map_shards(
         Work(write_part, {"report": report}), [Shard(n, (name,)) for n, name in enumerate(parts)], execution or SERIAL
     )
-    written = dict(zip(parts, found, strict=True))
+    written = dict(zip(parts, results, strict=True))
     everything = [written[name] for name in ("tables", *ON_PAGE)]
     tables = [path for one in everything for path in one.tables]
     figures = [figure for one in everything for figure in one.figures]
@@ -99,7 +99,7 @@ def _figures(kind: str, report: ReportData, folder: Path) -> Written:
     from bench.files import write_png
     from bench.report.edit_figures import write_edit_figures
     from bench.report.grid import write_grid
-    from bench.report.pictures import sheet
+    from bench.report.image_panels import sheet
     from bench.report.planned_figures import write_planned_figures
     from bench.report.plots import write_plots
     from bench.report.rate_figures import write_rate_figures
@@ -116,8 +116,8 @@ def _figures(kind: str, report: ReportData, folder: Path) -> Written:
     elif kind == "rate":
         done.figures += write_rate_figures(report, first, figures)
     elif kind == "video":
-        films, stills = write_video(report, folder)
-        done.tables, done.figures = list(films), list(stills)
+        videos, stills = write_video(report, folder)
+        done.tables, done.figures = list(videos), list(stills)
     for dataset in report.datasets if kind in ("grid", "metrics", "sheet") else ():
         suffix = "" if dataset == first else f"_{dataset}"
         if kind == "grid":

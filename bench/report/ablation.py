@@ -24,8 +24,8 @@ OF_EDITS = ("mae_face", "mae_rest", "leakage")  # measures of edits that stand b
 
 def write_ablations(report: ReportData, folder: Path) -> list[Path]:
     """ablation.md and .tex in ``folder`` when there are ablations, measured or listed; otherwise nothing."""
-    found = [tables_of(report, dataset) for dataset in report.datasets]
-    tables = [table for some in found for table in some]
+    tables_by_dataset = [tables_of(report, dataset) for dataset in report.datasets]
+    tables = [table for some in tables_by_dataset for table in some]
     if not tables:
         return []
     return write_pages(folder, "ablation", "Ablations", tables)
@@ -63,13 +63,13 @@ def inversions(report: ReportData, dataset: str) -> Pairs:
 
 def _scored(report: ReportData, dataset: str, labels: Sequence[str]) -> list[str]:
     """Metrics of pictures that any of the variants has; the rate is a number of the method, not of a picture."""
-    names = [m for m in report.picture_metrics(dataset) if not m.endswith("rate")]
+    names = [m for m in report.image_metrics(dataset) if not m.endswith("rate")]
     return [m for m in names if not labels or set(labels) & set(wide(report.scores, dataset, m))]
 
 
 def _edit_heads(report: ReportData, edited: Mapping[str, Edits]) -> dict[str, str]:
-    found = {m for one in edited.values() for m in one.rows.loc[one.rows["task"] == "edit", "metric"]}
-    return {m: edit_head(report, m) for m in (*report.config.metrics, *OF_EDITS) if m in found}
+    edit_metrics = {m for one in edited.values() for m in one.rows.loc[one.rows["task"] == "edit", "metric"]}
+    return {m: edit_head(report, m) for m in (*report.config.metrics, *OF_EDITS) if m in edit_metrics}
 
 
 def _caption(report: ReportData, dataset: str) -> str:
@@ -115,7 +115,7 @@ def compared(
     """Rows of one method: itself, then its variants."""
     rows = [[Cell("as it is"), Cell("")], *[[Cell(report.method(v).title), Cell("")] for v in variants]]
     for measure in measures:
-        known = {name: found for name in variants if len(found := pairs(measure, [base, name]))}
+        known = {name: stats for name in variants if len(stats := pairs(measure, [base, name]))}
         shared = pairs(measure, [base, *known])
         known = {base: shared if len(shared) else pairs(measure, [base]), **known}
         places = decimals(float(table[name].mean()) for name, table in known.items())
@@ -135,10 +135,10 @@ def difference(report: ReportData, pairs: pd.DataFrame, name: str, base: str) ->
     return statistics([values], report.config.bootstrap, report.config.seed)[0]
 
 
-def gain(found: Statistics, places: int) -> str:
+def gain(stats: Statistics, places: int) -> str:
     """``+0.0031 [0.0028, 0.0034]``, one decimal more than the means have."""
-    sign = "+" if found.mean > 0 else ""
-    return f"{sign}{number(found.mean, places + 1)} {interval(found.ci_low, found.ci_high, places + 1)}".strip()
+    sign = "+" if stats.mean > 0 else ""
+    return f"{sign}{number(stats.mean, places + 1)} {interval(stats.ci_low, stats.ci_high, places + 1)}".strip()
 
 
 def _seed_tables(

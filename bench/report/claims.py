@@ -117,11 +117,11 @@ def check_claims(values: ValueSource, claims: Sequence[Claim]) -> list[Tested]:
     for claim in claims:
         verdicts, rows = [], []
         for right, metric in pairs(claim):
-            found = values.measured(claim, right, metric)
+            measurement = values.measured(claim, right, metric)
             expected = expected_range(values, claim, metric)
-            verdicts.append(verdict(found, *expected))
+            verdicts.append(verdict(measurement, *expected))
             comparison = values.title(claim.left) + SIGNS[claim.kind] + values.title(right)
-            texts = [comparison, values.metric_title(claim, metric), *value_texts(found, expected, verdicts[-1])]
+            texts = [comparison, values.metric_title(claim, metric), *value_texts(measurement, expected, verdicts[-1])]
             rows.append([Cell(text) for text in texts])
         tested.append(Tested(claim, verdicts, rows))
     return tested
@@ -149,13 +149,13 @@ def expected_range(values: ValueSource, claim: Claim, metric: str) -> tuple[floa
     return (-math.inf if low is None else low), (math.inf if high is None else high)
 
 
-def verdict(found: Measured, low: float, high: float) -> str:
+def verdict(measurement: Measured, low: float, high: float) -> str:
     """Return one of the four verdicts. A value without an interval (a single image) decides nothing."""
-    if found.missing:
+    if measurement.missing:
         return MISSING
-    if low < found.low and found.high < high:
+    if low < measurement.low and measurement.high < high:
         return HOLDS
-    if found.high < low or high < found.low:
+    if measurement.high < low or high < measurement.low:
         return FAILS
     return UNDECIDED
 
@@ -167,8 +167,8 @@ def verdict_counts(tested: Sequence[Tested]) -> str:
 
 def in_short(verdicts: Sequence[str]) -> str:
     """Sum up the lines of one claim: a single word where all measured lines agree, otherwise the counts."""
-    found = [word for word in verdicts if word != MISSING] or [MISSING]
-    return f"**{found[0]}**" if len(set(found)) == 1 else f"mixed ({_counted(found)})"
+    measurement = [word for word in verdicts if word != MISSING] or [MISSING]
+    return f"**{measurement[0]}**" if len(set(measurement)) == 1 else f"mixed ({_counted(measurement)})"
 
 
 def compare(report: ReportData, left: np.ndarray, right: np.ndarray, kind: str) -> Measured:
@@ -182,8 +182,8 @@ def compare(report: ReportData, left: np.ndarray, right: np.ndarray, kind: str) 
     """
     resamples, seed, n = report.config.bootstrap, report.config.seed, f"{len(left):,} images"
     if kind == "difference":
-        found = statistics([left - right], resamples, seed)[0]
-        return Measured(found.mean, found.ci_low, found.ci_high, n)
+        measurement = statistics([left - right], resamples, seed)[0]
+        return Measured(measurement.mean, measurement.ci_low, measurement.ci_high, n)
     value = quotient(left.mean(), right.mean())
     if len(left) < 2:
         return Measured(value, n=n)
@@ -204,13 +204,13 @@ def percentiles(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def value_texts(found: Measured, expected: tuple[float, float], word: str) -> list[str]:
+def value_texts(measurement: Measured, expected: tuple[float, float], word: str) -> list[str]:
     """Return the last five cells of a line: value, interval, expected range, n, verdict."""
     text = f"**{word}**" if word in (HOLDS, FAILS) else word
-    if found.missing:
-        return ["–", "–", bounds(*expected), "–", f"{text}: {found.missing}"]
-    both = "–" if math.isnan(found.low) else f"[{_number(found.low)}, {_number(found.high)}]"
-    return [_number(found.value), both, bounds(*expected), found.n, text]
+    if measurement.missing:
+        return ["–", "–", bounds(*expected), "–", f"{text}: {measurement.missing}"]
+    both = "–" if math.isnan(measurement.low) else f"[{_number(measurement.low)}, {_number(measurement.high)}]"
+    return [_number(measurement.value), both, bounds(*expected), measurement.n, text]
 
 
 def bounds(low: float, high: float) -> str:

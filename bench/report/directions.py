@@ -54,9 +54,9 @@ def draw_strips(rows: Mapping[str, np.ndarray], degrees: Sequence[float], path: 
         figure, axes = plt.subplots(
             len(rows), len(degrees), figsize=(1.0 + 1.05 * len(degrees), 0.5 + 1.05 * len(rows)), squeeze=False
         )
-        for line, (name, pictures) in zip(axes, rows.items(), strict=True):
-            for ax, picture in zip(line, pictures, strict=True):
-                ax.imshow(picture, interpolation="nearest")
+        for line, (name, images) in zip(axes, rows.items(), strict=True):
+            for ax, image in zip(line, images, strict=True):
+                ax.imshow(image, interpolation="nearest")
                 ax.set(xticks=[], yticks=[])
                 for spine in ax.spines.values():
                     spine.set_visible(False)

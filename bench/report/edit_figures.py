@@ -13,7 +13,7 @@ from bench.analysis.statistics import CONFIDENCE, bootstrap_means
 from bench.edits.results import Edits
 from bench.files import read_rgb
 from bench.report.edit_tables import fixed, jump, methods_of
-from bench.report.pictures import enlarge
+from bench.report.image_panels import enlarge
 from bench.report.report_data import ReportData
 from bench.report.style import drawing, save
 
@@ -32,13 +32,13 @@ def write_edit_figures(report: ReportData, dataset: str, folder: Path) -> list[t
         if not fixed(edits):
             caption = "Identity and background against the attribute's change, over degrees; bands: 95 % bootstrap."
             made.append((caption, save(_curves(report, edits), folder / "editing_curves.png", dpi=150)))
-        if shown := _shown(edits):
+        if example_ids := _shown(edits):
             caption = "Inversions and edits at matched strength, with the exact target (laid out as Fig. 5)."
             if fixed(edits):
                 caption = "Inversions and edits at the same degrees (laid out as Fig. 5)."
-            made.append((caption, save(_grid(report, edits, shown), folder / "fig5.png")))
+            made.append((caption, save(_grid(report, edits, example_ids), folder / "fig5.png")))
             caption = "Sweeps along a direction, degree by degree (laid out as Fig. 22)."
-            made.append((caption, save(_sweeps(report, edits, shown), folder / "fig22.png")))
+            made.append((caption, save(_sweeps(report, edits, example_ids), folder / "fig22.png")))
     return made
 
 
@@ -52,7 +52,7 @@ def _curves(report: ReportData, edits: Mapping[str, Edits]):
     import matplotlib.pyplot as plt
 
     some = next(iter(edits.values()))
-    names = list(some.matched)
+    names = list(some.strengths)
     measures = [m for m in CURVES if m in set(some.rows.loc[some.rows["task"] == "curve", "metric"])]
     shape = (len(measures), len(names))
     figure, axes = plt.subplots(*shape, figsize=(2.5 * shape[1] + 0.6, 2.2 * shape[0] + 0.7), squeeze=False)
@@ -62,14 +62,14 @@ def _curves(report: ReportData, edits: Mapping[str, Edits]):
         for row, measure in enumerate(measures):
             ax = axes[row, column]
             for n, (label, one) in enumerate(edits.items()):
-                x, y, low, high, count = curve(report, one, direction, one.matched[name].change, measure)
+                x, y, low, high, count = curve(report, one, direction, one.strengths[name].change, measure)
                 counts[row, column].add(count)
                 if not count:
                     continue
                 ax.plot(x, y, color=f"C{n}", marker="o", markersize=3, label=report.method(label).title)
                 ax.fill_between(x, low, high, color=f"C{n}", alpha=0.15, linewidth=0)
-            mark = abs(some.matched[name].judged)
-            ax.axvline(mark, color="0.6", linewidth=0.8, linestyle=":")
+            marker_text = abs(some.strengths[name].judged)
+            ax.axvline(marker_text, color="0.6", linewidth=0.8, linestyle=":")
             ax.grid(True)
             ax.set_ylabel(CURVES[measure] if not column else "")
             ax.set_title(f"{name if not row else ''} (n = {_span(counts[row, column])})".strip(), fontsize=9)
@@ -104,22 +104,24 @@ def _span(counts: set[int]) -> str:
     return f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
 
 
-def _grid(report: ReportData, edits: Mapping[str, Edits], shown: Mapping[str, str]):
+def _grid(report: ReportData, edits: Mapping[str, Edits], example_ids: Mapping[str, str]):
     """Rows: pictures. Columns: source, then inversion and edit of each method, then the exact target."""
     some = next(iter(edits.values()))
     columns = [("Source", some, "source")]
     for label, one in edits.items():
         title = report.method(label).title
         columns += [(f"{title}\ninversion", one, "inversion"), (f"{title}\nedit", one, "edit")]
-    if all(some.picture("target", i).is_file() for i in shown):
+    if all(some.image("target", i).is_file() for i in example_ids):
         columns.append(("Exact\ntarget", some, "target"))
-    cells = [[read_rgb(one.picture(kind, i)) for _, one, kind in columns] for i in shown]
-    return _pictures(cells, [f"{edit}\n{i}" for i, edit in shown.items()], [title for title, _, _ in columns])
+    cells = [[read_rgb(one.image(kind, i)) for _, one, kind in columns] for i in example_ids]
+    return _pictures(cells, [f"{edit}\n{i}" for i, edit in example_ids.items()], [title for title, _, _ in columns])
 
 
-def _sweeps(report: ReportData, edits: Mapping[str, Edits], shown: Mapping[str, str]):
+def _sweeps(report: ReportData, edits: Mapping[str, Edits], example_ids: Mapping[str, str]):
     """Three pictures; for each a row per method, columns from one end of the direction to the other."""
-    order = sorted(shown, key=lambda i: next((n for n, d in enumerate(SWEPT) if shown[i].startswith(d)), len(SWEPT)))
+    order = sorted(
+        example_ids, key=lambda i: next((n for n, d in enumerate(SWEPT) if example_ids[i].startswith(d)), len(SWEPT))
+    )
     settings = next(iter(edits.values())).record["settings"]
     limit, frames, unit = settings["degrees"][-1], settings["frames"], ""
     if fixed(edits):
@@ -127,10 +129,10 @@ def _sweeps(report: ReportData, edits: Mapping[str, Edits], shown: Mapping[str, 
     cells, names = [], []
     for i in order[:3]:
         for label, one in edits.items():
-            strip = read_rgb(one.picture("sweep", i))
+            strip = read_rgb(one.image("sweep", i))
             side = strip.shape[0]
             cells.append([strip[:, k * side : (k + 1) * side] for k in range(frames)])
-            direction = {e["name"]: e["direction"] for e in one.record["edits"]}[shown[i]]
+            direction = {e["name"]: e["direction"] for e in one.record["edits"]}[example_ids[i]]
             names.append(f"{direction}\n{report.method(label).title}")
     note = "Largest mean absolute difference of neighbouring frames, over the sweeps that all have: " + "; ".join(
         f"{report.method(label).title} {largest} ({median})" for label, (largest, median) in jump(edits).items()
@@ -153,10 +155,10 @@ def _pictures(cells: Sequence[Sequence[np.ndarray]], names: Sequence[str], title
         top = HEAD + n * step
         middle = 1 - (top + (step - GAP) / 2) / height
         figure.text((SIDE - 4) / width, middle, names[n], rotation=90, ha="right", va="center", fontsize=9, color="0.2")
-        for k, picture in enumerate(row):
+        for k, image in enumerate(row):
             place = ((SIDE + k * step) / width, 1 - (top + step - GAP) / height)
             axes = figure.add_axes((*place, (step - GAP) / width, (step - GAP) / height))
-            axes.imshow(enlarge(picture, factor), interpolation="none")
+            axes.imshow(enlarge(image, factor), interpolation="none")
             axes.set_axis_off()
     for k, title in enumerate(titles):
         at = (SIDE + k * step + (step - GAP) / 2) / width

@@ -20,10 +20,10 @@ def edits_of(report: ReportData, dataset: str, direction: str = "") -> dict[str,
     if (edits_of, dataset) not in report.memo:
         read = read_edits(report.store, report.scope, report.rows(dataset))
         report.memo[edits_of, dataset] = {n: one for n, one in read.items() if set(one.rows["dataset"]) == {dataset}}
-    found = report.memo[edits_of, dataset]
+    edits = report.memo[edits_of, dataset]
     if not direction:
-        return dict(found)
-    return {label: replace(one, rows=one.rows[one.rows["direction"] == direction]) for label, one in found.items()}
+        return dict(edits)
+    return {label: replace(one, rows=one.rows[one.rows["direction"] == direction]) for label, one in edits.items()}
 
 
 def split_measure(measure: str) -> tuple[str, str]:

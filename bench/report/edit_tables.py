@@ -23,8 +23,8 @@ BESIDE = ("identity", "attribute_error", "leakage", "background", "background_dr
 
 def methods_of(report: ReportData, dataset: str) -> dict[str, Edits]:
     """Return the scored edits of the rows of Table 1, in its order; variants have a table of their own."""
-    found = edits_of(report, dataset)
-    return {label: found[label] for label in report.labels(dataset) if label in found}
+    edits = edits_of(report, dataset)
+    return {label: edits[label] for label in report.labels(dataset) if label in edits}
 
 
 def write_edit_tables(report: ReportData, folder: Path) -> list[Path]:
@@ -51,9 +51,9 @@ def _tables(report: ReportData, edits: Mapping[str, Edits]) -> list[Table]:
 def measures_of(edits: Mapping[str, Edits]) -> list[str]:
     """Return the measures that any row has: the profile's metrics, then the suite's own."""
     some = next(iter(edits.values()))
-    wanted = [*some.record["settings"]["metrics"], *AGAINST_TARGET, *BESIDE]
+    selected = [*some.record["settings"]["metrics"], *AGAINST_TARGET, *BESIDE]
     have = {m for one in edits.values() for m in one.rows.loc[one.rows["task"] == "edit", "metric"]}
-    return [m for m in wanted if m in have]
+    return [m for m in selected if m in have]
 
 
 def _strengths(report: ReportData, edits: Mapping[str, Edits]) -> Table:
@@ -61,9 +61,9 @@ def _strengths(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     some = next(iter(edits.values()))
     settings = some.record["settings"]
     rows = []
-    for name, one in some.matched.items():
+    for name, one in some.strengths.items():
         left = sum(len(some.record.get(key, {}).get(name, [])) for key in ("no_room", "unseen"))
-        due = _mean(next((e for e in edits.values() if e.matched[name].degree is not None), some), name, "change_due")
+        due = _mean(next((e for e in edits.values() if e.strengths[name].degree is not None), some), name, "change_due")
         texts = [name, f"{one.change:+g}", f"{one.judged:+.3g}", str(one.n), str(left), due]
         rows.append([*map(Cell, texts), *(_strength(one, name) for one in edits.values())])
     calibration = settings["calibration"]
@@ -90,7 +90,7 @@ def _given(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     """Edit -> the degree that every method is moved by."""
     some = next(iter(edits.values()))
     direction = {e["name"]: e["direction"] for e in some.record["edits"]}
-    rows = [[Cell(direction[name]), Cell(f"{one.change:+g}")] for name, one in some.matched.items()]
+    rows = [[Cell(direction[name]), Cell(f"{one.change:+g}")] for name, one in some.strengths.items()]
     caption = (
         "Every method is moved by the same given degree; no attribute was predicted. Equal degrees are not equal edits: "
         "a method whose latents respond less to a direction changes less, and preserves more for that reason alone."
@@ -109,8 +109,8 @@ def _failures(edits: Mapping[str, Edits]) -> list[str]:
 
 
 def _strength(one: Edits, name: str) -> Cell:
-    matched = one.matched[name]
-    return Cell(matched.told(), f"reached {_mean(one, name, 'change')}" if matched.degree is not None else "")
+    strength = one.strengths[name]
+    return Cell(strength.describe(), f"reached {_mean(one, name, 'change')}" if strength.degree is not None else "")
 
 
 def _mean(one: Edits, name: str, measure: str) -> str:
@@ -123,7 +123,7 @@ def _mean(one: Edits, name: str, measure: str) -> str:
 def _measures(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     """Method x measure over all edits, then for each edit."""
     measures, groups = measures_of(edits), []
-    for name in ["", *next(iter(edits.values())).matched]:
+    for name in ["", *next(iter(edits.values())).strengths]:
         here = {label: _only(one, name) for label, one in edits.items()}
         tables = [per_image(here, measure) for measure in measures]
         heads = [edit_head(report, measure) for measure in measures]
@@ -154,7 +154,7 @@ def _only(one: Edits, name: str) -> Edits:
     if not name:
         return one
     edit = {e["name"]: e["direction"] for e in one.record["edits"]}[name]
-    rows = one.rows[(one.rows["direction"] == edit) & (one.rows["change"] == one.matched[name].change)]
+    rows = one.rows[(one.rows["direction"] == edit) & (one.rows["change"] == one.strengths[name].change)]
     return replace(one, rows=rows)
 
 
@@ -170,12 +170,12 @@ def counted(counts: Sequence[int], what: str = "pictures") -> str:
 def _column(report: ReportData, table, labels: list[str], head: str) -> list[Cell]:
     if not len(table):
         return [Cell("–") for _ in labels]
-    found = statistics([table[label].to_numpy() for label in labels], report.config.bootstrap, report.config.seed)
-    places = decimals(one.mean for one in found)
-    best = (max if head.endswith("↑") else min)(one.mean for one in found)
+    stats = statistics([table[label].to_numpy() for label in labels], report.config.bootstrap, report.config.seed)
+    places = decimals(one.mean for one in stats)
+    best = (max if head.endswith("↑") else min)(one.mean for one in stats)
     return [
-        Cell(number(one.mean, places), interval(one.ci_low, one.ci_high, places), len(found) > 1 and one.mean == best)
-        for one in found
+        Cell(number(one.mean, places), interval(one.ci_low, one.ci_high, places), len(stats) > 1 and one.mean == best)
+        for one in stats
     ]
 
 
@@ -192,9 +192,9 @@ def _apart(report: ReportData, edits: Mapping[str, Edits]) -> Table:
                 cells.append(Cell("–"))
                 continue
             difference = (both[label] - both[reference]).to_numpy()
-            found = statistics([difference], report.config.bootstrap, report.config.seed)[0]
-            places = decimals([found.mean]) + 1
-            cells.append(Cell(f"{found.mean:+.{places}f}", interval(found.ci_low, found.ci_high, places)))
+            results = statistics([difference], report.config.bootstrap, report.config.seed)[0]
+            places = decimals([results.mean]) + 1
+            cells.append(Cell(f"{results.mean:+.{places}f}", interval(results.ci_low, results.ci_high, places)))
         rows.append(cells)
     caption = (
         f"Method − `{reference}`, picture by picture over the edits both reach, with 95 % bootstrap intervals of the "
@@ -208,12 +208,12 @@ def _free(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     some = next(iter(edits.values())).record["settings"]
     cycles, labels = some["cycles"], list(edits)
     last = {label: replace(one, rows=one.rows[one.rows["degree"] == cycles]) for label, one in edits.items()}
-    wanted = [(edits, "round_trip", "code", "Round trip, codes ↓")]
-    wanted += [(edits, "round_trip", "image", "Round trip, picture ↓")]
-    wanted += [(last, "cycle", "mae", f"MAE after {cycles} inversions ↓")]
-    wanted += [(last, "cycle", "drift", "Drift since the first ↓"), (last, "cycle", "identity", "Identity then ↑")]
-    tables = [per_image(of, measure, task) for of, task, measure, _ in wanted]
-    heads = [head for *_, head in wanted]
+    selected = [(edits, "round_trip", "code", "Round trip, codes ↓")]
+    selected += [(edits, "round_trip", "image", "Round trip, picture ↓")]
+    selected += [(last, "cycle", "mae", f"MAE after {cycles} inversions ↓")]
+    selected += [(last, "cycle", "drift", "Drift since the first ↓"), (last, "cycle", "identity", "Identity then ↑")]
+    tables = [per_image(of, measure, task) for of, task, measure, _ in selected]
+    heads = [head for *_, head in selected]
     columns = [_column(report, t, labels, head) for t, head in zip(tables, heads, strict=True)]
     sets, count = _sets(report, edits)
     for name, values in sets.items():
@@ -243,18 +243,18 @@ def _sets(report: ReportData, edits: Mapping[str, Edits]) -> tuple[dict[str, dic
     Values as stored are over all that a method reaches: where that is more, they are computed anew from features.
     """
     features = {label: one.features for label, one in edits.items()}
-    common = set.intersection(*(set(held.keys) for held in features.values()))
-    found: dict[str, dict[str, SetValue]] = {}
+    common = set.intersection(*(set(stored.keys) for stored in features.values()))
+    distances: dict[str, dict[str, SetValue]] = {}
     for label, one in edits.items():
         if set(features[label].keys) == common:
             values = one.sets
         else:
             names, ids = one.record["settings"]["sets"], one.record["ids"]
-            held = features[label].only(common)
-            values = set_values(report.config.root, names, held, ids, report.config.seed)
+            stored = features[label].only(common)
+            values = set_values(report.config.root, names, stored, ids, report.config.seed)
         for value in values:
-            found.setdefault(value.metric, {})[label] = value
-    return found, len(common)
+            distances.setdefault(value.metric, {})[label] = value
+    return distances, len(common)
 
 
 def _of_sets(values: Mapping[str, SetValue], labels: Sequence[str]) -> list[Cell]:
@@ -275,18 +275,18 @@ def _swept(edits: Mapping[str, Edits]) -> list[tuple[str, str, float]]:
     """(image id, direction, change) of the sweeps that all have."""
     names = ["image_id", "direction", "change"]
     rows = [one.rows.loc[one.rows["task"] == "sweep", names] for one in edits.values()]
-    return sorted(set.intersection(*(set(held.itertuples(index=False, name=None)) for held in rows)))
+    return sorted(set.intersection(*(set(stored.itertuples(index=False, name=None)) for stored in rows)))
 
 
 def jump(edits: Mapping[str, Edits]) -> dict[str, tuple[str, str]]:
     """Return label -> (largest step between neighbouring frames of the sweeps that all methods have, ``median ...``)."""
-    common, found = set(_swept(edits)), {}
+    common, cells_of = set(_swept(edits)), {}
     for label, one in edits.items():
         rows = one.rows[one.rows["task"] == "sweep"]
         keys = zip(rows["image_id"], rows["direction"], rows["change"], strict=True)
         steps = rows["value"].to_numpy()[[key in common for key in keys]]
-        found[label] = (number(float(steps.max()), 4), f"median {np.median(steps):.4f}") if len(steps) else ("–", "")
-    return found
+        cells_of[label] = (number(float(steps.max()), 4), f"median {np.median(steps):.4f}") if len(steps) else ("–", "")
+    return cells_of
 
 
 def _titles(report: ReportData, edits: Mapping[str, Edits]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.files import read_rgb
-from bench.report.pictures import choose_varied, difference, enlarge
+from bench.report.image_panels import choose_varied, difference, enlarge
 from bench.report.report_data import ReportData
 from bench.report.style import drawing, save
 
@@ -81,11 +81,13 @@ def write_grid(report: ReportData, dataset: str, path: Path, count: int = IMAGES
     order = {image_id: n for n, image_id in enumerate(report.manifest(dataset).ids)}
     ids = choose_varied(sorted(shared, key=lambda i: order[i]), prepared.read, count)
     sources = [prepared.read(i) for i in ids]
-    found = {(i, m): read_rgb(report.reconstruction(dataset, m, i), sources[0].shape[0]) for i in ids for m in labels}
-    maps = {(i, m): difference(sources[n], found[i, m]) for n, i in enumerate(ids) for m in labels}
+    reconstructions = {
+        (i, m): read_rgb(report.reconstruction(dataset, m, i), sources[0].shape[0]) for i in ids for m in labels
+    }
+    maps = {(i, m): difference(sources[n], reconstructions[i, m]) for n, i in enumerate(ids) for m in labels}
     titles = ["Source", *[report.method(m).title for m in labels]]
     with drawing():
-        return save(_draw(ids, sources, labels, found, maps, titles), path)
+        return save(_draw(ids, sources, labels, reconstructions, maps, titles), path)
 
 
 def scale_of(maps: list[np.ndarray]) -> float:
@@ -94,7 +96,7 @@ def scale_of(maps: list[np.ndarray]) -> float:
     return min(1.0, max(0.05, math.ceil(top / 0.05 - 1e-9) * 0.05))
 
 
-def _draw(ids, sources, labels, found, maps, titles):
+def _draw(ids, sources, labels, reconstructions, maps, titles):
     """The figure, laid out in pixels at 100 dpi so that every picture pixel is a whole number of figure pixels."""
     import matplotlib.pyplot as plt
     from matplotlib.colors import Normalize
@@ -121,7 +123,7 @@ def _draw(ids, sources, labels, found, maps, titles):
         note = "absolute\ndifference,\nits mean\nin the corner"
         write(left + cell - 4, top + 1.5 * cell, note, ha="right", va="center", color="0.3", fontsize=9)
         for column, label in enumerate(labels, start=1):
-            show(*layout.place(n, column), enlarge(found[image_id, label], factor))
+            show(*layout.place(n, column), enlarge(reconstructions[image_id, label], factor))
             left, below = layout.place(n, column, below=True)
             heat = maps[image_id, label]
             show(left, below, np.kron(heat, np.ones((factor, factor))), cmap="magma", norm=norm)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.directions.pictures import pictures_of
+from bench.directions.strips import strips_of
 from bench.files import atomic_write
 from bench.report.report_data import ReportData
 from bench.store import provenance
@@ -44,7 +44,7 @@ def directions(report: ReportData, folder: Path) -> list[str]:
     """Pictures of the directions of each domain, which lie beside the weights, and their cards."""
     lines: list[str] = []
     for domain in dict.fromkeys(report.manifest(dataset).domain for dataset in report.datasets):
-        for caption, file in pictures_of(report.root, domain):
+        for caption, file in strips_of(report.root, domain):
             name = file.stem.rpartition("_")[0]
             card = f"[{name}]({_relative(file.with_name(f'{name}.md'), folder)})"
             lines += ["", f"## {caption}: {card}", "", f"![{file.stem}]({_relative(file, folder)})"]

@@ -125,9 +125,9 @@ def decimals(values: Iterable[float]) -> int:
 
     Numbers below a hundredth of the largest do not count: one control near zero would give all others idle digits.
     """
-    found = [abs(v) for v in values if math.isfinite(v) and v]
-    found = [v for v in found if v >= max(found) / 100]
-    return min(max(2 - math.floor(math.log10(min(found))), 0), 6) if found else 0
+    magnitudes = [abs(v) for v in values if math.isfinite(v) and v]
+    magnitudes = [v for v in magnitudes if v >= max(magnitudes) / 100]
+    return min(max(2 - math.floor(math.log10(min(magnitudes))), 0), 6) if magnitudes else 0
 
 
 def number(value: float, places: int) -> str:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bench.edits.results import Edits
 from bench.files import read_rgb, read_yaml
 from bench.report.edit_scores import edits_of
-from bench.report.pictures import difference, enlarge
+from bench.report.image_panels import difference, enlarge
 from bench.report.reference import RESTORE
 from bench.report.report_data import ReportData
 from bench.report.style import drawing, save
@@ -59,7 +59,7 @@ class FiguresFile(BaseModel):
 class GridCell:
     """A picture (R, R, 3) uint8 and, where there is something to be compared with, its mean absolute error."""
 
-    picture: np.ndarray
+    image: np.ndarray
     error: float | None = None
 
 
@@ -86,9 +86,9 @@ def rows_of(plan: FigurePlan, edits: Mapping[str, Edits]) -> list[tuple[str, str
     labels = {column.of for column in plan.columns if column.of}
     if not labels or labels - set(edits):
         return []
-    shown = sorted({row for label in labels for row in edits[label].record["shown"].items()})
-    of = {edit: re.split(r"(?=[+-][0-9.]+$)", edit)[0] for _, edit in shown}  # smile+0.3
-    by = {name: [row for row in shown if of[row[1]] == name] for name in plan.directions}
+    example_ids = sorted({row for label in labels for row in edits[label].record["shown"].items()})
+    of = {edit: re.split(r"(?=[+-][0-9.]+$)", edit)[0] for _, edit in example_ids}  # smile+0.3
+    by = {name: [row for row in example_ids if of[row[1]] == name] for name in plan.directions}
     turns = [row for turn in zip_longest(*by.values()) for row in turn if row is not None]
     return sorted(turns[: plan.rows], key=lambda row: (plan.directions.index(of[row[1]]), row))
 
@@ -122,14 +122,14 @@ def cell(
         return None
     some = edits[column.of or having[0]]
     if column.show in ("source", "target"):
-        return GridCell(read_rgb(some.picture(column.show, image_id)))
+        return GridCell(read_rgb(some.image(column.show, image_id)))
     if column.show == "edit":
-        picture, meant = (read_rgb(some.picture(kind, image_id)) for kind in ("edit", "target"))
-        return GridCell(picture, float(difference(meant, picture).mean()))
-    picture, source = (read_rgb(some.picture(kind, image_id)) for kind in ("inversion", "source"))
+        image, target = (read_rgb(some.image(kind, image_id)) for kind in ("edit", "target"))
+        return GridCell(image, float(difference(target, image).mean()))
+    image, source = (read_rgb(some.image(kind, image_id)) for kind in ("inversion", "source"))
     if column.show == "inversion":
-        return GridCell(picture, float(difference(source, picture).mean()))
-    signed = source.astype(np.int16) - picture + 128
+        return GridCell(image, float(difference(source, image).mean()))
+    signed = source.astype(np.int16) - image + 128
     return GridCell(np.clip(signed, 0, 255).astype(np.uint8))
 
 
@@ -139,34 +139,42 @@ def _draw(rows: Sequence[Sequence[GridCell | None]], names: Sequence[str], plan:
 
     import matplotlib.pyplot as plt
 
-    side = next(one.picture.shape[0] for one in rows[0] if one is not None)
+    side = next(one.image.shape[0] for one in rows[0] if one is not None)
     factor = max(1, round(CELL / side))
-    shown = side * factor
-    width, height = SIDE + len(plan.columns) * (shown + GAP), HEAD + len(rows) * (shown + GAP) + FOOT
+    example_ids = side * factor
+    width, height = SIDE + len(plan.columns) * (example_ids + GAP), HEAD + len(rows) * (example_ids + GAP) + FOOT
     figure = plt.figure(figsize=(width / 100, height / 100), dpi=100)
 
     def write(x: float, y: float, text: str, **how) -> None:
         figure.text(x / width, 1 - y / height, text, **how)
 
     for n, (name, cells) in enumerate(zip(names, rows, strict=True)):
-        top = HEAD + n * (shown + GAP)
-        write(SIDE / 2, top + shown / 2, name, rotation=90, ha="center", va="center", color="0.2", fontsize=11)
+        top = HEAD + n * (example_ids + GAP)
+        write(SIDE / 2, top + example_ids / 2, name, rotation=90, ha="center", va="center", color="0.2", fontsize=11)
         for k, one in enumerate(cells):
-            left = SIDE + k * (shown + GAP)
+            left = SIDE + k * (example_ids + GAP)
             if one is None:
-                middle = (left + shown / 2, top + shown / 2)
+                middle = (left + example_ids / 2, top + example_ids / 2)
                 write(*middle, "change not reached", ha="center", va="center", color="0.45", fontsize=11)
                 continue
-            place = (left / width, 1 - (top + shown) / height, shown / width, shown / height)
+            place = (left / width, 1 - (top + example_ids) / height, example_ids / width, example_ids / height)
             axes = figure.add_axes(place)
-            axes.imshow(enlarge(one.picture, factor), interpolation="none")
+            axes.imshow(enlarge(one.image, factor), interpolation="none")
             axes.set_axis_off()
             if one.error is not None:
                 box = {"facecolor": "black", "edgecolor": "none", "alpha": 0.55, "pad": 1.5}
-                write(left + 6, top + shown - 6, f"{one.error:.3f}", color="white", fontsize=9, va="bottom", bbox=box)
+                write(
+                    left + 6,
+                    top + example_ids - 6,
+                    f"{one.error:.3f}",
+                    color="white",
+                    fontsize=9,
+                    va="bottom",
+                    bbox=box,
+                )
     for k, column in enumerate(plan.columns):
         title = "\n".join(textwrap.wrap(column.title, 18))
-        middle = SIDE + k * (shown + GAP) + shown / 2
+        middle = SIDE + k * (example_ids + GAP) + example_ids / 2
         write(middle, HEAD - 8, title, ha="center", va="bottom", fontsize=13, weight="bold")
     note = "In corners: mean absolute error (0 to 1), of inversions against the source, of edits against the target."
     write(SIDE, height - 10, note, ha="left", va="bottom", fontsize=10, color="0.3")

@@ -20,7 +20,7 @@ def series(report: ReportData, dataset: str) -> tuple[pd.DataFrame, int]:
     """(rows label, metric, value on the images all methods have, their number); own images where none is shared."""
     shared = report.shared_ids(dataset)
     parts = []
-    for metric in report.picture_metrics(dataset):
+    for metric in report.image_metrics(dataset):
         table = wide(report.scores, dataset, metric)
         table = table.loc[shared] if shared else table
         for label in (name for name in report.labels(dataset) if name in table):
@@ -34,18 +34,20 @@ def series(report: ReportData, dataset: str) -> tuple[pd.DataFrame, int]:
 def write_plots(report: ReportData, dataset: str, stem: Path) -> list[Path]:
     """``stem``.png and .svg: one panel per metric, one violin with mean and interval per method."""
     rows, shared = series(report, dataset)
-    spread = rows.groupby(["metric", "label"])["value"].agg(lambda v: float(v.max() - v.min()))
-    drawn = [m for m in report.picture_metrics(dataset) if (spread[m] > 0).any()]
+    interval_of = rows.groupby(["metric", "label"])["value"].agg(lambda v: float(v.max() - v.min()))
+    drawn = [m for m in report.image_metrics(dataset) if (interval_of[m] > 0).any()]
     if not drawn:
         return []
     written = []
     for suffix in (".png", ".svg"):
         with drawing():
-            written.append(save(_draw(report, dataset, rows, spread, drawn, shared), stem.with_suffix(suffix), dpi=150))
+            written.append(
+                save(_draw(report, dataset, rows, interval_of, drawn, shared), stem.with_suffix(suffix), dpi=150)
+            )
     return written
 
 
-def _draw(report, dataset, rows, spread, drawn, shared):
+def _draw(report, dataset, rows, interval_of, drawn, shared):
     import matplotlib.pyplot as plt
     import seaborn as sns
 
@@ -59,7 +61,7 @@ def _draw(report, dataset, rows, spread, drawn, shared):
     lines = report.lines(dataset, common=True) or report.lines(dataset)
     colours = dict(zip(labels, sns.color_palette("colorblind", len(labels)), strict=True))
     for metric, ax in zip(drawn, axes.flat, strict=False):
-        varied = [name for name in labels if spread.get((metric, name), 0) > 0]
+        varied = [name for name in labels if interval_of.get((metric, name), 0) > 0]
         part = rows[(rows["metric"] == metric) & rows["label"].isin(varied)]
         sns.violinplot(
             part,
@@ -127,19 +129,19 @@ def write_plot_data(report: ReportData, folder: Path) -> list[Path]:
     means.json: one record per dataset and method with a column per metric. per_image.json: the distribution of the
     profile's first metric over images, as QUANTILES points (value, fraction of images at or below it) per method.
     """
-    means, spread = [], []
+    means, interval_of = [], []
     for dataset in report.datasets:
         lines = report.lines(dataset)
         for label in report.labels(dataset):
             record = {"dataset": dataset, "method": label}
-            found = {m: lines[label, m].mean for m in report.metrics(dataset) if (label, m) in lines}
-            means.append(record | {m: value for m, value in found.items() if math.isfinite(value)})
-        first = report.picture_metrics(dataset)[0]
+            mean_of = {m: lines[label, m].mean for m in report.metrics(dataset) if (label, m) in lines}
+            means.append(record | {m: value for m, value in mean_of.items() if math.isfinite(value)})
+        first = report.image_metrics(dataset)[0]
         table = wide(report.scores, dataset, first)
         for label in (name for name in report.labels(dataset) if name in table):
             fractions = np.linspace(0, 1, QUANTILES)
             values = np.quantile(table[label].dropna(), fractions)
-            spread += [
+            interval_of += [
                 {
                     "dataset": dataset,
                     "method": label,
@@ -150,5 +152,5 @@ def write_plot_data(report: ReportData, folder: Path) -> list[Path]:
                 for v, f in zip(values, fractions, strict=True)
             ]
     write_json(folder / "means.json", means)
-    write_json(folder / "per_image.json", spread)
+    write_json(folder / "per_image.json", interval_of)
     return [folder / "means.json", folder / "per_image.json"]

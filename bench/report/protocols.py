@@ -52,8 +52,8 @@ def protocol_table(report: ReportData, dataset: str, preset: Protocol) -> Table:
 
 
 def _cell(preset: Protocol, line, places: int) -> Cell:
-    spread = preset.spread(line.sd, line.n)
-    small = f"± {spread:.2g}" if spread == spread and spread else ""
+    standard_error = preset.standard_error(line.sd, line.n)
+    small = f"± {standard_error:.2g}" if standard_error == standard_error and standard_error else ""
     return Cell(number(line.mean, places), " ".join(filter(None, [small, f"n={line.n:,}" if line.n_failed else ""])))
 
 

@@ -21,12 +21,12 @@ MARKS = (("front_rate", "D"), ("front_edit", "E"), ("front_all", "A"))
 
 def write_rate(report: ReportData, folder: Path, reference: Path) -> list[Path]:
     """rate.md and .tex where rates were measured; otherwise nothing. ``reference``: folder of rate_claims.yaml."""
-    found = {dataset: rates for dataset in report.datasets if (rates := rates_of(report, dataset))}
-    if not found:
+    rates_by_dataset = {dataset: rates for dataset in report.datasets if (rates := rates_of(report, dataset))}
+    if not rates_by_dataset:
         return []
-    tables = [rate_table(report, dataset, rates) for dataset, rates in found.items()]
+    tables = [rate_table(report, dataset, rates) for dataset, rates in rates_by_dataset.items()]
     claims = reference / CLAIMS_FILE
-    said = [argument(report, d, r, claims) for d, r in found.items()] if claims.is_file() else []
+    said = [argument(report, d, r, claims) for d, r in rates_by_dataset.items()] if claims.is_file() else []
     lines = [table for _, table in said]
     short = "\n".join("\n".join(["## Where the argument holds", "", *texts, ""]) for texts, _ in said)
     return write_pages(
@@ -48,7 +48,7 @@ def rate_table(report: ReportData, dataset: str, rates: Rates) -> Table:
                 Cell(_bits(line["bpp"])),
                 Cell("–" if np.isnan(line["side"]) else f"{line['side']:.0%}"),
                 *_measured(report, rates, line, measures, places),
-                Cell(" ".join(mark for front, mark in MARKS if line[front]) or "–"),
+                Cell(" ".join(marker_text for front, marker_text in MARKS if line[front]) or "–"),
             ]
             for _, line in part.iterrows()
         ]
@@ -66,10 +66,10 @@ def rate_table(report: ReportData, dataset: str, rates: Rates) -> Table:
 def _measured(report: ReportData, rates: Rates, line, measures: list[str], places: dict[str, int]) -> list[Cell]:
     values = values_at(rates, line, measures)
     have = [m for m in measures if values.get(m)]
-    found = statistics([np.array(values[m]) for m in have], report.config.bootstrap, report.config.seed)
+    stats = statistics([np.array(values[m]) for m in have], report.config.bootstrap, report.config.seed)
     cells = {
         m: Cell(number(one.mean, places[m]), interval(one.ci_low, one.ci_high, places[m]))
-        for m, one in zip(have, found, strict=True)
+        for m, one in zip(have, stats, strict=True)
     }
     return [cells.get(m, Cell("–")) for m in measures]
 
@@ -117,8 +117,8 @@ def _notes(rates: Rates) -> list[str]:
         names = ", ".join(f"`{label(*key)}`" for key in lacking)
         notes.append(f"Without edits: {names}.")
     if some := partly_reached(rates):
-        told_of = "; ".join(f"`{edit}`, not {who}" for edit, who in some)
-        notes.append(f"Edits left out, as not all reach them: {told_of}.")
+        edits_left_out = "; ".join(f"`{edit}`, not {who}" for edit, who in some)
+        notes.append(f"Edits left out, as not all reach them: {edits_left_out}.")
     return notes
 
 
@@ -126,8 +126,8 @@ def partly_reached(rates: Rates) -> list[tuple[str, str]]:
     """Edits that some reach and some do not, with the rows that do not."""
     edited = rates.rows[rates.rows["task"] == "edit"]
     have = {key: set(part["edit"]) for key, part in edited.groupby(["method", "variant"], sort=False)}
-    found = []
+    partial = []
     for name in dict.fromkeys(edited["edit"]):
         lacking = [label(*key) for key, names in have.items() if name not in names]
-        found += [(name, ", ".join(f"`{row}`" for row in lacking))] if lacking else []
-    return found
+        partial += [(name, ", ".join(f"`{row}`" for row in lacking))] if lacking else []
+    return partial

@@ -139,10 +139,10 @@ class RateValues:
         if side.codec:
             return f"{CODEC_TITLES.get(side.codec, side.codec)} at these bits"
         title = title_of(self.report, *parse_label(side.row), side.form)
-        codes = side.codes or 0.0
-        if not (codes or side.memory or side.pool > 1):
+        latents = side.codes or 0.0
+        if not (latents or side.memory or side.pool > 1):
             return title
-        point = {"form": side.form, "codes_step": codes, "memory_step": side.memory, "pool": side.pool}
+        point = {"form": side.form, "codes_step": latents, "memory_step": side.memory, "pool": side.pool}
         return f"{title} ({describe_point(point)})"
 
     def metric_title(self, claim: RateClaim, metric: str) -> str:
@@ -188,8 +188,8 @@ def at_bits(rates: Rates, codec: str, measure: str, bits: pd.Series) -> pd.Serie
     import pandas as pd
 
     rows = rates.rows[(rates.rows["form"] == FILE) & (rates.rows["method"] == codec)]
-    found = {}
-    for image_id, wanted in bits.items():
+    values_at_bits = {}
+    for image_id, targets in bits.items():
         one = rows[rows["image_id"] == image_id]
         size = one[one["metric"] == "bits"].set_index("codes_step")["value"]
         loss = one[one["metric"] == measure].set_index("codes_step")["value"].reindex(size.index)
@@ -197,8 +197,8 @@ def at_bits(rates: Rates, codec: str, measure: str, bits: pd.Series) -> pd.Serie
         if not len(order):
             continue
         x, y = np.log(size.to_numpy()[order]), loss.to_numpy()[order]
-        found[image_id] = float(np.interp(math.log(wanted), x, y, left=math.nan, right=math.nan))
-    return pd.Series(found, dtype=float).rename_axis("image_id")
+        values_at_bits[image_id] = float(np.interp(math.log(targets), x, y, left=math.nan, right=math.nan))
+    return pd.Series(values_at_bits, dtype=float).rename_axis("image_id")
 
 
 def _rows(rates: Rates, point: OperatingPoint) -> pd.DataFrame:
@@ -208,8 +208,8 @@ def _rows(rates: Rates, point: OperatingPoint) -> pd.DataFrame:
     method, variant = parse_label(point.row)
     chosen = (rows["method"] == method) & (rows["variant"] == variant) & (rows["form"] == point.form)
     chosen &= (rows["memory_step"] == point.memory) & (rows["pool"] == point.pool)
-    codes = 0.0 if point.codes is None and not point.memory else point.codes
-    return rows[chosen if codes is None else chosen & (rows["codes_step"] == codes)]
+    latents = 0.0 if point.codes is None and not point.memory else point.codes
+    return rows[chosen if latents is None else chosen & (rows["codes_step"] == latents)]
 
 
 def _remedy(point: OperatingPoint) -> str:

@@ -144,15 +144,15 @@ def _with_finest(swept: pd.DataFrame, pooled: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ring(ax, points: pd.DataFrame, x: str, y: str) -> None:
-    look = {"markersize": 9.5, "markerfacecolor": "none", "markeredgecolor": "0.1", "markeredgewidth": 0.9}
-    ax.plot(points[x], points[y], "o", **look)
+    style = {"markersize": 9.5, "markerfacecolor": "none", "markeredgecolor": "0.1", "markeredgewidth": 0.9}
+    ax.plot(points[x], points[y], "o", **style)
 
 
 def _codecs(report: ReportData, rates: Rates, ax, metric: str) -> None:
     for n, (key, part) in enumerate(rates.codecs.groupby(SERIES, sort=False)):
         part = part.sort_values("bpp")
-        look = {"color": "0.55", "marker": ".", "linewidth": 1, "linestyle": ("-", "--", ":")[n % 3]}
-        ax.plot(part["bpp"], part[metric], label=title_of(report, *key[1:]), zorder=1, **look)
+        style = {"color": "0.55", "marker": ".", "linewidth": 1, "linestyle": ("-", "--", ":")[n % 3]}
+        ax.plot(part["bpp"], part[metric], label=title_of(report, *key[1:]), zorder=1, **style)
 
 
 def _name_axes(report: ReportData, ax, metric: str, of: str, first: bool, last: bool) -> None:

@@ -15,7 +15,7 @@ from bench.store.rate import (
     MAPS,
     POINT,
     pareto,
-    per_picture,
+    per_image,
     points,
     rate_dir,
     reached,
@@ -34,13 +34,13 @@ class Rates:
 
     Args:
         rows: tidy. table: a line for each point (bench.store.rate.points), with FRONTS: rate against distortion, rate
-            against edit error, all three; picture codecs are on none. pictures: a line for each point and picture.
+            against edit error, all three; picture codecs are on none. n_images: a line for each point and picture.
         metrics: of distortion, the first is that of the fronts. edits: those that all methods reach.
     """
 
     rows: pd.DataFrame
     table: pd.DataFrame
-    pictures: pd.DataFrame
+    n_images: pd.DataFrame
     metrics: list[str]
     edits: list[str]
 
@@ -80,7 +80,7 @@ def rates_of(report: ReportData, dataset: str) -> Rates | None:
         edit = _loss(report, table[own], EDIT + metrics[0])
         table.loc[own, "front_edit"], table.loc[own, "front_all"] = pareto(bits, edit), pareto(bits, loss, edit)
     edits = reached(rows)
-    return Rates(rows, table, per_picture(rows, edits), metrics, edits)
+    return Rates(rows, table, per_image(rows, edits), metrics, edits)
 
 
 def _loss(report: ReportData, table: pd.DataFrame, measure: str) -> pd.Series:
@@ -108,5 +108,5 @@ def describe_point(point: dict | pd.Series) -> str:
 
 def values_at(rates: Rates, line: pd.Series, measures: Sequence[str]) -> dict[str, list[float]]:
     """measure -> values of the point's pictures, those that have one."""
-    part = rates.pictures.loc[tuple(line[name] for name in POINT)]
+    part = rates.n_images.loc[tuple(line[name] for name in POINT)]
     return {m: part[m].dropna().tolist() for m in measures if m in part}

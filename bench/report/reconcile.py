@@ -131,13 +131,13 @@ def lines_of(rows: pd.DataFrame, rules: Rules, name: str, preset: Protocol | Non
         rule = rules.tables[name].columns.get(row.metric)
         if rule is None:
             raise DataError(f"{MAPPING} has no rule for column {row.metric!r} of {name}", fix="add it under columns")
-        mine, verdict = judge(row, rule, rules, preset, ours)
+        mine, verdict = compare_row(row, rule, rules, preset, ours)
         cells = (row.method, row.metric, row.value, row.dispersion, row.n, row.certainty)
         lines.append(Line(*cells, mine, rule.scale, verdict))
     return lines
 
 
-def judge(
+def compare_row(
     row: Any, rule: ColumnRule, rules: Rules, preset: Protocol | None, ours: Mapping[tuple[str, str, str], Any]
 ) -> tuple[Any, str]:
     """(our summary line of the same data, or None; what can be said)."""

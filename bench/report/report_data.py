@@ -133,13 +133,18 @@ class ReportData:
         """Return metric -> signature, the exact definition of its values."""
         rows = self.scores.rows
         part = rows[(rows["dataset"] == dataset) & (rows["task"] == "inversion")].drop_duplicates("metric")
-        sets = [value for _, found in self.scores.sets.values() if found.dataset == dataset for value in found.values]
+        sets = [
+            value
+            for _, signatures_of in self.scores.sets.values()
+            if signatures_of.dataset == dataset
+            for value in signatures_of.values
+        ]
         of_sets = {value.metric: value.signature for value in sets}
         return {**dict(zip(part["metric"], part["signature"], strict=True)), **of_sets}
 
-    def picture_metrics(self, dataset: str) -> list[str]:
+    def image_metrics(self, dataset: str) -> list[str]:
         """Return the metrics that have a value for each image; the others compare sets of images."""
-        of_sets = {value.metric for _, found in self.scores.sets.values() for value in found.values}
+        of_sets = {value.metric for _, names in self.scores.sets.values() for value in names.values}
         return [metric for metric in self.metrics(dataset) if metric not in of_sets]
 
     def absent_metrics(self, dataset: str) -> dict[str, str]:

@@ -37,7 +37,7 @@ def write_significance(report: ReportData, path: Path) -> list[Path]:
 def per_image_metrics(report: ReportData, dataset: str) -> list[str]:
     """Metrics of pictures that have a value per image: no set metric, and not the rate, which is a price."""
     signatures = report.signatures(dataset)
-    return [m for m in report.picture_metrics(dataset) if "|run" not in signatures.get(m, "")]
+    return [m for m in report.image_metrics(dataset) if "|run" not in signatures.get(m, "")]
 
 
 def scored(report: ReportData, dataset: str, metric: str, control: bool) -> list[str]:
@@ -71,17 +71,17 @@ def winner(
     """
     if metric not in per_image_metrics(report, dataset):
         return None
-    found = comparisons(report, dataset, metric, ids)
-    return clear_winner([c for c in found if c.a in among and c.b in among])
+    compared = comparisons(report, dataset, metric, ids)
+    return clear_winner([c for c in compared if c.a in among and c.b in among])
 
 
 def pair_texts(report: ReportData, dataset: str) -> list[str]:
     """A table of pairs and the rankings, per metric."""
     texts = []
     for metric in per_image_metrics(report, dataset):
-        if found := comparisons(report, dataset, metric):
+        if compared := comparisons(report, dataset, metric):
             notes = ranking_notes(report, report.metric(metric).unit, rankings(report, dataset, metric))
-            texts.append(to_markdown(pair_table(report, metric, found, notes), 3))
+            texts.append(to_markdown(pair_table(report, metric, compared, notes), 3))
     return texts or ["Fewer than two methods share an image: there is no pair to compare.\n"]
 
 
@@ -92,14 +92,14 @@ def rankings(report: ReportData, dataset: str, metric: str) -> list[Ranking]:
     most = [name for name in labels if sizes[name] == max(sizes.values())]
     higher, seed = report.metric(metric).higher_is_better, report.config.seed
     groups = [most] if most == labels else [most, labels]
-    found = [ranking(report.scores, dataset, metric, group, higher, seed) for group in groups]
-    return [order for order in found if order is not None]
+    rankings_of = [ranking(report.scores, dataset, metric, group, higher, seed) for group in groups]
+    return [order for order in rankings_of if order is not None]
 
 
-def pair_table(report: ReportData, metric: str, found: Sequence[Comparison], notes: list[str]) -> Table:
+def pair_table(report: ReportData, metric: str, compared: Sequence[Comparison], notes: list[str]) -> Table:
     """Pairs of one metric."""
     info = report.metric(metric)
-    places = decimals(v for c in found for v in (c.mean, c.high - c.low))
+    places = decimals(v for c in compared for v in (c.mean, c.high - c.low))
     rows = [
         [
             Cell(f"{report.method(c.a).title} − {report.method(c.b).title}"),
@@ -110,13 +110,13 @@ def pair_table(report: ReportData, metric: str, found: Sequence[Comparison], not
             Cell(f"{c.d_z:+.2f}"),
             Cell(f"{100 * c.better:.0f} %"),
         ]
-        for c in found
+        for c in compared
     ]
     heads = ["Difference", "n", "Mean", "p", "p (Holm)", "Effect (d_z)", "First is better on"]
     caption = (
         f"Mean difference over the images both have, with its 95 % bootstrap interval (BCa); "
         f"{'higher' if info.higher_is_better else 'lower'} is better. p: paired permutation test ({PERMUTATIONS:,} "
-        f"sign patterns), corrected by Holm over these {len(found)} pairs; bold: p (Holm) ≤ 0.05."
+        f"sign patterns), corrected by Holm over these {len(compared)} pairs; bold: p (Holm) ≤ 0.05."
     )
     return Table(info.title, caption, heads, [("", rows)], notes)
 
@@ -170,13 +170,13 @@ def ledger_table(report: ReportData, dataset: str) -> Table:
 def ledger_rows(report: ReportData) -> pd.DataFrame:
     """A line for each image that is missing from a mean; none where every mean has all its images."""
     columns = ["dataset", "row", "metric", "image_id", "reason"]
-    found = [
+    rows = [
         (dataset, line.label, line.metric, image_id, why)
         for dataset in report.datasets
         for line in ledger(report.scores, dataset)
         for image_id, why in sorted(line.reasons.items())
     ]
-    return pd.DataFrame(found, columns=columns)
+    return pd.DataFrame(rows, columns=columns)
 
 
 def expected(report: ReportData, label: str) -> str:
@@ -192,12 +192,12 @@ def control_landings(report: ReportData, dataset: str) -> list[Landing]:
     """Every control in every metric of pictures."""
     names = [n for n in report.labels(dataset) if report.method(n).control]
     expects = {name: expected(report, name) for name in names}
-    found: list[Landing] = []
+    landings_of: list[Landing] = []
     for metric in per_image_metrics(report, dataset):
         info = report.metric(metric)
         methods = scored(report, dataset, metric, control=False)
-        found += landings(report.scores, dataset, metric, methods, expects, info.higher_is_better, info.ideal)
-    return found + _set_landings(report, dataset, expects)
+        landings_of += landings(report.scores, dataset, metric, methods, expects, info.higher_is_better, info.ideal)
+    return landings_of + _set_landings(report, dataset, expects)
 
 
 def _set_landings(report: ReportData, dataset: str, expects: dict[str, str]) -> list[Landing]:
@@ -218,8 +218,8 @@ def _set_landings(report: ReportData, dataset: str, expects: dict[str, str]) -> 
 
 def controls_text(report: ReportData, dataset: str) -> str:
     """Verdict first, then every control by metric."""
-    found = control_landings(report, dataset)
-    wrong = [landing for landing in found if not landing.ok]
+    landings_of = control_landings(report, dataset)
+    wrong = [landing for landing in landings_of if not landing.ok]
     rows = [
         [
             Cell(report.method(landing.label).title),
@@ -227,18 +227,18 @@ def controls_text(report: ReportData, dataset: str) -> str:
             Cell("lands" if landing.ok else "DOES NOT LAND", bold=not landing.ok),
             Cell(landing.said),
         ]
-        for landing in found
+        for landing in landings_of
     ]
     verdict = (
         "No control states where it must land: nothing is checked here."
-        if not found
-        else f"All {len(found)} landings are where theory says."
+        if not landings_of
+        else f"All {len(landings_of)} landings are where theory says."
         if not wrong
-        else f"{len(wrong)} of {len(found)} landings are NOT where theory says: "
+        else f"{len(wrong)} of {len(landings_of)} landings are NOT where theory says: "
         + ", ".join(f"{landing.label} in {landing.metric}" for landing in wrong)
         + ". Do not trust these metrics before this is explained."
     )
-    kinds = dict.fromkeys((landing.label, landing.expects) for landing in found)
+    kinds = dict.fromkeys((landing.label, landing.expects) for landing in landings_of)
     notes = [f"{report.method(label).title}: {EXPECTATIONS[kind]}." for label, kind in kinds]
     table = Table("Negative controls", verdict, ["Control", "Metric", "Verdict", "Numbers"], [("", rows)], notes)
     return to_markdown(table, 3)

@@ -31,11 +31,11 @@ class Curves:
     """Steps of a dataset.
 
     Args:
-        values: (label, metric) -> image ids x steps, the same images in all, every value finite. asked: images scored.
+        values: (label, metric) -> image ids x steps, the same images in all, every value finite. requested: images scored.
     """
 
     values: dict[tuple[str, str], pd.DataFrame]
-    asked: int
+    requested: int
 
     @property
     def labels(self) -> list[str]:
@@ -62,10 +62,10 @@ def curves_of(report: ReportData, dataset: str) -> Curves | None:
 
 def write_steps(report: ReportData, folder: Path) -> list[Path]:
     """steps.md and .tex where results after each step were scored; otherwise nothing."""
-    found = {dataset: curves for dataset in report.datasets if (curves := curves_of(report, dataset))}
-    if not found:
+    curves_by_dataset = {dataset: curves for dataset in report.datasets if (curves := curves_of(report, dataset))}
+    if not curves_by_dataset:
         return []
-    tables = [table for dataset, curves in found.items() for table in tables_of(report, dataset, curves)]
+    tables = [table for dataset, curves in curves_by_dataset.items() for table in tables_of(report, dataset, curves)]
     return write_pages(folder, "steps", "Step by step", tables)
 
 
@@ -84,8 +84,8 @@ def tables_of(report: ReportData, dataset: str, curves: Curves) -> list[Table]:
         "same pictures."
     )
     after, gained = _groups(report, curves), _groups(report, curves, differences=True)
-    left = curves.asked - len(next(iter(curves.values.values())))
-    notes = [f"Left out: {left} of {curves.asked:,} pictures, without a value in one of the cells."] if left else []
+    left = curves.requested - len(next(iter(curves.values.values())))
+    notes = [f"Left out: {left} of {curves.requested:,} pictures, without a value in one of the cells."] if left else []
     return [
         Table(f"After each step on {where}", caption, ["After step", *heads], after, notes, known),
         Table(f"What each step changes on {where}", change, ["Step", *heads], gained, [], f"{known}-change"),
@@ -94,17 +94,17 @@ def tables_of(report: ReportData, dataset: str, curves: Curves) -> list[Table]:
 
 def _groups(report: ReportData, curves: Curves, differences: bool = False) -> list[tuple[str, list[list[Cell]]]]:
     """A group for each method, a row for each step."""
-    found = {key: measured(report, table, differences) for key, table in curves.values.items()}
+    stats = {key: measured(report, table, differences) for key, table in curves.values.items()}
     places = {
-        metric: decimals(s.mean for (_, m), steps in found.items() if m == metric for s in steps.values())
+        metric: decimals(s.mean for (_, m), steps in stats.items() if m == metric for s in steps.values())
         for metric in curves.metrics
     }
     groups = []
     for label in curves.labels:
         rows = []
-        for step, first in found[label, curves.metrics[0]].items():
+        for step, first in stats[label, curves.metrics[0]].items():
             name = f"{step - 1} → {step}" if differences else str(step)
-            cells = [_cell(found[label, metric][step], places[metric], differences) for metric in curves.metrics]
+            cells = [_cell(stats[label, metric][step], places[metric], differences) for metric in curves.metrics]
             rows.append([Cell(name), Cell(f"{first.n:,}"), *cells])
         groups.append((report.method(label).title, rows))
     return groups
@@ -117,9 +117,9 @@ def measured(report: ReportData, table: pd.DataFrame, differences: bool = False)
     return dict(zip(chosen, statistics(series, report.config.bootstrap, report.config.seed), strict=True))
 
 
-def _cell(found: Statistics, places: int, signed: bool) -> Cell:
-    sign = "+" if signed and found.mean > 0 else ""
-    return Cell(sign + number(found.mean, places), interval(found.ci_low, found.ci_high, places))
+def _cell(stats: Statistics, places: int, signed: bool) -> Cell:
+    sign = "+" if signed and stats.mean > 0 else ""
+    return Cell(sign + number(stats.mean, places), interval(stats.ci_low, stats.ci_high, places))
 
 
 def write_step_figure(report: ReportData, dataset: str, folder: Path) -> list[tuple[str, Path]]:
@@ -146,8 +146,8 @@ def _draw(report: ReportData, dataset: str, curves: Curves):
         for n, label in enumerate(labels):
             steps = measured(report, curves.values[label, metric])
             x, every = list(steps), list(steps.values())
-            look = {"color": colours[n], "marker": MARKERS[n % len(MARKERS)], "markersize": 4}
-            ax.plot(x, [s.mean for s in every], label=report.method(label).title, **look)
+            style = {"color": colours[n], "marker": MARKERS[n % len(MARKERS)], "markersize": 4}
+            ax.plot(x, [s.mean for s in every], label=report.method(label).title, **style)
             low, high = [s.ci_low for s in every], [s.ci_high for s in every]
             ax.fill_between(x, low, high, color=colours[n], alpha=0.15, linewidth=0)
         ax.set_title(metric_head(report, metric))

@@ -184,8 +184,8 @@ def metric_rows(
                 continue
             text = number(line.mean, places)
             bold = text in best and name in ranked[metric]
-            mark = "*" * (name == firsts.get(metric))
-            rows[name].append(Cell(text, interval(line.ci_low, line.ci_high, places), bold, mark))
+            marker_text = "*" * (name == firsts.get(metric))
+            rows[name].append(Cell(text, interval(line.ci_low, line.ci_high, places), bold, marker_text))
     return rows
 
 
@@ -281,7 +281,7 @@ def cap_notes(report: ReportData, dataset: str, signatures: Mapping[str, str]) -
 
 def set_notes(report: ReportData, dataset: str, metrics: Sequence[str]) -> list[str]:
     """Say what the intervals of set metrics are: jackknife, not bootstrap intervals of means."""
-    known, of_pictures = report.metrics(dataset), report.picture_metrics(dataset)
+    known, of_pictures = report.metrics(dataset), report.image_metrics(dataset)
     of_sets = [m for m in metrics if m in known and m not in of_pictures]
     names = ", ".join(report.metric(m).title for m in of_sets)
     return [f"{names}: of all n pictures as a set; 95 % jackknife interval over ten groups of pictures."] * bool(names)

@@ -11,12 +11,12 @@ import numpy as np
 from bench.analysis.statistics import CONFIDENCE, bootstrap_means, statistics
 from bench.data.mosaic import board
 from bench.data.video_files import write_gif, write_mp4
-from bench.edits.strength import Matched
+from bench.edits.strength import EditStrength
 from bench.report.layout import Cell, Table, decimals, interval, number
 from bench.report.pages import write_pages
 from bench.report.report_data import ReportData
 from bench.report.style import drawing, save
-from bench.store.video import TITLES, Films, read_films
+from bench.store.video import TITLES, VideoResult, read_videos
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,18 +27,18 @@ REFERENCE = {"inversion": ("source", "Source"), "edit": ("target", "Exact edit")
 CELL, SMALL = 192, 112  # px of a picture in the film and in the GIF
 
 
-def films_of(report: ReportData) -> tuple[dict[str, Films], list[str]]:
+def films_of(report: ReportData) -> tuple[dict[str, VideoResult], list[str]]:
     """Films in the order of the profile's rows; labels of those that are of other clips and cannot be compared."""
-    found = read_films(report.store, report.scope)
-    order = [label for label in report.config.labels if label in found]
-    order += [label for label in found if label not in order]
-    same = [label for label in order if _of(found[label]) == _of(found[order[0]])]
-    return {label: found[label] for label in same}, [label for label in order if label not in same]
+    results = read_videos(report.store, report.scope)
+    order = [label for label in report.config.labels if label in results]
+    order += [label for label in results if label not in order]
+    same = [label for label in order if _of(results[label]) == _of(results[order[0]])]
+    return {label: results[label] for label in same}, [label for label in order if label not in same]
 
 
-def _of(films: Films) -> tuple[str, str, str, float]:
-    settings = films.record["settings"]
-    return films.record["dataset"], films.record["ids_sha256"], settings["direction"], settings["change"]
+def _of(videos: VideoResult) -> tuple[str, str, str, float]:
+    settings = videos.record["settings"]
+    return videos.record["dataset"], videos.record["ids_sha256"], settings["direction"], settings["change"]
 
 
 def write_video(report: ReportData, folder: Path) -> tuple[list[Path], list[tuple[str, Path]]]:
@@ -49,39 +49,39 @@ def write_video(report: ReportData, folder: Path) -> tuple[list[Path], list[tupl
     Returns:
         Files to link to; (caption, file) of pictures to show.
     """
-    films, others = films_of(report)
+    videos, others = films_of(report)
     (folder / "video").mkdir(parents=True, exist_ok=True)
-    if not films:
+    if not videos:
         return [], []
-    tables = [_table(report, films, task) for task in REFERENCE]
+    tables = [_table(report, videos, task) for task in REFERENCE]
     tables[0].notes += [f"`{label}` is of other clips and was left out." for label in others]
     for task, table in zip(REFERENCE, tables, strict=True):
         table.label = f"tab:video-{task}"
     pages = write_pages(folder / "tables", "video", "Video", tables)
     with drawing():
-        curves = save(_curves(report, films), folder / "figures" / "video_frames.png", dpi=150)
-    count = len(next(iter(films.values())).record["ids"])
+        curves = save(_curves(report, videos), folder / "figures" / "video_frames.png", dpi=150)
+    count = len(next(iter(videos.values())).record["ids"])
     bands = f"Measures over frames: means over {count} clips; bands: 95 % bootstrap over clips."
-    written, shown = _films(report, films, folder / "video")
-    return [*pages, *written], [(bands, curves), *shown]
+    written, example_clips = _videos(report, videos, folder / "video")
+    return [*pages, *written], [(bands, curves), *example_clips]
 
 
-def by_clip(films: Mapping[str, Films], task: str, metric: str) -> pd.DataFrame:
+def by_clip(videos: Mapping[str, VideoResult], task: str, metric: str) -> pd.DataFrame:
     """Clips x labels: means over the frames that all of these have a value for."""
     import pandas as pd
 
     series = {}
-    for label, one in films.items():
+    for label, one in videos.items():
         rows = one.rows[(one.rows["task"] == task) & (one.rows["metric"] == metric)]
         series[label] = rows.set_index(["clip", "image_id"])["value"]
     table = pd.DataFrame(series).dropna()
-    return table.groupby(level="clip").mean() if len(table) else pd.DataFrame(columns=list(films), dtype=float)
+    return table.groupby(level="clip").mean() if len(table) else pd.DataFrame(columns=list(videos), dtype=float)
 
 
-def measures_of(films: Mapping[str, Films], task: str) -> list[str]:
+def measures_of(videos: Mapping[str, VideoResult], task: str) -> list[str]:
     """Measures of a task that any row has: the profile's metrics, then the suite's own."""
-    settings = next(iter(films.values())).record["settings"]
-    have = {m for one in films.values() for m in one.rows.loc[one.rows["task"] == task, "metric"]}
+    settings = next(iter(videos.values())).record["settings"]
+    have = {m for one in videos.values() for m in one.rows.loc[one.rows["task"] == task, "metric"]}
     return [m for m in (*settings["metrics"], *TITLES) if m in have]
 
 
@@ -92,49 +92,49 @@ def head(report: ReportData, measure: str) -> str:
     return title if higher is None else f"{title} {'↑' if higher else '↓'}"
 
 
-def _table(report: ReportData, films: Mapping[str, Films], task: str) -> Table:
-    measures, labels = measures_of(films, task), list(films)
-    columns = [_column(report, by_clip(films, task, m), labels, head(report, m)) for m in measures]
+def _table(report: ReportData, videos: Mapping[str, VideoResult], task: str) -> Table:
+    measures, labels = measures_of(videos, task), list(videos)
+    columns = [_column(report, by_clip(videos, task, m), labels, head(report, m)) for m in measures]
     rows = []
     for k, label in enumerate(labels):
-        strength = [Cell(_strength(films[label]))] if task == "edit" else []
+        strength = [Cell(_strength(videos[label]))] if task == "edit" else []
         rows.append([Cell(report.method(label).title), *strength, *(c[k] for c in columns)])
-    some = next(iter(films.values()))
+    some = next(iter(videos.values()))
     kind, title = REFERENCE[task]
     reference = [_column(report, by_clip({"": some}, kind, m), [""], "")[0] for m in measures]
     rows.append([Cell(title), *([Cell("–")] if task == "edit" else []), *reference])
     heads = ["Method", *(["Degree"] if task == "edit" else []), *(head(report, m) for m in measures)]
-    notes = _failed(films) if task == "inversion" else [_room(some)]
+    notes = _failed(videos) if task == "inversion" else [_in_range(some)]
     name = "Inversions" if task == "inversion" else "Edits"
     return Table(name, _caption(report, some, task), heads, [("", rows)], notes)
 
 
-def _strength(films: Films) -> str:
-    return Matched.from_json(films.record["matched"]).told()
+def _strength(videos: VideoResult) -> str:
+    return EditStrength.from_json(videos.record["matched"]).describe()
 
 
-def _room(films: Films) -> str:
-    left, total = len(films.record["no_room"]), sum(map(len, films.record["ids"].values()))
+def _in_range(videos: VideoResult) -> str:
+    left, total = len(videos.record["no_room"]), sum(map(len, videos.record["ids"].values()))
     return (
         f"{left} of {total} frames have no exact edit, as there is no room for the whole change or nothing of it is "
         "seen; they are left out of what is compared with it."
     )
 
 
-def _failed(films: Mapping[str, Films]) -> list[str]:
+def _failed(videos: Mapping[str, VideoResult]) -> list[str]:
     notes = []
-    for label, one in films.items():
+    for label, one in videos.items():
         if failed := one.record["failures"]:
             named = "; ".join(f"{i}: {why}" for i, why in list(failed.items())[:3])
             notes.append(f"`{label}` failed on {len(failed)} frames: {named}.")
     return notes
 
 
-def _caption(report: ReportData, films: Films, task: str) -> str:
-    settings, ids = films.record["settings"], films.record["ids"]
+def _caption(report: ReportData, videos: VideoResult, task: str) -> str:
+    settings, ids = videos.record["settings"], videos.record["ids"]
     frames = sorted({len(one) for one in ids.values()})
     clips = (
-        f"{len(ids)} clips of `{films.record['dataset']}`, {' or '.join(str(n) for n in frames)} frames each. Means "
+        f"{len(ids)} clips of `{videos.record['dataset']}`, {' or '.join(str(n) for n in frames)} frames each. Means "
         "over clips of their means over frames, with 95 % intervals (BCa, "
         f"{report.config.bootstrap:,} resamples of whole clips: frames of one are not independent). "
     )
@@ -157,21 +157,21 @@ def _column(report: ReportData, table: pd.DataFrame, labels: list[str], title: s
     if not len(table):
         return [Cell("–") for _ in labels]
     config = report.config
-    found = statistics([table[label].to_numpy() for label in labels], config.bootstrap, config.seed)
-    places = decimals(one.mean for one in found)
-    best = {"↑": max, "↓": min}.get(title[-1:], lambda means: None)([one.mean for one in found])
+    stats = statistics([table[label].to_numpy() for label in labels], config.bootstrap, config.seed)
+    places = decimals(one.mean for one in stats)
+    best = {"↑": max, "↓": min}.get(title[-1:], lambda means: None)([one.mean for one in stats])
     return [
-        Cell(number(one.mean, places), interval(one.ci_low, one.ci_high, places), len(found) > 1 and one.mean == best)
-        for one in found
+        Cell(number(one.mean, places), interval(one.ci_low, one.ci_high, places), len(stats) > 1 and one.mean == best)
+        for one in stats
     ]
 
 
 def over_frames(
-    report: ReportData, films: Films, task: str, metric: str
+    report: ReportData, videos: VideoResult, task: str, metric: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(frame numbers, mean over clips, low, high); frames that some clip has no value for are left out."""
-    rows = films.rows[(films.rows["task"] == task) & (films.rows["metric"] == metric)]
-    number_of = {i: n for ids in films.record["ids"].values() for n, i in enumerate(ids)}
+    rows = videos.rows[(videos.rows["task"] == task) & (videos.rows["metric"] == metric)]
+    number_of = {i: n for ids in videos.record["ids"].values() for n, i in enumerate(ids)}
     table = rows.assign(frame=rows["image_id"].map(number_of)).pivot(index="frame", columns="clip", values="value")
     table = table.dropna().sort_index()
     values = table.to_numpy()
@@ -182,18 +182,18 @@ def over_frames(
     return table.index.to_numpy(), values.mean(1), low, high
 
 
-def _curves(report: ReportData, films: Mapping[str, Films]):
+def _curves(report: ReportData, videos: Mapping[str, VideoResult]):
     import matplotlib.pyplot as plt
 
-    have = [(task, metric) for task, metric in OVER_FRAMES if metric in measures_of(films, task)]
+    have = [(task, metric) for task, metric in OVER_FRAMES if metric in measures_of(videos, task)]
     figure, axes = plt.subplots(1, len(have), figsize=(3.0 * len(have) + 0.4, 2.9), squeeze=False)
     for ax, (task, metric) in zip(axes[0], have, strict=True):
-        for n, (label, one) in enumerate(films.items()):
+        for n, (label, one) in enumerate(videos.items()):
             x, y, low, high = over_frames(report, one, task, metric)
             ax.plot(x, y, color=f"C{n}", linewidth=1.4, label=report.method(label).title)
             ax.fill_between(x, low, high, color=f"C{n}", alpha=0.12, linewidth=0)
         kind, title = REFERENCE[task]
-        x, y, _, _ = over_frames(report, next(iter(films.values())), kind, metric)
+        x, y, _, _ = over_frames(report, next(iter(videos.values())), kind, metric)
         if len(x):
             ax.plot(x, y, color="0.3", linewidth=1.2, linestyle=":", label=title)
         ax.set_title(f"{head(report, metric)}: {TASK_TITLES[task]}", fontsize=9)
@@ -206,14 +206,18 @@ def _curves(report: ReportData, films: Mapping[str, Films]):
     return figure
 
 
-def _films(report: ReportData, films: Mapping[str, Films], folder: Path) -> tuple[list[Path], list[tuple[str, Path]]]:
+def _videos(
+    report: ReportData, videos: Mapping[str, VideoResult], folder: Path
+) -> tuple[list[Path], list[tuple[str, Path]]]:
     """An MP4 of each clip that all methods keep, and a GIF of the first."""
-    some = next(iter(films.values()))
-    shown = [clip for clip in some.record["shown"] if all(clip in one.record["shown"] for one in films.values())]
+    some = next(iter(videos.values()))
+    example_clips = [
+        clip for clip in some.record["shown"] if all(clip in one.record["shown"] for one in videos.values())
+    ]
     written: list[Path] = []
     figures: list[tuple[str, Path]] = []
-    for clip in shown:
-        draw, fps = _drawer(report, films, clip), some.record["settings"]["fps"]
+    for clip in example_clips:
+        draw, fps = _drawer(report, videos, clip), some.record["settings"]["fps"]
         count = len(some.record["ids"][clip])
         path = folder / f"{some.record['dataset']}_{clip}.mp4"
         write_mp4(path, (draw(n, CELL) for n in range(count)), fps)
@@ -226,13 +230,13 @@ def _films(report: ReportData, films: Mapping[str, Films], folder: Path) -> tupl
     return written, figures
 
 
-def _drawer(report: ReportData, films: Mapping[str, Films], clip: str) -> Callable[[int, int], np.ndarray]:
+def _drawer(report: ReportData, videos: Mapping[str, VideoResult], clip: str) -> Callable[[int, int], np.ndarray]:
     """(frame, side of a cell) -> board: source above its exact edit, then each method's inversion above its edit."""
-    some = next(iter(films.values()))
+    some = next(iter(videos.values()))
     settings = some.record["settings"]
-    upper = [some.frames(clip, "source"), *(one.frames(clip, "inversion") for one in films.values())]
-    lower = [some.frames(clip, "target"), *(one.frames(clip, "edit") for one in films.values())]
-    columns = ["Source, exact edit", *(report.method(label).title for label in films)]
+    upper = [some.frames(clip, "source"), *(one.frames(clip, "inversion") for one in videos.values())]
+    lower = [some.frames(clip, "target"), *(one.frames(clip, "edit") for one in videos.values())]
+    columns = ["Source, exact edit", *(report.method(label).title for label in videos)]
     rows = ["inversion", f"{settings['direction']} {settings['change']:+g}"]
 
     def draw(n: int, side: int) -> np.ndarray:

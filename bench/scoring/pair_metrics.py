@@ -96,7 +96,7 @@ def score_shard(shard: Shard, job: ScoreJob) -> ShardScores:
     cached = {name: cache_path(have, name, shard) for name in have.sets}
     out.sources = {name: np.load(path) for name, path in cached.items() if path.is_file()}
     parts: dict[tuple[str, bool], list[np.ndarray]] = {}
-    for x, x_hat in ahead(pictures(shard.ids, have.dataset, job)):
+    for x, x_hat in ahead(image_batches(shard.ids, have.dataset, job)):
         views = Views(x), Views(x_hat)
         for name, metric in have.metrics.items():
             out.values[name] += score_views(metric, name, *views)
@@ -105,8 +105,8 @@ def score_shard(shard: Shard, job: ScoreJob) -> ShardScores:
                 view = views[0 if is_source else 1].eight_bit(set_metric.size, set_metric.resize)
                 parts.setdefault((name, is_source), []).append(network(view).cpu().numpy())
         tick(len(x))
-    for (name, is_source), found in parts.items():
-        (out.sources if is_source else out.features)[name] = np.concatenate(found)
+    for (name, is_source), scores in parts.items():
+        (out.sources if is_source else out.features)[name] = np.concatenate(scores)
         if is_source:
             buffer = io.BytesIO()
             np.save(buffer, out.sources[name])
@@ -121,7 +121,9 @@ def cache_path(have: _Loaded, extractor: str, shard: Shard) -> Path:
     return have.dataset.paths.done.parent / FEATURES / f"{extractor}-{what}" / f"{ids}.npy"
 
 
-def pictures(ids: Sequence[str], dataset: PreparedDataset, job: ScoreJob) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def image_batches(
+    ids: Sequence[str], dataset: PreparedDataset, job: ScoreJob
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Sources and reconstructions, (B, R, R, 3) uint8 each, in order."""
     size = batch_size(job.resolution)
     for start in range(0, len(ids), size):
@@ -157,11 +159,11 @@ class Views:
     """A batch of pictures at the sizes and in the ranges that metrics ask for, each made once.
 
     Args:
-        pictures: (B, H, W, 3) uint8.
+        images: (B, H, W, 3) uint8.
     """
 
-    def __init__(self, pictures: np.ndarray):
-        self.pictures = pictures
+    def __init__(self, images: np.ndarray):
+        self.images = images
         self._made: dict[tuple[Any, ...], Tensor] = {}
 
     def eight_bit(self, size: int | None, how: str) -> Tensor:
@@ -174,7 +176,7 @@ class Views:
 
         at = (size, how) if size else ("native",)
         if at not in self._made:
-            array = resize_pil(self.pictures, size, how) if size else self.pictures
+            array = resize_pil(self.images, size, how) if size else self.images
             self._made[at] = torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
         return self._made[at]
 
@@ -205,7 +207,7 @@ def score_views(metric: api.PairMetric, name: str, x: Views, x_hat: Views) -> li
 
     with torch.no_grad():
         result = metric(*(views.floats(metric.size, metric.resize, metric.value_range) for views in (x, x_hat)))
-    count = len(x.pictures)
+    count = len(x.images)
     if tuple(result.shape) != (count,):
         raise BenchError(f"metric {name!r} returned the wrong shape", got=tuple(result.shape), expected=(count,))
     return [float(v) for v in result.detach().cpu().double()]

@@ -33,12 +33,12 @@ SHARD = 24  # images, at most
 
 @dataclass(frozen=True, eq=False)
 class StepJob:
-    """What a worker needs. Args: codes: id -> (S, L, D). metrics: ids of pair metrics. precision: the run's."""
+    """What a worker needs. Args: latents: id -> (S, L, D). metrics: ids of pair metrics. precision: the run's."""
 
     root: Path
     dataset: str
     domain: str
-    codes: Mapping[str, np.ndarray]
+    latents: Mapping[str, np.ndarray]
     metrics: tuple[str, ...]
     device: str
     precision: str
@@ -65,7 +65,7 @@ def score_steps(job: StepJob, execution: Execution = SERIAL) -> pd.DataFrame:
     for name in job.metrics:
         if not issubclass(registry.metrics(job.root).load(name), PairMetric):
             raise BenchError(f"metric {name!r} compares no pair of pictures", fix="correct `steps: metrics`")
-    shards = even_shards(list(job.codes), SHARD)
+    shards = even_shards(list(job.latents), SHARD)
     try:
         parts = map_on_device(resolve_device(job.device), Work(score_shard, {"job": job}), shards, execution)
     finally:
@@ -85,10 +85,10 @@ def score_shard(shard: Shard, job: StepJob) -> list[tuple[str, int, str, float]]
     for start in range(0, len(shard.ids), size):
         ids = shard.ids[start : start + size]
         source = Views(dataset.stack(ids))
-        codes = torch.from_numpy(np.stack([job.codes[i] for i in ids])).to(generator.device)
-        for step in range(codes.shape[1]):
+        latents = torch.from_numpy(np.stack([job.latents[i] for i in ids])).to(generator.device)
+        for step in range(latents.shape[1]):
             with torch.no_grad(), autocast(generator.device, job.precision):
-                x_hat = generator.synthesize(codes[:, step])
+                x_hat = generator.synthesize(latents[:, step])
             view = Views(to_uint8(x_hat))
             for name, metric in metrics.items():
                 values = score_views(metric, name, source, view)

@@ -84,21 +84,25 @@ def score_run(
     usable = {name: cls for name, cls in classes.items() if name not in missing}
     signatures = {name: signature(config.root, name, cls) for name, cls in usable.items()}
     ids = [i for i in record["ids"] if i not in record["failures"]]
-    found = _compute(config, prepared, run, usable, ids, device, execution)
+    shard_scores = _compute(config, prepared, run, usable, ids, device, execution)
     of_run = {n: [cls().from_run(record)] * len(ids) for n, cls in usable.items() if issubclass(cls, api.RunMetric)}
     rows = [
-        row for name, values in {**found.values, **of_run}.items() for row in _rows(ids, name, signatures[name], values)
+        row
+        for name, values in {**shard_scores.values, **of_run}.items()
+        for row in _rows(ids, name, signatures[name], values)
     ]
     path = store.scores_path(scope, run.name.label)
     head = {"run_id": str(run.name), "dataset": dataset, "method": method, "variant": variant}
     stale = _write(path, head, rows, usable, config_hash(record))
-    values = _set_values(usable, signatures, ids, found, config.seed)
+    values = _set_values(usable, signatures, ids, shard_scores, config.seed)
     scores = SetScores(**head, state=config_hash(record), ids=ids, values=values)
-    stale += update_sets(store.sets_dir(scope, run.name.label, dataset), scores, usable, found.features, found.sources)
+    stale += update_sets(
+        store.sets_dir(scope, run.name.label, dataset), scores, usable, shard_scores.features, shard_scores.sources
+    )
     of_steps = steps_path(store, scope, run.name.label, dataset)
     of_steps.unlink(missing_ok=True)
-    if config.settings.steps and (kept := run.read_steps()):
-        table, lacks = _steps(config, config.settings.steps, prepared, record, kept, device, execution.quiet())
+    if config.settings.steps and (refinements := run.read_steps()):
+        table, lacks = _steps(config, config.settings.steps, prepared, record, refinements, device, execution.quiet())
         missing |= lacks
         if len(table):
             write_steps(of_steps, table.assign(**head), config_hash(record))
@@ -107,10 +111,10 @@ def score_run(
 
 def _steps(
     config: Config,
-    asked: StepSettings,
+    settings: StepSettings,
     prepared: PreparedDataset,
     record: Mapping[str, Any],
-    kept: tuple[list[str], np.ndarray],
+    refinements: tuple[list[str], np.ndarray],
     device: str,
     execution: Execution,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -120,11 +124,11 @@ def _steps(
         score_steps,
     )
 
-    classes = {name: registry.metrics(config.root).load(name) for name in asked.metrics}
+    classes = {name: registry.metrics(config.root).load(name) for name in settings.metrics}
     missing = {name: why for name, cls in classes.items() if (why := lacking(config.root, cls))}
     usable = tuple(name for name in classes if name not in missing)
-    ids, codes = (of_all[: asked.limit] for of_all in kept)
-    first, precision = dict(zip(ids, codes, strict=True)), record["config"]["precision"]
+    ids, latents = (of_all[: settings.limit] for of_all in refinements)
+    first, precision = dict(zip(ids, latents, strict=True)), record["config"]["precision"]
     where = resolve_device(device).type
     job = StepJob(config.root, prepared.id, prepared.manifest.domain, first, usable, where, precision)
     table = score_steps(job, execution)
@@ -147,13 +151,13 @@ def _check_run(record: Mapping[str, Any], prepared: PreparedDataset, run_id: str
 
 
 def _set_values(
-    usable: Mapping[str, Any], signatures: Mapping[str, str], ids: Sequence[str], found: ShardScores, seed: int
+    usable: Mapping[str, Any], signatures: Mapping[str, str], ids: Sequence[str], shard_scores: ShardScores, seed: int
 ) -> list[SetValue]:
     """The values of all set metrics on the run's images; none where no image has a reconstruction."""
     values: list[SetValue] = []
     for name, cls in usable.items():
         if issubclass(cls, api.SetMetric) and ids:
-            features = found.sources[cls.extractor], found.features[cls.extractor]
+            features = shard_scores.sources[cls.extractor], shard_scores.features[cls.extractor]
             values += evaluate(cls, name, signatures[name], ids, *features, seed)
     return values
 
@@ -233,8 +237,8 @@ def _write(
         others = (old["dataset"] == head["dataset"]) & ~old["metric"].isin(list(rescored))
         same_state = states.get(head["run_id"]) == state
         stale = [] if same_state else sorted(set(old.loc[others, "metric"]))
-        kept = old[(old["dataset"] != head["dataset"]) | (others & same_state)]
-        table = pd.concat([kept, table], ignore_index=True) if len(kept) else table
+        other_rows = old[(old["dataset"] != head["dataset"]) | (others & same_state)]
+        table = pd.concat([other_rows, table], ignore_index=True) if len(other_rows) else table
     table = table.sort_values(["dataset", "metric", "image_id"], kind="stable").reset_index(drop=True)
     states[head["run_id"]] = state
     table.attrs = {STATES: dict(sorted(states.items()))}

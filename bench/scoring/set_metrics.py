@@ -129,8 +129,8 @@ def update_sets(
     if not same:
         for path in folder.glob("*.npy"):
             path.unlink()
-    kept = others if same else []
-    values = sorted([*kept, *scores.values], key=lambda value: value.metric)
+    other_values = others if same else []
+    values = sorted([*other_values, *scores.values], key=lambda value: value.metric)
     arrays = {**features, **{f"{extractor}.source": array for extractor, array in sources.items()}}
     write_sets(folder, replace(scores, values=values), arrays)
     return [] if same else sorted({value.metric.partition(".")[0] for value in others})
@@ -188,8 +188,8 @@ def on_subset(
         raise DataError(f"run {scores.run_id} has no features of {lost[0]}", fix="run `bench score` again")
     rows = [place[i] for i in ids]
     signatures = {value.metric.partition(".")[0]: value.signature for value in scores.values}
-    found: list[SetValue] = []
+    results: list[SetValue] = []
     for name, cls in metrics.items():
         source, features = (features_of(folder, n, rows) for n in (f"{cls.extractor}.source", cls.extractor))
-        found += evaluate(cls, name, signatures[name], list(ids), source, features, seed)
-    return found
+        results += evaluate(cls, name, signatures[name], list(ids), source, features, seed)
+    return results

@@ -43,14 +43,14 @@ class Sources:
 
         A start may be absolute: a user's file outside the root.
         """
-        seen: set[str] = set()
+        visited: set[str] = set()
         todo = list(starts)
         while todo:
             file = todo.pop()
-            if file not in seen:
-                seen.add(file)
+            if file not in visited:
+                visited.add(file)
                 todo += self.imports(file)
-        return seen
+        return visited
 
     def imports(self, file: str) -> set[str]:
         """Our files that one of them imports, those without effect left out.
@@ -65,12 +65,12 @@ class Sources:
                 fix = "run it in a checkout of hfgi-bench"
                 raise BenchError(f"{file} is not there", expected=f"the code in {self.root}", fix=fix) from None
             except (OSError, SyntaxError, ValueError) as error:
-                told = message_of(error)
-                raise BenchError(f"{file} cannot be read", got=told, expected="Python", fix="correct it") from None
-            found = {
+                message = message_of(error)
+                raise BenchError(f"{file} cannot be read", got=message, expected="Python", fix="correct it") from None
+            modules = {
                 self._file(name) for name in _imported(tree) if name.split(".")[0] in ("annyfaces", "bench", "methods")
             }
-            files = {name for name in found if name} - set(WITHOUT_EFFECT)
+            files = {name for name in modules if name} - set(WITHOUT_EFFECT)
             if Path(file).is_absolute():  # a user's file, which may change while this process lives
                 return files
             self._imports[file] = files
@@ -78,8 +78,8 @@ class Sources:
 
     def _file(self, name: str) -> str:
         path = Path(*name.split("."))
-        found = [p for p in (path.with_suffix(".py"), path / "__init__.py") if (self.root / p).is_file()]
-        return found[0].as_posix() if found else ""
+        files = [p for p in (path.with_suffix(".py"), path / "__init__.py") if (self.root / p).is_file()]
+        return files[0].as_posix() if files else ""
 
 
 def _imported(node: ast.AST) -> list[str]:

@@ -20,22 +20,22 @@ from bench.files import atomic_write
 AXES = {"w_plus": "L, D", "steps": "S, L, D"}  # key -> axes of one image
 
 
-def write_codes(path: Path, ids: Sequence[str], codes: np.ndarray, key: str = "w_plus") -> None:
+def write_latents(path: Path, ids: Sequence[str], latents: np.ndarray, key: str = "w_plus") -> None:
     """Write codes atomically.
 
     Args:
         ids: N image ids, the order of the rows.
-        codes: (N, L, D), or (N, S, L, D) under the key ``steps``; stored as float32.
+        latents: (N, L, D), or (N, S, L, D) under the key ``steps``; stored as float32.
     """
-    if codes.ndim != 2 + AXES[key].count(",") or len(codes) != len(ids):
+    if latents.ndim != 2 + AXES[key].count(",") or len(latents) != len(ids):
         expected = f"({len(ids)}, {AXES[key]})"
-        raise ShapeError(f"codes for {path} have the wrong shape", got=codes.shape, expected=expected)
-    array = np.ascontiguousarray(codes, dtype=np.float32)
+        raise ShapeError(f"codes for {path} have the wrong shape", got=latents.shape, expected=expected)
+    array = np.ascontiguousarray(latents, dtype=np.float32)
     atomic_write(path, save({key: array}, metadata={"ids": json.dumps(list(ids))}))
 
 
-def read_codes(path: Path, key: str = "w_plus") -> tuple[list[str], np.ndarray]:
-    """(ids, codes float32 as :func:`write_codes` takes them); DataError if the file is missing or damaged."""
+def read_latents(path: Path, key: str = "w_plus") -> tuple[list[str], np.ndarray]:
+    """(ids, codes float32 as :func:`write_latents` takes them); DataError if the file is missing or damaged."""
     try:
         with safe_open(os.fspath(path), framework="numpy") as stored:
             return json.loads((stored.metadata() or {})["ids"]), stored.get_tensor(key)
@@ -48,16 +48,16 @@ def read_codes(path: Path, key: str = "w_plus") -> tuple[list[str], np.ndarray]:
         ) from None
 
 
-def join_codes(parts: Sequence[Path], target: Path, key: str = "w_plus") -> list[str]:
+def join_latents(parts: Sequence[Path], target: Path, key: str = "w_plus") -> list[str]:
     """Concatenate code files in order and return their ids. Parts without rows (every image failed) add nothing.
 
     Raises:
         ShapeError: codes of one image have another shape than those of another.
     """
-    read = [read_codes(part, key) for part in parts]
-    filled = [(ids, codes) for ids, codes in read if ids] or read[:1]
+    read = [read_latents(part, key) for part in parts]
+    filled = [(ids, latents) for ids, latents in read if ids] or read[:1]
     ids = [i for part, _ in filled for i in part]
-    write_codes(target, ids, joined([codes for _, codes in filled], np.concatenate, f"codes of {target}"), key)
+    write_latents(target, ids, joined([latents for _, latents in filled], np.concatenate, f"codes of {target}"), key)
     return ids
 
 

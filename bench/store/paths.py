@@ -42,8 +42,8 @@ class RunStore:
 
     def runs(self, scope: str) -> list[Run]:
         """All complete runs of a scope, sorted by folder."""
-        found = sorted((self.results / "runs" / scope).glob("*/*/run.json"))
-        return [self.run(scope, parse_label(p.parts[-3])[0], p.parts[-2], parse_label(p.parts[-3])[1]) for p in found]
+        records = sorted((self.results / "runs" / scope).glob("*/*/run.json"))
+        return [self.run(scope, parse_label(p.parts[-3])[0], p.parts[-2], parse_label(p.parts[-3])[1]) for p in records]
 
     def record_path(self, scope: str, run_id: str) -> Path:
         """File of a finished run's record."""

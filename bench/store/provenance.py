@@ -37,13 +37,13 @@ RUNNER = "bench/inversion/runner.py"  # where the code of a run begins
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that can move a number; packages that are absent are left out."""
-    found = {"python": platform.python_version()}
+    packages = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            packages[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return packages
 
 
 def code_sha256(extra: Iterable[Path] = ()) -> str:

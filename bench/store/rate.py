@@ -42,7 +42,7 @@ def write_rows(path: Path, tables: Sequence[pd.DataFrame], failures: Mapping[str
     import pandas as pd
 
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
-    table.attrs = {"failures": {name: dict(found) for name, found in failures.items()}}
+    table.attrs = {"failures": {name: dict(edits) for name, edits in failures.items()}}
     write_table(path, table)
 
 
@@ -65,11 +65,11 @@ def read_rows(folder: Path) -> pd.DataFrame | None:
 def reached(rows: pd.DataFrame) -> list[str]:
     """Edits that every method and form has, of those that have any, in the order of the rows."""
     edited = rows[rows["task"] == "edit"]
-    found = [set(part["edit"]) for _, part in edited.groupby(SERIES, sort=False)]
-    return [name for name in dict.fromkeys(edited["edit"]) if all(name in one for one in found)]
+    edits = [set(part["edit"]) for _, part in edited.groupby(SERIES, sort=False)]
+    return [name for name in dict.fromkeys(edited["edit"]) if all(name in one for one in edits)]
 
 
-def per_picture(rows: pd.DataFrame, edits: Sequence[str]) -> pd.DataFrame:
+def per_image(rows: pd.DataFrame, edits: Sequence[str]) -> pd.DataFrame:
     """A line for each operating point and picture, in the order of the rows.
 
     Args:
@@ -97,7 +97,7 @@ def points(rows: pd.DataFrame, pixels: Mapping[str, int]) -> pd.DataFrame:
         POINT, n, bpp (bits per pixel), side (share of side information), and the columns of
         :func:`per_picture` for the edits that all reach.
     """
-    grouped = per_picture(rows, reached(rows)).groupby(level=POINT, sort=False)
+    grouped = per_image(rows, reached(rows)).groupby(level=POINT, sort=False)
     table = grouped.mean().join(grouped.size().rename("n"))
     table = rows[POINT].drop_duplicates().merge(table.reset_index(), on=POINT)
     table["bpp"] = table["bits"] / table["dataset"].map(pixels)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError, DataError, duplicates, name_some
 from bench.files import only_writer, read_json, write_error, write_json
 from bench.names import Identity, RunName
-from bench.store.latents import join_codes, read_codes
+from bench.store.latents import join_latents, read_latents
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +45,7 @@ class Run:
         return self.folder / "images"
 
     @property
-    def codes(self) -> Path:
+    def latents_path(self) -> Path:
         """File of the latents: image ids and (N, L, D) ``w_plus``."""
         return self.folder / "w_plus.safetensors"
 
@@ -110,13 +110,13 @@ class Run:
             )
         return read_json(self.json)
 
-    def read_codes(self) -> tuple[list[str], np.ndarray]:
+    def read_latents(self) -> tuple[list[str], np.ndarray]:
         """(ids, w_plus (N, L, D) float32) of a complete run."""
-        return read_codes(self.codes)
+        return read_latents(self.latents_path)
 
     def read_steps(self) -> tuple[list[str], np.ndarray] | None:
         """(ids, codes after each step (N, S, L, D) float32) of a complete run; None where its method keeps none."""
-        return read_codes(self.steps, "steps") if self.steps.is_file() else None
+        return read_latents(self.steps, "steps") if self.steps.is_file() else None
 
     def begin(
         self,
@@ -137,11 +137,13 @@ class Run:
         """
         if fresh:
             self.discard()
-        asked = Identity(config_hash, config, versions)
+        requested = Identity(config_hash, config, versions)
         state = self.state()
         if state != "absent":
             try:  # other versions spoil a run in progress; a complete one says itself which it was made with
-                self._check_held(state, asked if overwrite or state == "partial" else asked._replace(versions=None))
+                self._check_record(
+                    state, requested if overwrite or state == "partial" else requested._replace(versions=None)
+                )
             except BenchError:
                 if not overwrite:
                     raise
@@ -151,12 +153,12 @@ class Run:
             self._remove(self.shards)  # left by a kill after run.json was written
             return False
         if state == "absent":
-            write_json(self.plan, asked.record())
+            write_json(self.plan, requested.record())
         for leftover in self.shards.glob(".*.tmp"):
             self._remove(leftover)
         return True
 
-    def _check_held(self, state: str, asked: Identity) -> None:
+    def _check_record(self, state: str, requested: Identity) -> None:
         """Raise unless what is here is whole and of the same identity."""
         if state == "foreign":
             raise BenchError(
@@ -165,8 +167,8 @@ class Run:
                 expected="an empty folder",
                 fix="move them away, or pass --overwrite",
             )
-        held = read_json(self.json if state == "complete" else self.plan)
-        if difference := asked.difference(held):
+        record = read_json(self.json if state == "complete" else self.plan)
+        if difference := requested.difference(record):
             raise BenchError(
                 f"run {self.name} exists with other settings in {self.folder}",
                 got=difference,
@@ -174,7 +176,7 @@ class Run:
                 fix="pass --overwrite to replace it, or --variant NAME to keep both",
             )
         if state == "complete":
-            self.check_complete(held["ids"], held["failures"])
+            self.check_complete(record["ids"], record["failures"])
 
     def discard(self) -> None:
         """Delete the run: renamed first, so that a kill half-way leaves nothing that looks like a run."""
@@ -240,7 +242,7 @@ class Run:
                 for image_id in chunk:
                     if image_id not in failures:
                         _link(self.shard(index) / "images" / f"{image_id}.png", self.image(image_id))
-            self._join_codes([self.shard(i) for i in range(len(shard_ids))])
+            self._join_latents([self.shard(i) for i in range(len(shard_ids))])
         except OSError as error:
             raise write_error(self.folder, error) from None
         content = {
@@ -255,14 +257,14 @@ class Run:
         self._remove(self.shards)
         return content
 
-    def _join_codes(self, shards: Sequence[Path]) -> None:
-        kept = join_codes([shard / self.codes.name for shard in shards], self.codes)
+    def _join_latents(self, shards: Sequence[Path]) -> None:
+        joined_ids = join_latents([shard / self.latents_path.name for shard in shards], self.latents_path)
         traces = [path for shard in shards if (path := shard / self.steps.name).is_file()]
-        traced = join_codes(traces, self.steps, "steps") if traces else kept
-        if traced != kept:
+        traced = join_latents(traces, self.steps, "steps") if traces else joined_ids
+        if traced != joined_ids:
             raise DataError(
                 f"run {self.name} has the steps of some images only",
-                got=f"{len(traced)} of {len(kept)}",
+                got=f"{len(traced)} of {len(joined_ids)}",
                 expected="steps of every image, or of none",
                 fix="correct `embed` of the method",
             )

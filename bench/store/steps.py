@@ -54,9 +54,9 @@ def read_steps(store: RunStore, scope: str, names: Sequence[str], dataset: str) 
     return pd.concat(tables, ignore_index=True) if tables else None
 
 
-def _check_signatures(name: str, table: pd.DataFrame, seen: dict[str, tuple[str, str]]) -> None:
+def _check_signatures(name: str, table: pd.DataFrame, signatures: dict[str, tuple[str, str]]) -> None:
     for metric, signature in dict(zip(table["metric"], table["signature"], strict=True)).items():
-        first = seen.setdefault(metric, (signature, name))
+        first = signatures.setdefault(metric, (signature, name))
         if first[0] != signature:
             raise DataError(
                 f"scores of {metric} after each step follow different protocols",

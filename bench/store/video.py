@@ -40,7 +40,7 @@ TITLES: dict[str, tuple[str, bool | None]] = {  # measure -> (title, higher is b
 
 
 @dataclass(frozen=True)
-class Films:
+class VideoResult:
     """All clips of one method or variant. Args: rows: tidy, COLUMNS. record: video.json. folder: where both lie."""
 
     label: str
@@ -53,9 +53,9 @@ class Films:
         path = strip_path(self.folder, clip, kind)
         if not path.is_file():
             return None
-        strip = read_rgb(path)
+        frame_strip = read_rgb(path)
         count = len(self.record["ids"][clip])
-        return np.stack(np.split(strip, count, axis=1))
+        return np.stack(np.split(frame_strip, count, axis=1))
 
 
 def video_dir(store: RunStore, scope: str, label: str = "") -> Path:
@@ -73,18 +73,18 @@ def strip_path(folder: Path, clip: str, kind: str) -> Path:
     return folder / STRIPS / f"{clip}_{kind}.png"
 
 
-def write_films(
+def write_videos(
     folder: Path,
     rows: Iterable[Mapping[str, Any]],
     record: Mapping[str, Any],
-    strips: Mapping[tuple[str, str], np.ndarray],
+    frame_strips: Mapping[tuple[str, str], np.ndarray],
 ) -> list[Path]:
     """Replace what a folder holds, once everything is written: a full disk leaves it as it was.
 
     Args:
         rows: tidy rows, COLUMNS.
         record: content of video.json.
-        strips: (clip, kind) -> (H, N * W, 3) uint8.
+        frame_strips: (clip, kind) -> (H, N * W, 3) uint8.
     Raises:
         BenchError: full disk, no permission.
     """
@@ -94,8 +94,8 @@ def write_films(
     table = table.sort_values(["task", "metric", "image_id"], kind="stable").reset_index(drop=True)
     with replaced_folder(folder) as fresh:
         (fresh / STRIPS).mkdir()
-        for (clip, kind), strip in strips.items():
-            write_png(strip_path(fresh, clip, kind), strip)
+        for (clip, kind), frame_strip in frame_strips.items():
+            write_png(strip_path(fresh, clip, kind), frame_strip)
         write_table(fresh / ROWS, table)
         write_json(fresh / RECORD, record)
     return [folder / ROWS, folder / RECORD]
@@ -107,18 +107,18 @@ def write_nothing(folder: Path) -> Path:
     return folder / RECORD
 
 
-def read_films(store: RunStore, scope: str) -> dict[str, Films]:
+def read_videos(store: RunStore, scope: str) -> dict[str, VideoResult]:
     """label -> films of a scope, sorted.
 
     Raises:
         DataError: a file that cannot be what :func:`write_films` wrote.
     """
-    found: dict[str, Films] = {}
+    results: dict[str, VideoResult] = {}
     for path in sorted(video_dir(store, scope).glob(f"*/{RECORD}")):
         label, record = path.parent.name, read_json(path)
         if not record:
             continue  # {}: a profile that asks for no clips
         fix = f"run `bench score-video --method {parse_label(label)[0]}` again"
         rows = read_table(path.parent / ROWS, COLUMNS, "films", fix=fix)
-        found[label] = Films(label, rows, record, path.parent)
-    return found
+        results[label] = VideoResult(label, rows, record, path.parent)
+    return results

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bench.data.dataset import PreparedPaths
 from bench.errors import DataError
-from bench.files import only_writer, picture_errors, read_json, read_rgb, write_error, write_json
+from bench.files import image_errors, only_writer, read_json, read_rgb, write_error, write_json
 from bench.seeds import seed_for
 
 
@@ -89,12 +89,12 @@ def pack(folder: Path, ids: list[str], resolution: int, with_labels: bool = True
 def _block(folder: Path, kind: str, ids: list[str], resolution: int) -> np.ndarray:
     """The block of ``images`` (N, R, R, 3) or ``labels`` (N, R, R), mapped; packed first where it is not current."""
     file = folder / f"packed_{resolution}{'' if kind == 'images' else '_labels'}.npy"
-    record, wanted = file.with_suffix(".json"), _contents(folder, ids)
-    if not _current(file, record, wanted):
+    record, expected = file.with_suffix(".json"), _contents(folder, ids)
+    if not _current(file, record, expected):
         with only_writer(file.with_suffix(".lock"), str(file)):
-            if not _current(file, record, wanted):
+            if not _current(file, record, expected):
                 _write_block(folder / kind, ids, resolution, file)
-                write_json(record, wanted)
+                write_json(record, expected)
     return np.load(file, mmap_mode="r")
 
 
@@ -111,9 +111,9 @@ def _contents(folder: Path, ids: list[str]) -> dict[str, Any]:
     }
 
 
-def _current(file: Path, record: Path, wanted: dict[str, Any]) -> bool:
+def _current(file: Path, record: Path, expected: dict[str, Any]) -> bool:
     try:
-        return file.is_file() and json.loads(record.read_text()) == wanted
+        return file.is_file() and json.loads(record.read_text()) == expected
     except (OSError, ValueError):  # none, or half a record: pack again
         return False
 
@@ -132,13 +132,13 @@ def _read_label(path: Path, resolution: int) -> np.ndarray:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
-            label, mode = np.asarray(picture), picture.mode
+        with Image.open(path) as image:
+            label, mode = np.asarray(image), image.mode
     except FileNotFoundError:
         raise DataError(
             f"part labels {path} are missing", fix="train on a rendered dataset, or run `bench prepare` for it"
         ) from None
-    except picture_errors() as error:
+    except image_errors() as error:
         raise DataError(f"part labels {path} cannot be read", got=str(error), fix="run `bench prepare` again") from None
     if mode not in ("L", "P") or label.shape != (resolution, resolution):
         raise DataError(
@@ -156,8 +156,8 @@ def _write_block(source: Path, ids: list[str], resolution: int, file: Path) -> N
         block = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(ids), resolution, resolution, *depth))
         with ProcessPoolExecutor(os.cpu_count()) as pool:
             tasks = [(source / f"{i}.png", resolution) for i in ids]
-            for row, picture in enumerate(pool.map(_read, tasks, chunksize=256)):
-                block[row] = picture
+            for row, image in enumerate(pool.map(_read, tasks, chunksize=256)):
+                block[row] = image
         block.flush()
         file.with_suffix(".json").unlink(missing_ok=True)
         os.replace(temporary, file)

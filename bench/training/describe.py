@@ -21,21 +21,21 @@ def describe(loop: Loop, held_out: int) -> str:
         loop: a fresh training. held_out: number of held-out pictures.
     """
     preset = loop.preset
-    networks = {preset.method: loop.net, **loop.opponents}
+    networks = {preset.method: loop.net, **loop.discriminators}
     frozen = sum(p.numel() for p in loop.method.generator.net.parameters())
     lines = [yaml.safe_dump(preset.model_dump(), sort_keys=False).rstrip()]
     lines.append(f"{len(loop.data.ids):,} training pictures, {held_out:,} held out")
     lines += [f"{name}: {_count(net):,} parameters to train" for name, net in networks.items()]
     lines.append(f"generator: {frozen:,} parameters, frozen")
-    kept, seconds = _probe(loop)
+    bytes_per_image, seconds = _probe(loop)
     micro = preset.micro_batch or preset.batch // loop.world.size
     learning = sum(_count(net) for net in networks.values())
     states = STATES.get(preset.optimizer.name, 2)
     fixed = 4 * (learning * (2 + states + bool(preset.ema_images)) + frozen)
     steps = preset.images // preset.batch
     lines += [
-        f"memory: about {_size(fixed + kept * micro)} a process ({_size(fixed)} for parameters, gradients and the "
-        f"optimizer; {_size(kept)} kept for the backward pass of each of {micro} pictures), without work space",
+        f"memory: about {_size(fixed + bytes_per_image * micro)} a process ({_size(fixed)} for parameters, "
+        f"gradients and optimizer; {_size(bytes_per_image)} kept for the backward pass of each of {micro} pictures), without work space",
         f"time: {seconds:.3f} s a picture here, {steps:,} steps of {preset.batch}: "
         f"about {_hours(seconds * preset.images / loop.world.size)} with {loop.world.size} process(es) like this one",
     ]
@@ -58,16 +58,16 @@ def _probe(loop: Loop) -> tuple[int, float]:
 
     x = torch.rand(PROBED, 3, *loop.data.images.shape[1:3], device=loop.device) * 2 - 1
     loop.method.context.image_seeds = [0] * PROBED
-    kept, clock = 0, 0.0
+    most_bytes, clock = 0, 0.0
     for _ in range(2):  # the first time is not measured: work spaces are being made
         rng, clock = torch.Generator().manual_seed(0), time.monotonic()
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             losses = loop.method.training_losses(x, rng, loop.preset.images)
             while (terms := loop.computed(losses)) is not None:
-                kept = max(kept, sum(sizes.values()))
+                most_bytes = max(most_bytes, sum(sizes.values()))
                 torch.stack([value.float() for value in terms.values()]).sum().backward()
                 sizes.clear()
-    return kept // PROBED, (time.monotonic() - clock) / PROBED
+    return most_bytes // PROBED, (time.monotonic() - clock) / PROBED
 
 
 def _size(count: float) -> str:

@@ -61,9 +61,9 @@ class PooledFeatures:
 
 
 @torch.no_grad()
-def pooled_features(pictures: Iterator[Tensor], features: Callable[[Tensor], Tensor]) -> np.ndarray:
+def pooled_features(images: Iterator[Tensor], features: Callable[[Tensor], Tensor]) -> np.ndarray:
     """(N, F) float64 features of batches of pictures in [-1, 1]."""
-    return np.concatenate([features(x).double().cpu().numpy() for x in pictures])
+    return np.concatenate([features(x).double().cpu().numpy() for x in images])
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -82,14 +82,14 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def linear_probe(
-    train_codes: np.ndarray, train_values: np.ndarray, codes: np.ndarray, values: np.ndarray, ridge: float = 1e-2
+    train_latents: np.ndarray, train_values: np.ndarray, latents: np.ndarray, values: np.ndarray, ridge: float = 1e-2
 ) -> float:
     """R2 on held-out pictures of a ridge regression from codes (N, D) to a known factor (N,)."""
-    mean, scale = train_codes.mean(0), train_codes.std(0) + 1e-6
-    a = np.c_[(train_codes - mean) / scale, np.ones(len(train_codes))]
+    mean, scale = train_latents.mean(0), train_latents.std(0) + 1e-6
+    a = np.c_[(train_latents - mean) / scale, np.ones(len(train_latents))]
     gram = a.T @ a + ridge * len(a) * np.eye(a.shape[1])
     weights = np.linalg.solve(gram, a.T @ train_values)
-    predicted = np.c_[(codes - mean) / scale, np.ones(len(codes))] @ weights
+    predicted = np.c_[(latents - mean) / scale, np.ones(len(latents))] @ weights
     return float(1 - ((values - predicted) ** 2).sum() / ((values - values.mean()) ** 2).sum())
 
 

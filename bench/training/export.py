@@ -45,7 +45,7 @@ def export_run(config_path: Path, root: Path) -> list[Path]:
         raise BenchError(f"cannot export beside {config_path}", expected="a configuration under weights/")
     truth, data = load_data(config, root)
     clean = ~truth.filter(like="detail_").astype(bool).any(axis=1).to_numpy()
-    train_rows, held_rows = split_rows(data.ids, clean, config.held_out, config.clean_only)
+    train_rows, held_out_rows = split_rows(data.ids, clean, config.held_out, config.clean_only)
     train = data.subset(train_rows[: 2 * FRECHET_IMAGES])
     training = GeneratorTraining(config, train, part_table(config), None, torch.device("cpu"))
     saved = checkpoint.load(run / "checkpoint.pt")
@@ -56,11 +56,11 @@ def export_run(config_path: Path, root: Path) -> list[Path]:
             got=f"{training.nets.resolution} px",
             fix="go on with `bench train generator --resume`",
         )
-    measured = measure(training, config, truth, train, train_rows, data.subset(held_rows), held_rows)
+    measured = measure(training, config, truth, train, train_rows, data.subset(held_out_rows), held_out_rows)
     measured |= saved.get(KEY) or {}
-    pictures = evaluate.sheets(shared(training), averaged_encoder(training), data.subset(held_rows), config.seed)
+    images = evaluate.sheets(shared(training), averaged_encoder(training), data.subset(held_out_rows), config.seed)
     written = []
-    for name, sheet in pictures.items():
+    for name, sheet in images.items():
         written.append(folder / "figures" / f"{name}.png")
         written[-1].parent.mkdir(parents=True, exist_ok=True)
         write_png(written[-1], sheet)
@@ -78,8 +78,8 @@ def measure(
     truth: pd.DataFrame,
     train: PackedImages,
     train_rows: np.ndarray,
-    held: PackedImages,
-    held_rows: np.ndarray,
+    held_out: PackedImages,
+    held_out_rows: np.ndarray,
 ) -> dict[str, Any]:
     """All validation numbers of the card."""
     generator, encoder = shared(training), averaged_encoder(training)
@@ -92,20 +92,22 @@ def measure(
         )
 
     def sampled() -> Iterator[Tensor]:
-        codes = generator.sample_w(half, seed_for(config.seed, "frechet samples"))
-        return (generator.synthesize(c).clamp(-1, 1) for c in codes.split(50))
+        latents = generator.sample_w(half, seed_for(config.seed, "frechet samples"))
+        return (generator.synthesize(c).clamp(-1, 1) for c in latents.split(50))
 
     a, b = (evaluate.pooled_features(real(r), features) for r in (range(half), range(half, 2 * half)))
-    codes, held_codes = (evaluate.encode(encoder, d).numpy().astype(np.float64) for d in (train, held))
+    latents, held_out_latents = (evaluate.encode(encoder, d).numpy().astype(np.float64) for d in (train, held_out))
     probes = {}
     for factor in (f for f in PROBES if f in truth):
         known = truth[factor].to_numpy(np.float64)
-        probes[factor] = evaluate.linear_probe(codes, known[train_rows[: len(codes)]], held_codes, known[held_rows])
+        probes[factor] = evaluate.linear_probe(
+            latents, known[train_rows[: len(latents)]], held_out_latents, known[held_out_rows]
+        )
     return {
         "images_seen": training.position,
         "steps": training.step_count,
-        "held_out_mae": evaluate.held_out_mae(generator, encoder, held),
-        "held_out_images": len(held.ids),
+        "held_out_mae": evaluate.held_out_mae(generator, encoder, held_out),
+        "held_out_images": len(held_out.ids),
         "frechet_samples": evaluate.frechet_distance(a, evaluate.pooled_features(sampled(), features)),
         "frechet_floor": evaluate.frechet_distance(a, b),
         "frechet_images": half,
@@ -128,7 +130,7 @@ def _write_weights(
     hashes = {"generator": save_generator(files["generator"], generator.net, average, recipe)}
     live = {k: v for k, v in training.nets.state_dict().items() if k.split(".")[0] in SCAFFOLD}
     hashes["scaffold"] = weights.save(files["scaffold"], live, recipe)
-    if judged(config, training.position):
+    if trains_discriminator(config, training.position):
         net = training.nets.discriminator
         widths = {str(side): width for side, width in sorted(net.channels.items())}
         described = recipe | {"architecture": {"size": net.size, "channels": widths}}
@@ -158,7 +160,7 @@ def _write_weights(
 SCAFFOLD = ("encoder", "critic", "reader")  # networks that no other file holds
 
 
-def judged(config: GeneratorConfig, position: int) -> bool:
+def trains_discriminator(config: GeneratorConfig, position: int) -> bool:
     """Whether the discriminator has been trained at all: an initial one must not pass for a trained one."""
     start = 0
     for phase in config.phases:
@@ -176,7 +178,7 @@ def card(config: GeneratorConfig, measured: dict[str, Any], time_taken: str) -> 
         for p in config.phases
     )
     probes = "\n".join(f"| {name} | {value:.3f} |" for name, value in measured["probe_r2"].items())
-    return f"""# Model card: {config.domain} generator{" and discriminator" if judged(config, measured["images_seen"]) else ""}
+    return f"""# Model card: {config.domain} generator{" and discriminator" if trains_discriminator(config, measured["images_seen"]) else ""}
 
 Made by `bench train generator --config weights/{config.domain}/generator.yaml`, exported with `--export`.
 This file is generated; the numbers are measured at export.

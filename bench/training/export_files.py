@@ -54,11 +54,11 @@ def write_export(root: Path, file: Path, numbers: Mapping[str, Any], card: str, 
     atomic_write(table, json.dumps(numbers, indent=1) + "\n")
     atomic_write(page, card)
     keys = ("id", "file", "sha256", "size_bytes", "domain", "kind", "licence", "card")
-    found = {
+    entries = {
         **entry,
         "file": file.relative_to(base).as_posix(),
         "size_bytes": file.stat().st_size,
         "card": page.relative_to(base).as_posix(),
     }
-    weights.enter(root, {key: found[key] for key in keys})
+    weights.enter(root, {key: entries[key] for key in keys})
     return [file, table, page, weights.manifest_path(root)]

@@ -22,12 +22,12 @@ ROWS = 12  # of the curve in the card
 
 
 def export_run(
-    loop: Loop, held: PackedImages, config_path: Path, root: Path, run: Path, saved: Mapping[str, Any] | None
+    loop: Loop, held_out: PackedImages, config_path: Path, root: Path, run: Path, saved: Mapping[str, Any] | None
 ) -> list[Path]:
     """Write ``<preset stem>.safetensors`` (float16), ``.json`` and ``.md`` beside the preset, and the manifest.
 
     Args:
-        loop: restored from its last checkpoint. held: all held-out pictures. config_path: the preset. root: project.
+        loop: restored from its last checkpoint. held_out: all held-out pictures. config_path: the preset. root: project.
         run: the training's folder, with its curves. saved: the checkpoint.
 
     Returns:
@@ -43,8 +43,8 @@ def export_run(
     measured = {
         "pictures_seen": loop.position,
         "steps": loop.step_count,
-        **validate(loop, held, most=len(held.ids)),
-        "held_out_pictures": len(held.ids),
+        **validate(loop, held_out, most=len(held_out.ids)),
+        "held_out_pictures": len(held_out.ids),
         **((saved or {}).get(KEY) or {}),
         "curves": curves(run / "curves"),
     }
@@ -59,14 +59,14 @@ def export_run(
 
 def curves(folder: Path) -> dict[str, list[list[float]]]:
     """Curve name -> [pictures seen, mean since the line before] of a few lines, the last among them."""
-    found = {}
+    drawings = {}
     for table in sorted(folder.rglob("*.tsv")):
         head, *lines = table.read_text().splitlines()
         names = head.split("\t")
         rows = [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
         chosen = sorted({round(i) for i in np.linspace(0, len(rows) - 1, ROWS)}) if rows else []
-        found[table.stem] = [[int(rows[i]["step"]), float(f"{float(rows[i][table.stem]):.4g}")] for i in chosen]
-    return found
+        drawings[table.stem] = [[int(rows[i]["step"]), float(f"{float(rows[i][table.stem]):.4g}")] for i in chosen]
+    return drawings
 
 
 def card_text(name: str, preset: Preset, measured: dict[str, Any], config: Path, licence: str, time_taken: str) -> str:

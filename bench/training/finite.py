@@ -38,10 +38,10 @@ def refuse(training: str, step: int, values: Mapping[str, float], fix: str) -> N
 
 def gradient_norm(parameters: Iterable[nn.Parameter], most: float = 0) -> float:
     """Norm of all gradients together; they are scaled down to ``most`` where that is not 0."""
-    found = [p for p in parameters if p.grad is not None]
-    norm = nn.utils.get_total_norm([p.grad for p in found if p.grad is not None])
+    with_gradient = [p for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm([p.grad for p in with_gradient if p.grad is not None])
     if most:
-        nn.utils.clip_grads_with_norm_(found, most, norm)
+        nn.utils.clip_grads_with_norm_(with_gradient, most, norm)
     return float(norm)
 
 

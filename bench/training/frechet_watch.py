@@ -68,8 +68,8 @@ class FrechetWatch:
             position: training images drawn so far.
         """
         state = checkpoint.random_state()
-        codes = generator.sample_w(self.count, seed_for(self.seed, "frechet samples"))
-        samples = (generator.synthesize(part).clamp(-1, 1) for part in codes.split(50))
+        latents = generator.sample_w(self.count, seed_for(self.seed, "frechet samples"))
+        samples = (generator.synthesize(part).clamp(-1, 1) for part in latents.split(50))
         distance = evaluate.frechet_distance(self.real, evaluate.pooled_features(samples, self.features))
         checkpoint.restore_random_state(state)
         better = self.best is None or distance < self.best["frechet"]

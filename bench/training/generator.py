@@ -194,9 +194,9 @@ class GeneratorTraining:
 
     def _draw(self, w_plus: Tensor) -> Tensor:
         """(B, L, D) -> (B, 3, R, R) float32, with fresh noise."""
-        picture = self.nets.generator.synthesize(w_plus, noise="random")
-        assert isinstance(picture, Tensor)  # no features were asked for
-        return picture.float()
+        image = self.nets.generator.synthesize(w_plus, noise="random")
+        assert isinstance(image, Tensor)  # no features were asked for
+        return image.float()
 
     def _draw_once(self, x: Tensor) -> Drawn:
         """Reconstructions and samples of a step, with their graph where the generator learns."""
@@ -237,20 +237,20 @@ class GeneratorTraining:
             if phase.adversarial:
                 if drawn is None:
                     samples = self._draw(self._samples(len(x) // 2))
-                    judged = torch.cat([samples, x_hat[: len(x) - len(samples)]])
+                    discriminator_input = torch.cat([samples, x_hat[: len(x) - len(samples)]])
                 else:
-                    judged = drawn.images[drawn.fakes]
+                    discriminator_input = drawn.images[drawn.fakes]
                 terms["adversarial"] = (
                     phase.adversarial,
-                    losses.generator_adversarial(nets.discriminator(judged).float()),
+                    losses.generator_adversarial(nets.discriminator(discriminator_input).float()),
                 )
             if drawn is not None and nets.projected is not None and self.perceptual is not None:
                 nets.projected.requires_grad_(False)
                 fake_maps = select(self.perceptual.stages, drawn.maps, STAGES)
                 logits = nets.projected([m[drawn.fakes] for m in fake_maps])
                 terms["projected"] = (phase.projected, losses.generator_hinge(logits))
-        codes = torch.cat([w, self.queue[: 512 - len(w)]])
-        terms["prior"] = (phase.prior, losses.moment_prior(codes))
+        latents = torch.cat([w, self.queue[: 512 - len(w)]])
+        terms["prior"] = (phase.prior, losses.moment_prior(latents))
         if phase.known and targets is not None and self.known is not None:
             error = (nets.reader(w) - targets).square().mean(0)
             terms["known"] = (phase.known, (error * self.known.weight.to(self.device)).sum())

@@ -27,24 +27,24 @@ class CurveLog:
         again: the line of ``step`` itself is removed too, since it will be written again.
     """
 
-    def __init__(self, folder: Path, step: int, again: bool = False):
+    def __init__(self, folder: Path, step: int, resumed: bool = False):
         from dvclive import Live
 
         if step:
-            self._truncate(folder, step - again)
+            self._truncate(folder, step - resumed)
         self._live = Live(
             str(folder), resume=step > 0, save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False
         )
         self._sums: dict[str, list[float]] = {}
-        self._events = _events(folder.with_name("tensorboard"), step + 1 - again if step else None)
+        self._events = _events(folder.with_name("tensorboard"), step + 1 - resumed if step else None)
 
     @staticmethod
     def _truncate(folder: Path, last: int) -> None:
         for table in folder.rglob("*.tsv"):
             head, *lines = table.read_text().splitlines()
             column = head.split("\t").index("step")
-            kept = [line for line in lines if int(line.split("\t")[column]) <= last]
-            table.write_text("\n".join([head, *kept]) + "\n")
+            lines_before = [line for line in lines if int(line.split("\t")[column]) <= last]
+            table.write_text("\n".join([head, *lines_before]) + "\n")
         summary = folder / "metrics.json"
         if summary.is_file():
             summary.write_text(json.dumps({**json.loads(summary.read_text()), "step": last}))
@@ -70,7 +70,7 @@ class CurveLog:
             self._events.flush()
         return means
 
-    def picture(self, name: str, sheet: np.ndarray, step: int) -> None:
+    def write_figure(self, name: str, sheet: np.ndarray, step: int) -> None:
         """Show a sheet (H, W, 3) uint8 in TensorBoard, where there is one."""
         if self._events is not None:
             self._events.add_image(name, sheet, step, dataformats="HWC")

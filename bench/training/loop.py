@@ -27,7 +27,7 @@ from bench.training.recompute import recompute_layers
 from bench.training.world import World
 
 
-class Pictures(Protocol):
+class TrainingImages(Protocol):
     """Training pictures by row number."""
 
     ids: list[str]
@@ -68,7 +68,7 @@ class Loop:
         self,
         preset: Preset,
         method: TrainableMethod,
-        data: Pictures,
+        data: TrainingImages,
         device: torch.device,
         teacher: Callable[[Tensor], Tensor] | None = None,
         world: World | None = None,
@@ -80,24 +80,24 @@ class Loop:
         if preset.recompute:
             recompute_layers(method.generator.net)
         self.net = method.trainable().to(device)
-        self.opponents = {name: net.to(device) for name, net in method.opponents().items()}
+        self.discriminators = {name: net.to(device) for name, net in method.discriminators().items()}
         self.average = deepcopy(self.net).requires_grad_(False) if preset.ema_images else None
-        for module in (part for net in self.opponents.values() for part in net.modules()):
+        for module in (part for net in self.discriminators.values() for part in net.modules()):
             if hasattr(module, "peers"):  # it remembers something of all passes
                 module.peers = self.world
         self.optimizer = make_optimizer(self.net, preset.optimizer)
-        self.optimizers = {name: make_optimizer(net, self._settings(name)) for name, net in self.opponents.items()}
+        self.optimizers = {name: make_optimizer(net, self._settings(name)) for name, net in self.discriminators.items()}
         self.sampler = Sampler(len(data.ids), preset.seed, preset.method)
         self.position = 0
 
     def _settings(self, name: str) -> OptimizerSettings:
-        if name not in self.preset.opponents:
+        if name not in self.preset.discriminators:
             raise BenchError(
                 f"no optimizer for {name} of method {self.preset.method}",
-                got=sorted(self.preset.opponents),
+                got=sorted(self.preset.discriminators),
                 fix=f"add `opponents: {{{name}: {{lr: 0.00002}}}}` to the preset",
             )
-        return self.preset.opponents[name]
+        return self.preset.discriminators[name]
 
     @property
     def step_count(self) -> int:
@@ -166,7 +166,7 @@ class Loop:
 
     def _gradients(self) -> list[Tensor]:
         """All gradients of this step; the same ones exist in every process."""
-        nets = (self.net, *self.opponents.values())
+        nets = (self.net, *self.discriminators.values())
         return [p.grad for net in nets for p in net.parameters() if p.grad is not None]
 
     def _draw(self, start: int, count: int) -> Tensor:
@@ -184,16 +184,16 @@ class Loop:
         torch.manual_seed(seed % 2**63)
         rng = torch.Generator().manual_seed(seed)
         self.net.train()
-        for net in self.opponents.values():
+        for net in self.discriminators.values():
             net.requires_grad_(False)
         guided = self.preset.guide is not None and self.position < self.preset.guide.images
         losses = self._guided(x) if guided else method.training_losses(x, rng, self.position)
         while (terms := self.computed(losses)) is not None:
             self._add(terms, share, report)
-        for name, net in () if guided else self.opponents.items():
+        for name, net in () if guided else self.discriminators.items():
             net.train().requires_grad_(True)
             with autocast(self.preset.precision, self.device):
-                terms = method.opponent_loss(name, x, rng, self.step_count)
+                terms = method.discriminator_loss(name, x, rng, self.step_count)
             self._add(terms, share, report)
 
     def _guided(self, x: Tensor) -> Iterator[dict[str, Tensor]]:
@@ -201,7 +201,7 @@ class Loop:
         assert self.teacher is not None
         with torch.no_grad():
             target = self.teacher(x).float().unsqueeze(1)
-        for w_plus in self.method.training_codes(x):
+        for w_plus in self.method.training_latents(x):
             yield {"code": F.mse_loss(w_plus.float(), target.expand_as(w_plus))}
 
     def computed(self, losses: Iterator[dict[str, Tensor]]) -> dict[str, Tensor] | None:
@@ -225,11 +225,11 @@ class Loop:
 
     def _norms(self) -> dict[str, float]:
         """Norms of the gradients: the method's, before it is clipped, and those of opponents that have one."""
-        found = {NORM: gradient_norm(self.net.parameters(), self.preset.clip)}
-        for name, net in self.opponents.items():
+        norms = {NORM: gradient_norm(self.net.parameters(), self.preset.clip)}
+        for name, net in self.discriminators.items():
             if any(p.grad is not None for p in net.parameters()):
-                found[f"{name}_{NORM}"] = gradient_norm(net.parameters())
-        return found
+                norms[f"{name}_{NORM}"] = gradient_norm(net.parameters())
+        return norms
 
     def _update_average(self) -> None:
         if self.average is None:
@@ -238,8 +238,8 @@ class Loop:
         with torch.no_grad():
             for mean, now in zip(self.average.parameters(), self.net.parameters(), strict=True):
                 mean.lerp_(now, 1 - keep)
-            for kept, measured in zip(self.average.buffers(), self.net.buffers(), strict=True):
-                kept.copy_(measured)
+            for averaged, measured in zip(self.average.buffers(), self.net.buffers(), strict=True):
+                averaged.copy_(measured)
 
     # -- resume -------------------------------------------------------------------------------------------------------
 
@@ -250,7 +250,7 @@ class Loop:
             "net": self.net.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "opponents": {name: net.state_dict() for name, net in self.opponents.items()},
+            "opponents": {name: net.state_dict() for name, net in self.discriminators.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "scale": self.scale.state(),
         }
@@ -263,7 +263,7 @@ class Loop:
             self.average.load_state_dict(state["average"])
         restore_optimizer(self.optimizer, state["optimizer"])
         self.scale.restore(state.get("scale", {}))
-        for name, net in self.opponents.items():
+        for name, net in self.discriminators.items():
             net.load_state_dict(state["opponents"][name])
             restore_optimizer(self.optimizers[name], state["optimizers"][name])
 

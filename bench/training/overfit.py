@@ -14,21 +14,21 @@ from bench.training.preset import Overfit
 AT_ONCE = 16
 
 
-def few(settings: Overfit, pictures: PackedImages, generator: SharedGenerator, seed: int) -> PackedImages:
+def few(settings: Overfit, images: PackedImages, generator: SharedGenerator, seed: int) -> PackedImages:
     """The pictures of the check.
 
     An encoder whose result is a code is bound by what its generator can draw: its error on photographs ends where
     optimisation ends, however right its code is. Pictures the generator drew itself have no such bound.
 
     Args:
-        pictures: of the training set; the first are taken. generator: draws as many from mapped codes, for ``drawn``.
+        images: of the training set; the first are taken. generator: draws as many from mapped codes, for ``drawn``.
     Returns:
         (N, R, R, 3) uint8 with ids, in memory.
     """
-    count = min(settings.pictures, len(pictures.ids))
+    count = min(settings.pictures, len(images.ids))
     if not settings.drawn:
-        return pictures.subset(np.arange(count))
-    codes = generator.sample_w(settings.pictures, seed_for(seed, "overfit"))
+        return images.subset(np.arange(count))
+    latents = generator.sample_w(settings.pictures, seed_for(seed, "overfit"))
     with torch.no_grad():
-        drawn = [to_uint8(generator.synthesize(part).clamp(-1, 1)) for part in codes.split(AT_ONCE)]
-    return PackedImages([f"drawn_{n:02d}" for n in range(len(codes))], np.concatenate(drawn), None)
+        drawn = [to_uint8(generator.synthesize(part).clamp(-1, 1)) for part in latents.split(AT_ONCE)]
+    return PackedImages([f"drawn_{n:02d}" for n in range(len(latents))], np.concatenate(drawn), None)

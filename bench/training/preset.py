@@ -103,12 +103,14 @@ MAY_CHANGE |= {"licence", "log_every", "checkpoint_every", "validate_every"}
 
 def identity_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a preset without those that may change between two stretches of its training."""
-    kept = {key: value for key, value in settings.items() if key not in MAY_CHANGE}
-    if not kept.get("overfit"):
-        kept.pop("overfit", None)
-    kept["optimizer"] = _but_rate(kept["optimizer"])
-    kept["opponents"] = {name: _but_rate(optimizer) for name, optimizer in kept["opponents"].items()}
-    return kept
+    fixed_settings = {key: value for key, value in settings.items() if key not in MAY_CHANGE}
+    if not fixed_settings.get("overfit"):
+        fixed_settings.pop("overfit", None)
+    fixed_settings["optimizer"] = _but_rate(fixed_settings["optimizer"])
+    fixed_settings["opponents"] = {
+        name: _but_rate(optimizer) for name, optimizer in fixed_settings["opponents"].items()
+    }
+    return fixed_settings
 
 
 def weights_id(preset: Preset, path: Path) -> str:

@@ -112,12 +112,12 @@ def jittered(x: Tensor, rng: np.random.Generator, side: int) -> Tensor:
 def features_of(net: nn.Module, side: int, images: PackedImages, rows: np.ndarray) -> np.ndarray:
     """(N, D) float32 unit features of pictures, by a network in evaluation mode."""
     device = next(net.parameters()).device
-    found = []
+    features = []
     for start in range(0, len(rows), 100):
         part = rows[start : start + 100]
         x = images.batch(part, np.zeros(len(part), bool))[0].to(device)
-        found.append(net.eval()(aligned_crop(x, side)).float().cpu().numpy())
-    return np.concatenate(found)
+        features.append(net.eval()(aligned_crop(x, side)).float().cpu().numpy())
+    return np.concatenate(features)
 
 
 def verification(features: np.ndarray, identity: np.ndarray) -> dict[str, float]:

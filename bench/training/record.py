@@ -25,22 +25,22 @@ class Record:
     (a full disk, a network that cannot invert) costs a step. What was to be looked at there is looked at on resume.
 
     Args:
-        loop: the training, restored from ``saved``. held: held-out pictures. folder: of the run.
+        loop: the training, restored from ``saved``. held_out: held-out pictures. folder: of the run.
         saved: the checkpoint, or None for a start.
     """
 
-    def __init__(self, loop: Loop, held: PackedImages, folder: Path, saved: Mapping[str, Any] | None):
-        self.loop, self.held, self.folder = loop, held, folder
+    def __init__(self, loop: Loop, held_out: PackedImages, folder: Path, saved: Mapping[str, Any] | None):
+        self.loop, self.held_out, self.folder = loop, held_out, folder
         self.clock, self.since = time.monotonic(), loop.position
         self.spent = Spent(saved)
         self.log: CurveLog | None = None
         if not loop.world.leads:
             return
-        again = saved is not None and saved.get("unseen", False)
-        self.log = CurveLog(folder / "curves", loop.position, again)
+        resumed = saved is not None and saved.get("unseen", False)
+        self.log = CurveLog(folder / "curves", loop.position, resumed)
         if saved is not None:
             self.log.restore(saved["log"])
-        if again:
+        if resumed:
             self._look(False)
 
     def add(self, report: dict[str, float], last: bool) -> None:
@@ -59,7 +59,7 @@ class Record:
         preset, log = self.loop.preset, self.log
         assert log is not None  # of the leading process
         if last or self._due(preset.validate_every):
-            log.add(validate(self.loop, self.held, self._show))
+            log.add(validate(self.loop, self.held_out, self._show))
         if last or self._due(preset.log_every):
             self._print(log.write(self.loop.position))
 
@@ -68,7 +68,7 @@ class Record:
         grids.mkdir(parents=True, exist_ok=True)
         write_png(grids / f"{self.loop.position:08d}.png", sheet)
         assert self.log is not None
-        self.log.picture("held_out", sheet, self.loop.position)
+        self.log.write_figure("held_out", sheet, self.loop.position)
 
     def _due(self, every: int) -> bool:
         """Whether a multiple of ``every`` was reached by the last batch."""

@@ -78,9 +78,9 @@ class RegressorTraining(SupervisedTraining[RegressorConfig]):
         """Keep the targets, standardised: (N, F + 136) as the images are, and mirrored."""
         self.held_out = identity_rows(truth, self.config.held_out)[0]
         self.values = truth_values(truth, self.config)
-        self.picture_side = self.images.images.shape[1]
+        self.image_side = self.images.images.shape[1]
         upright = self.values[self.rows]
-        mirrored = mirrored_values(upright, self.config, self.picture_side)
+        mirrored = mirrored_values(upright, self.config, self.image_side)
         both = np.concatenate([upright, mirrored])
         self.mean, self.scale = both.mean(0), both.std(0) + 1e-6
         self.targets = [
@@ -118,7 +118,7 @@ class RegressorTraining(SupervisedTraining[RegressorConfig]):
     def reader(self) -> Reader:
         """The network as it is now, with the units of what it reads."""
         mean, scale = (torch.from_numpy(v.astype(np.float32)).to(self.device) for v in (self.mean, self.scale))
-        return Reader(self.net.eval(), tuple(self.config.names), mean, scale, self.picture_side)
+        return Reader(self.net.eval(), tuple(self.config.names), mean, scale, self.image_side)
 
 
 def measured(reader: Reader, images: PackedImages, rows: np.ndarray, values: np.ndarray) -> dict[str, Any]:
@@ -130,14 +130,14 @@ def measured(reader: Reader, images: PackedImages, rows: np.ndarray, values: np.
         ``r2``: factor -> share of variance explained; ``landmark_px``: mean distance in pixels of the pictures (its
         mean, median and 95 % quantile over pictures); ``pictures``.
     """
-    found, points = [], []
+    predictions, points = [], []
     for start in range(0, len(rows), READ_TOGETHER):
         part = rows[start : start + READ_TOGETHER]
         factors, marks = reader.read(images.batch(part, np.zeros(len(part), bool))[0].to(reader.mean.device))
-        found.append(factors.cpu().numpy())
+        predictions.append(factors.cpu().numpy())
         points.append(marks.cpu().numpy())
     count = len(reader.names)
-    guessed, truth = np.concatenate(found).astype(np.float64), values[rows]
+    guessed, truth = np.concatenate(predictions).astype(np.float64), values[rows]
     r2 = 1 - ((guessed - truth[:, :count]) ** 2).mean(0) / truth[:, :count].var(0)
     offsets = np.concatenate(points) + 0.5 - truth[:, count:].reshape(len(rows), POINTS, 2)
     distance = np.linalg.norm(offsets, axis=-1).mean(1)

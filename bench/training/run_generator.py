@@ -89,7 +89,7 @@ def _train(
     world.gather(None)  # the others wait until the packed pictures are written
     truth, data = load_data(config, root)
     clean = ~truth.filter(like="detail_").astype(bool).any(axis=1).to_numpy()
-    train_rows, held_rows = split_rows(data.ids, clean, config.held_out, config.clean_only)
+    train_rows, held_out_rows = split_rows(data.ids, clean, config.held_out, config.clean_only)
     training = GeneratorTraining(
         config,
         data.subset(train_rows),
@@ -100,9 +100,9 @@ def _train(
         world,
     )
     if dry_run:
-        print(describe(training, len(train_rows), len(held_rows)))
+        print(describe(training, len(train_rows), len(held_out_rows)))
         return []
-    held = data.subset(held_rows)
+    held_out = data.subset(held_out_rows)
     state, record = (checkpoint.load(latest) if resume and latest.exists() else None), dict[str, Any]()
     if state is not None:
         if state["config"] != _digest(config):
@@ -133,14 +133,14 @@ def _train(
         best = state.get("best") if state is not None else record.get("best")
         network = weights.file_path(root, config.frechet_network, "")
         watch = FrechetWatch(network, training.full.images, config.frechet_images, config.seed, best)
-    _drive(training, log, held, folder, stop_after, Spent(state), watch)
+    _drive(training, log, held_out, folder, stop_after, Spent(state), watch)
     return [folder]
 
 
 def _drive(
     training: GeneratorTraining,
     log: CurveLog,
-    held: PackedImages,
+    held_out: PackedImages,
     folder: Path,
     stop_after: int | None,
     spent: Spent,
@@ -177,11 +177,11 @@ def _drive(
         if due(config.checkpoint_every) or stopping:
             save()
         if due(config.sheet_every) or stopping:
-            look(training, held, folder / "sheets", position, log)
+            look(training, held_out, folder / "sheets", position, log)
         if stopping:
             return
     save()
-    look(training, held, folder / "sheets", training.position, log)
+    look(training, held_out, folder / "sheets", training.position, log)
 
 
 def warm_networks(root: Path, config: GeneratorConfig) -> dict[str, Tensor]:
@@ -190,12 +190,15 @@ def warm_networks(root: Path, config: GeneratorConfig) -> dict[str, Tensor]:
     Raises:
         UnknownName: no such weights, or none of the domain's generator.
     """
-    found = dict(weights.load(root, config.warm_start or ""))
-    held = {entry.id for entry in weights.read_manifest(root).weights}
+    tensors = dict(weights.load(root, config.warm_start or ""))
+    held_out = {entry.id for entry in weights.read_manifest(root).weights}
     generator = {k: v for k, v in weights.load(root, f"{config.domain}_generator").items() if k != "latent_avg"}
-    judge = f"{config.domain}_discriminator"
-    found |= {f"generator.{k}": v for k, v in generator.items()}
-    return found | {f"discriminator.{k}": v for k, v in (weights.load(root, judge) if judge in held else {}).items()}
+    discriminator_id = f"{config.domain}_discriminator"
+    tensors |= {f"generator.{k}": v for k, v in generator.items()}
+    return tensors | {
+        f"discriminator.{k}": v
+        for k, v in (weights.load(root, discriminator_id) if discriminator_id in held_out else {}).items()
+    }
 
 
 def _perceptual(config: GeneratorConfig) -> PerceptualDistance | None:
@@ -216,29 +219,29 @@ def _digest(config: GeneratorConfig) -> str:
 
 
 def look(
-    training: GeneratorTraining, held: PackedImages, folder: Path, position: int, log: CurveLog | None = None
+    training: GeneratorTraining, held_out: PackedImages, folder: Path, position: int, log: CurveLog | None = None
 ) -> float:
     """Sheets and the held-out error at the current resolution; returns the error."""
     state = checkpoint.random_state()
     generator, encoder = shared(training), averaged_encoder(training)
-    small = held.resized(training.nets.resolution)
+    small = held_out.resized(training.nets.resolution)
     subset = small.subset(np.arange(min(200, len(small.ids))))
     mae = evaluate.held_out_mae(generator, encoder, subset)
     folder.mkdir(parents=True, exist_ok=True)
     for name, sheet in evaluate.sheets(generator, encoder, small, training.config.seed).items():
         write_png(folder / f"{position:08d}_{name}.png", sheet)
         if log is not None:
-            log.picture(name, sheet, position)
+            log.write_figure(name, sheet, position)
     print(f"held-out MAE {mae:.4f} at {position} images, sheets in {folder}", flush=True)
     checkpoint.restore_random_state(state)
     return mae
 
 
-def describe(training: GeneratorTraining, n_train: int, n_held: int) -> str:
+def describe(training: GeneratorTraining, n_train: int, n_held_out: int) -> str:
     """Text of a dry run: the resolved configuration, picture counts and parameter counts."""
     config = training.config
     training.enter_phase()
-    lines = [f"dataset {config.dataset}: {n_train} training pictures, {n_held} clean held-out pictures"]
+    lines = [f"dataset {config.dataset}: {n_train} training pictures, {n_held_out} clean held-out pictures"]
     lines += [
         f"phase {p.name}: {p.resolution} px, {p.images} images, batch {p.batch}, lr {p.lr:g}" for p in config.phases
     ]

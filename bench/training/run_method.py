@@ -64,17 +64,17 @@ def main(
     latest = checkpoint.path_of_run(folder, resume or dry_run or export)
     world, where = join(torch.device(device))
     try:
-        train, held = split(load_pictures(preset, root, world), preset.held_out)
+        train, held_out = split(load_images(preset, root, world), preset.held_out)
         trainee = start(preset, root, where)
         if preset.overfit is not None:
-            train = held = few(preset.overfit, train, trainee.generator, preset.seed)
+            train = held_out = few(preset.overfit, train, trainee.generator, preset.seed)
         loop = Loop(preset, trainee, train, where, guide(preset, trainee), world)
         if world.leads and not export:
             print(f"preset {config_path}; its weights will be {weights_id(preset, config_path)}", flush=True)
         if dry_run:
             from bench.training.describe import describe
 
-            print(describe(loop, len(held.ids)))
+            print(describe(loop, len(held_out.ids)))
             return []
         saved = load_checkpoint(latest, loop, config_path) if (resume or export) and latest.exists() else None
         if saved is not None:
@@ -82,9 +82,9 @@ def main(
         if export:
             from bench.training.export_method import export_run
 
-            return export_run(loop, held, config_path, root, folder, saved)
+            return export_run(loop, held_out, config_path, root, folder, saved)
         if not reached(folder.name, loop.position, preset.images, stop_after):
-            drive(loop, Record(loop, held, folder, saved), stop_after)
+            drive(loop, Record(loop, held_out, folder, saved), stop_after)
         return [folder]
     finally:
         world.leave()
@@ -92,8 +92,8 @@ def main(
 
 def run_folder(root: Path, config_path: Path) -> Path:
     """Where a run keeps its checkpoint: ``weights/training/<folder of the preset>/<its stem>``."""
-    kept = config_path.resolve()
-    return root / weights.FOLDER / "training" / kept.parent.name / kept.stem
+    preset_path = config_path.resolve()
+    return root / weights.FOLDER / "training" / preset_path.parent.name / preset_path.stem
 
 
 def chosen(preset: Preset, path: Path, method: str | None, dataset: str | None) -> Preset:
@@ -155,7 +155,7 @@ def _options(kind: type[TrainableMethod], preset: Preset) -> dict[str, Any]:
     return {**kind.training, **preset.options}
 
 
-def load_pictures(preset: Preset, root: Path, world: World) -> PackedImages:
+def load_images(preset: Preset, root: Path, world: World) -> PackedImages:
     """All pictures of the prepared training set, in manifest order, mapped from one packed file.
 
     Raises:
@@ -179,8 +179,8 @@ def load_pictures(preset: Preset, root: Path, world: World) -> PackedImages:
 def split(data: PackedImages, held_out: int) -> tuple[PackedImages, PackedImages]:
     """Pictures to learn from, and the last ``held_out``; both still on disk."""
     cut = len(data.ids) - held_out
-    learnt, held = (PackedImages(data.ids[s], data.images[s], None) for s in (slice(0, cut), slice(cut, None)))
-    return learnt, held
+    learnt, held_out_rows = (PackedImages(data.ids[s], data.images[s], None) for s in (slice(0, cut), slice(cut, None)))
+    return learnt, held_out_rows
 
 
 def load_checkpoint(path: Path, loop: Loop, config_path: Path) -> Mapping[str, Any]:
@@ -204,12 +204,12 @@ def load_checkpoint(path: Path, loop: Loop, config_path: Path) -> Mapping[str, A
             fix="restore that file, or move the folder away and start anew",
         )
     made = state["preset"]
-    pictures = state.get("pass") or made["micro_batch"] or made["batch"] // state.get("processes", 1)
-    if pictures != loop.micro:
+    images = state.get("pass") or made["micro_batch"] or made["batch"] // state.get("processes", 1)
+    if images != loop.micro:
         raise BenchError(
             f"{path} was made with passes of another size",
             got=f"{loop.micro} pictures a pass",
-            expected=pictures,
-            fix=f"set `micro_batch: {pictures}` in the preset, or start as many processes as before",
+            expected=images,
+            fix=f"set `micro_batch: {images}` in the preset, or start as many processes as before",
         )
     return state

@@ -32,8 +32,8 @@ def save(training: RecogniserTraining, path: Path) -> tuple[Path, str]:
     file = path.with_name(f"{path.name}.{config.format}")
     if config.format == "onnx":
         return file, save_onnx(training.net, config.network.side, file)
-    kept = {key: value for key, value in training.net.state_dict().items() if value.is_floating_point()}
-    return file, weights.save(file, kept, {"architecture": config.network.model_dump(mode="json")})
+    state = {key: value for key, value in training.net.state_dict().items() if value.is_floating_point()}
+    return file, weights.save(file, state, {"architecture": config.network.model_dump(mode="json")})
 
 
 def save_onnx(net: torch.nn.Module, side: int, path: Path) -> str:

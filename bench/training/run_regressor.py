@@ -24,7 +24,7 @@ def save(training: RegressorTraining, path: Path) -> tuple[Path, str]:
     """Write the network with the units of what it reads, as safetensors; the file and its SHA-256."""
     file, reader = path.with_name(f"{path.name}.safetensors"), training.reader()
     net = {f"net.{k}": v for k, v in training.net.state_dict().items() if v.is_floating_point()}
-    units = {"mean": reader.mean, "scale": reader.scale, "landmark_side": torch.tensor(training.picture_side)}
+    units = {"mean": reader.mean, "scale": reader.scale, "landmark_side": torch.tensor(training.image_side)}
     return file, weights.save(file, {**net, **units}, {"factors": training.config.names})
 
 
@@ -43,7 +43,7 @@ Made by `bench train regressor --config {made_from}`, exported with `--export`. 
 Reads known factors and the 68 landmarks off a picture. Measured at export on {numbers["pictures"]:,} pictures of
 identities {config.held_out[0]:,} to {config.held_out[1] - 1:,} of {config.dataset}, none of them trained on; the test
 set is another split with identities of its own. Landmarks are off by {marks["mean"]:.2f} px of
-{training.picture_side} on average (median {marks["median"]:.2f}, 95 % of pictures below {marks["q95"]:.2f}).
+{training.image_side} on average (median {marks["median"]:.2f}, 95 % of pictures below {marks["q95"]:.2f}).
 
 | factor | R2, held out |
 |---|---|

@@ -89,8 +89,8 @@ def teacher(
     Raises:
         WeightsError: tensors of another architecture.
     """
-    found = part(state, "encoder.")
-    return filled(lambda: ScaffoldEncoder(resolution, style_dim, dict(channels)), found, "weights of the teacher")
+    state_part = part(state, "encoder.")
+    return filled(lambda: ScaffoldEncoder(resolution, style_dim, dict(channels)), state_part, "weights of the teacher")
 
 
 class LatentCritic(nn.Module):
@@ -112,8 +112,8 @@ class LatentCritic(nn.Module):
         """(B, D) -> (B,) logits; B divisible by 8."""
         h = self.body(w)
         groups = h.view(8, -1, h.shape[1])
-        spread = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean(1)  # (B/8,)
-        return self.head(torch.cat([h, spread.repeat(8).unsqueeze(1)], 1)).squeeze(1)
+        std = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean(1)  # (B/8,)
+        return self.head(torch.cat([h, std.repeat(8).unsqueeze(1)], 1)).squeeze(1)
 
 
 def take_over(new: nn.Module, source: Mapping[str, Tensor]) -> list[str]:

@@ -14,12 +14,12 @@ from bench.training.data import PackedImages
 from bench.training.evaluate import grid
 from bench.training.loop import Loop
 
-PICTURES, SHOWN = 200, 8
+IMAGES, EXAMPLE_IMAGES = 200, 8
 
 
 @torch.no_grad()
 def validate(
-    loop: Loop, held: PackedImages, show: Callable[[np.ndarray], None] | None = None, most: int = PICTURES
+    loop: Loop, held_out: PackedImages, show: Callable[[np.ndarray], None] | None = None, most: int = IMAGES
 ) -> dict[str, float]:
     """Mean absolute error in [0, 1] of held-out pictures, by the averaged weights where there are any.
 
@@ -27,22 +27,22 @@ def validate(
     than a training set holds (256 px).
 
     Args:
-        held: held-out pictures, of which the first ``most`` are used.
+        held_out: held-out pictures, of which the first ``most`` are used.
         show: takes the sheet of the first few, sources above reconstructions, (H, W, 3) uint8.
     """
-    count = min(most, len(held.ids))
+    count = min(most, len(held_out.ids))
     errors: list[Tensor] = []
-    shown: list[Tensor] = []
+    example_ids: list[Tensor] = []
     with evaluated(loop):
         for start in range(0, count, 25):
-            x = to_tensor(held.images[start : min(start + 25, count)]).to(loop.device)
-            found = loop.method.embed(x)
-            x_hat = resize(loop.method.render(found.w_plus, found).clamp(-1, 1), x.shape[-1], "area")
+            x = to_tensor(held_out.images[start : min(start + 25, count)]).to(loop.device)
+            inversion = loop.method.embed(x)
+            x_hat = resize(loop.method.render(inversion.w_plus, inversion).clamp(-1, 1), x.shape[-1], "area")
             errors.append((x_hat - x).abs().mean((1, 2, 3)) / 2)
-            if start < SHOWN:
-                shown = [x[:SHOWN].cpu(), x_hat[:SHOWN].cpu()]
+            if start < EXAMPLE_IMAGES:
+                example_ids = [x[:EXAMPLE_IMAGES].cpu(), x_hat[:EXAMPLE_IMAGES].cpu()]
     if show is not None:
-        show(grid(shown))
+        show(grid(example_ids))
     return {"held_out_mae": float(torch.cat(errors).mean())}
 
 
@@ -53,14 +53,14 @@ def evaluated(loop: Loop) -> Iterator[nn.Module]:
     Averaged weights never saw a batch: their batch norms are measured anew on training pictures.
     """
     net = loop.net
-    kept = {key: value.clone() for key, value in net.state_dict().items()}
+    state = {key: value.clone() for key, value in net.state_dict().items()}
     try:
         if loop.average is not None:
             net.load_state_dict(loop.average.state_dict())
             calibrate(loop)
         yield net.eval()
     finally:
-        net.load_state_dict(kept)
+        net.load_state_dict(state)
         net.train()
 
 
@@ -76,7 +76,7 @@ def calibrate(loop: Loop, batches: int = 16) -> None:
     size = max(loop.preset.batch, 16)
     for n in range(batches if norms else 0):
         rows = np.arange(n * size, (n + 1) * size) % len(loop.data.ids)
-        found = loop.method.embed(loop.data.batch(rows, np.zeros(size, bool))[0].to(loop.device))
-        loop.method.render(found.w_plus, found)  # some networks work here
+        inversion = loop.method.embed(loop.data.batch(rows, np.zeros(size, bool))[0].to(loop.device))
+        loop.method.render(inversion.w_plus, inversion)  # some networks work here
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -58,9 +58,9 @@ class World:
         """What each process gives, by rank, for all of them."""
         if self.size == 1:
             return [item]
-        found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, item)
-        return found
+        gathered: list[Any] = [None] * self.size
+        dist.all_gather_object(gathered, item)
+        return gathered
 
     def leave(self) -> None:
         """Say goodbye to the other processes."""

@@ -44,13 +44,13 @@ def square(points: np.ndarray) -> np.ndarray:
     return np.concatenate([eyes + DOWN * down, half])
 
 
-def smooth(squares: np.ndarray, sigma: float) -> np.ndarray:
+def smooth(crop_boxes: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian mean over time, (N, 4) -> (N, 4); the ends are held. ``sigma``: in frames, 0 for none."""
     if not sigma:
-        return squares.copy()
+        return crop_boxes.copy()
     from scipy.ndimage import gaussian_filter1d
 
-    return gaussian_filter1d(squares, sigma, axis=0, mode="nearest")
+    return gaussian_filter1d(crop_boxes, sigma, axis=0, mode="nearest")
 
 
 def corners(square: np.ndarray) -> np.ndarray:
@@ -74,12 +74,12 @@ def cut(frame: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
 
     quad, side = corners(square), 2 * np.hypot(*square[2:])
     factor = int(side / size * 0.5)
-    picture = Image.fromarray(frame)
+    image = Image.fromarray(frame)
     if factor > 1:
-        shrunk = (max(1, round(picture.width / factor)), max(1, round(picture.height / factor)))
-        quad = quad * np.array(shrunk) / np.array(picture.size)
-        picture, side = picture.resize(shrunk, Image.Resampling.LANCZOS), side / factor
-    extended, quad = _extended(np.asarray(picture), quad, side)
+        shrunk = (max(1, round(image.width / factor)), max(1, round(image.height / factor)))
+        quad = quad * np.array(shrunk) / np.array(image.size)
+        image, side = image.resize(shrunk, Image.Resampling.LANCZOS), side / factor
+    extended, quad = _extended(np.asarray(image), quad, side)
     return np.asarray(
         Image.fromarray(extended).transform(
             (size, size), Image.Transform.QUAD, tuple(quad.ravel()), Image.Resampling.BILINEAR
@@ -87,17 +87,17 @@ def cut(frame: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
     )
 
 
-def _extended(picture: np.ndarray, quad: np.ndarray, side: float) -> tuple[np.ndarray, np.ndarray]:
+def _extended(image: np.ndarray, quad: np.ndarray, side: float) -> tuple[np.ndarray, np.ndarray]:
     """The picture continued by reflection as far as the square reaches out of it, and the corners in that."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     border = max(3, round(side * BORDER))
     low, high = np.floor(quad.min(0)).astype(int) - border, np.ceil(quad.max(0)).astype(int) + border
     over = np.maximum([-low[1], high[1] - height, -low[0], high[0] - width], 0)
     if over.max() <= border:  # the square itself lies inside; PIL asks for nothing beyond its corners
-        return picture, quad
+        return image, quad
     over = np.maximum(over, round(side * 0.3))
     top, bottom, left, right = (int(v) for v in over)
-    wide = np.pad(picture.astype(np.float32), ((top, bottom), (left, right), (0, 0)), mode="reflect")
+    wide = np.pad(image.astype(np.float32), ((top, bottom), (left, right), (0, 0)), mode="reflect")
     rows, columns = np.mgrid[: wide.shape[0], : wide.shape[1]]
     near = [columns / left, rows / top, (wide.shape[1] - 1 - columns) / right, (wide.shape[0] - 1 - rows) / bottom]
     fade = (1 - np.minimum.reduce(near))[..., None].astype(np.float32)  # 0 at the frame's edge, 1 at the far end
@@ -109,20 +109,20 @@ def _extended(picture: np.ndarray, quad: np.ndarray, side: float) -> tuple[np.nd
     return np.clip(np.round(wide), 0, 255).astype(np.uint8), quad + [left, top]
 
 
-def paste(frame: np.ndarray, square: np.ndarray, picture: np.ndarray) -> np.ndarray:
+def paste(frame: np.ndarray, square: np.ndarray, image: np.ndarray) -> np.ndarray:
     """A frame with the square replaced; its border fades over FEATHER of the side.
 
     Args:
-        frame: (H, W, 3) uint8. picture: (S, S, 3) uint8, upright.
+        frame: (H, W, 3) uint8. image: (S, S, 3) uint8, upright.
     Returns:
         (H, W, 3) uint8; pixels outside the square are the frame's own.
     """
     from PIL import Image
 
     side = 2 * np.hypot(*square[2:])
-    small = max(2, min(picture.shape[0], int(np.ceil(side))))  # never sampled more sparsely than it is drawn
-    upright = Image.fromarray(picture)
-    if small < picture.shape[0]:
+    small = max(2, min(image.shape[0], int(np.ceil(side))))  # never sampled more sparsely than it is drawn
+    upright = Image.fromarray(image)
+    if small < image.shape[0]:
         upright = upright.resize((small, small), Image.Resampling.LANCZOS)
     height, width = frame.shape[:2]
     rows, columns = np.mgrid[:height, :width] + 0.5
@@ -133,16 +133,16 @@ def paste(frame: np.ndarray, square: np.ndarray, picture: np.ndarray) -> np.ndar
     depth = (1 - np.maximum(np.abs(u), np.abs(v))) / (2 * FEATHER)  # 0 at its border, 1 where it is whole
     ramp = np.clip(depth, 0, 1)
     weight = (ramp * ramp * (3 - 2 * ramp))[..., None]
-    found = _sampled(np.asarray(upright, np.float64), (v + 1) / 2 * small - 0.5, (u + 1) / 2 * small - 0.5)
-    return np.round(frame + weight * (found - frame)).clip(0, 255).astype(np.uint8)
+    sampled = _sampled(np.asarray(upright, np.float64), (v + 1) / 2 * small - 0.5, (u + 1) / 2 * small - 0.5)
+    return np.round(frame + weight * (sampled - frame)).clip(0, 255).astype(np.uint8)
 
 
-def _sampled(picture: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _sampled(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """(H, W, 3) bilinear samples; places outside take the border's values."""
     from scipy.ndimage import map_coordinates
 
     at = np.stack([rows, columns])
-    return np.stack([map_coordinates(picture[..., c], at, order=1, mode="nearest") for c in range(3)], -1)
+    return np.stack([map_coordinates(image[..., c], at, order=1, mode="nearest") for c in range(3)], -1)
 
 
 def filled(points: list[np.ndarray | None], longest: int) -> tuple[np.ndarray, list[int]]:
@@ -155,7 +155,7 @@ def filled(points: list[np.ndarray | None], longest: int) -> tuple[np.ndarray, l
     Raises:
         DataError: no face anywhere, or a gap too long or at an end; the message names frames.
     """
-    have = [n for n, found in enumerate(points) if found is not None]
+    have = [n for n, sampled in enumerate(points) if sampled is not None]
     if not have:
         raise DataError(f"no face in any of {len(points)} frames", fix="take another clip, or pass --landmarks FILE")
     gaps = [n for n in range(len(points)) if points[n] is None]

@@ -42,7 +42,7 @@ class VideoEdit:
     """One edit of one clip by one method.
 
     Args:
-        squares: (N, 4) where the face is in each frame (bench/video/align.py); None: frames are aligned already.
+        crop_boxes: (N, 4) where the face is in each frame (bench/video/align.py); None: frames are aligned already.
         seed: of the method's random numbers. out: folder of the results. settings: all that fixes the frames.
     """
 
@@ -50,7 +50,7 @@ class VideoEdit:
     direction: Direction
     degree: float
     clip: Clip
-    squares: np.ndarray | None
+    crop_boxes: np.ndarray | None
     seed: int
     out: Path
     settings: Mapping[str, Any]
@@ -81,23 +81,23 @@ class VideoEdit:
         for start in range(0, len(todo), batch):
             ids = todo[start : start + batch]
             x = np.stack([self.crop(i) for i in ids])
-            for i, pictures in self._computed(ids, to_tensor(x).to(self.method.device), failures).items():
-                for kind, picture in zip(KINDS, pictures, strict=True):
-                    write_png(self.path(kind, i), picture)
+            for i, images in self._computed(ids, to_tensor(x).to(self.method.device), failures).items():
+                for kind, image in zip(KINDS, images, strict=True):
+                    write_png(self.path(kind, i), image)
             on_done(len(ids))
         if len(failures) == len(self.clip.ids):
             raise BenchError("no frame could be edited", got=next(iter(failures.values())))
         measured = self._measured(failures, identity)
         write_csv(self.out / MEASURES, ["frame", "task", "metric", "value"], measured)
-        films = self._films(failures)
+        videos = self._videos(failures)
         record = {"settings": dict(self.settings), "frames": len(self.clip.ids), "failures": failures}
         record |= {"fps": self.clip.fps, "complete": True, "means": _means(measured)}
         write_json(self.out / RECORD, record)
-        return [*films, self.out / MEASURES, self.out / RECORD], record
+        return [*videos, self.out / MEASURES, self.out / RECORD], record
 
     def _check_size(self) -> None:
         height, width = self.clip.size
-        if self.squares is None and height != width:
+        if self.crop_boxes is None and height != width:
             raise DataError(
                 f"frames of {self.clip.name!r} are not square, so they are not aligned",
                 got=f"{width}x{height}",
@@ -108,8 +108,8 @@ class VideoEdit:
     def _begin(self) -> None:
         """Refuse a folder of other settings; otherwise say whose frames will lie here."""
         if (self.out / RECORD).is_file():
-            held = read_json(self.out / RECORD).get("settings", {})
-            differing = sorted(k for k in {*self.settings, *held} if held.get(k) != self.settings.get(k))
+            record = read_json(self.out / RECORD).get("settings", {})
+            differing = sorted(k for k in {*self.settings, *record} if record.get(k) != self.settings.get(k))
             if differing:
                 raise BenchError(
                     f"{self.out} holds a film made with other settings",
@@ -129,11 +129,11 @@ class VideoEdit:
 
     def crop(self, frame: str) -> np.ndarray:
         """The aligned picture (R, R, 3) uint8 that a method sees of a frame."""
-        picture = self.clip.read(frame)
+        image = self.clip.read(frame)
         side = self.method.generator.resolution
-        if self.squares is None:
-            return resize_pil(picture[None], side, "pil_lanczos")[0]
-        return cut(picture, self.squares[self.clip.ids.index(frame)], side)
+        if self.crop_boxes is None:
+            return resize_pil(image[None], side, "pil_lanczos")[0]
+        return cut(image, self.crop_boxes[self.clip.ids.index(frame)], side)
 
     def _computed(
         self, ids: Sequence[str], x: Tensor, failures: dict[str, str]
@@ -155,12 +155,12 @@ class VideoEdit:
             return {i: (inverted[n], edited[n]) if finite[n] else None for n, i in enumerate(part)}
 
         parts, failed = map_images(ids, compute)
-        found = {i: pictures for part in parts for i, pictures in part.items()}
-        failed |= {i: NOT_FINITE for i, pictures in found.items() if pictures is None}
+        by_measure = {i: images for part in parts for i, images in part.items()}
+        failed |= {i: NOT_FINITE for i, images in by_measure.items() if images is None}
         failures |= {i: failed[i] for i in ids if i in failed}
-        return {i: pictures for i, pictures in found.items() if pictures is not None}
+        return {i: images for i, images in by_measure.items() if images is not None}
 
-    def _films(self, failures: Mapping[str, str]) -> list[Path]:
+    def _videos(self, failures: Mapping[str, str]) -> list[Path]:
         write_mp4(self.out / SIDE_BY_SIDE, self._boards(failures), self.clip.fps)
         write_mp4(self.out / EDITED, self._pasted(failures), self.clip.fps)
         return [self.out / SIDE_BY_SIDE, self.out / EDITED]
@@ -174,11 +174,11 @@ class VideoEdit:
     def _pasted(self, failures: Mapping[str, str]) -> Iterator[np.ndarray]:
         """Whole frames with the edit in them; a frame that failed stays as it was."""
         for n, i in enumerate(self.clip.ids):
-            if self.squares is None:
+            if self.crop_boxes is None:
                 yield self.crop(i) if i in failures else read_rgb(self.path("edit", i))
                 continue
             frame = self.clip.read(i)
-            yield frame if i in failures else paste(frame, self.squares[n], read_rgb(self.path("edit", i)))
+            yield frame if i in failures else paste(frame, self.crop_boxes[n], read_rgb(self.path("edit", i)))
 
     def _measured(
         self, failures: Mapping[str, str], identity: tuple[str, PairMetric] | None
@@ -200,8 +200,8 @@ class VideoEdit:
                 changes = {task: flicker(errors_before[task], errors[task], motion) for task in both}
                 rows += [(i, task, "flicker_estimated", v) for task, v in changes.items() if np.isfinite(v)]
             if identity and n:
-                kept = [task for task in frames if task in first]
-                rows += [(i, task, "drift", _drift(identity, first[task], frames[task])) for task in kept]
+                measured = [task for task in frames if task in first]
+                rows += [(i, task, "drift", _drift(identity, first[task], frames[task])) for task in measured]
             first = first or frames
             before, errors_before = frames["source"], errors
         return rows
@@ -223,7 +223,7 @@ def _drift(identity: tuple[str, PairMetric], first: np.ndarray, frame: np.ndarra
 
 def _means(rows: Sequence[tuple[str, str, str, float]]) -> dict[str, float]:
     """``task:metric`` -> mean over frames, six digits."""
-    found: dict[str, list[float]] = {}
+    by_measure: dict[str, list[float]] = {}
     for _, task, metric, value in rows:
-        found.setdefault(f"{task}:{metric}", []).append(value)
-    return {name: round(float(np.mean(values)), 6) for name, values in found.items()}
+        by_measure.setdefault(f"{task}:{metric}", []).append(value)
+    return {name: round(float(np.mean(values)), 6) for name, values in by_measure.items()}

@@ -51,8 +51,8 @@ def _mtcnn(root: Path, device: Any) -> Find:
     net.to(device)
 
     def find(frame: np.ndarray) -> np.ndarray | None:
-        found = net.points(frame)
-        return None if found is None else found + 0.5  # it counts from the centre of the first pixel
+        points = net.points(frame)
+        return None if points is None else points + 0.5  # it counts from the centre of the first pixel
 
     return find
 
@@ -78,10 +78,10 @@ def read_points(path: Path, count: int) -> list[np.ndarray | None]:
     """
     try:
         if path.suffix == ".npy":
-            held = np.load(path, allow_pickle=False)
+            record = np.load(path, allow_pickle=False)
         else:
-            held = np.genfromtxt(path, delimiter=",", ndmin=2)
-        points = np.asarray(held, np.float64).reshape(len(held), -1, 2)
+            record = np.genfromtxt(path, delimiter=",", ndmin=2)
+        points = np.asarray(record, np.float64).reshape(len(record), -1, 2)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"landmarks {path} cannot be read", got=message_of(error, 200)) from None
     if len(points) < count or points.shape[1] not in POINTS:
@@ -91,7 +91,7 @@ def read_points(path: Path, count: int) -> list[np.ndarray | None]:
     return [one if np.isfinite(one).all() else None for one in points[:count]]
 
 
-def squares_of(
+def crop_boxes_of(
     clip: Clip, find: Find | None, points: list[np.ndarray | None] | None, sigma: float
 ) -> tuple[np.ndarray, list[str]]:
     """A smoothed FFHQ square for each frame.

@@ -13,9 +13,9 @@ import numpy as np
 from bench.video.motion import warped
 
 
-def difference(pictures: np.ndarray, others: np.ndarray) -> np.ndarray:
+def difference(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """(..., 3) uint8 each -> float64 in [-1, 1], the first minus the second."""
-    return (pictures.astype(np.float64) - others.astype(np.float64)) / 255.0
+    return (images.astype(np.float64) - others.astype(np.float64)) / 255.0
 
 
 def flicker(before: np.ndarray, after: np.ndarray, motion: np.ndarray) -> float:
@@ -39,8 +39,8 @@ def flickers(ids: Sequence[str], errors: Mapping[str, np.ndarray], motions: Sequ
         ids: of a clip, in order. errors: id -> (H, W, C). motions: N - 1 of them.
     """
     pairs = zip(ids, ids[1:], motions, strict=False)
-    found = {b: flicker(errors[a], errors[b], motion) for a, b, motion in pairs if a in errors and b in errors}
-    return {i: value for i, value in found.items() if np.isfinite(value)}
+    flicker_of = {b: flicker(errors[a], errors[b], motion) for a, b, motion in pairs if a in errors and b in errors}
+    return {i: value for i, value in flicker_of.items() if np.isfinite(value)}
 
 
 def drifts(ids: Sequence[str], similarity: Sequence[float]) -> dict[str, float]:

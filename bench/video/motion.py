@@ -54,22 +54,22 @@ def true_motions(dataset: PreparedDataset, ids: Sequence[str]) -> list[np.ndarra
     renderer, _ = rendered(dataset)
     state = f"{dataset.manifest.sha256} {renderer.code_sha256()}"
     paths = [dataset.paths.folder / "motion" / f"{i}.npz" for i in ids[1:]]
-    found = [_kept(path, state) for path in paths]
+    stored_motions = [_stored_motion(path, state) for path in paths]
     views: dict[int, View] = {}
     for n, path in enumerate(paths):
-        if found[n] is None:
+        if stored_motions[n] is None:
             views = {k: views.get(k) or view(dataset, ids[k]) for k in (n, n + 1)}
-            found[n] = renderer.motion(views[n], views[n + 1])
+            stored_motions[n] = renderer.motion(views[n], views[n + 1])
             buffer = io.BytesIO()
-            np.savez_compressed(buffer, motion=found[n], state=np.array(state))
+            np.savez_compressed(buffer, motion=stored_motions[n], state=np.array(state))
             atomic_write(path, buffer.getvalue())
-    return [motion for motion in found if motion is not None]
+    return [motion for motion in stored_motions if motion is not None]
 
 
-def _kept(path: Path, state: str) -> np.ndarray | None:
+def _stored_motion(path: Path, state: str) -> np.ndarray | None:
     try:
-        with np.load(path, allow_pickle=False) as held:
-            return held["motion"] if str(held["state"]) == state else None
+        with np.load(path, allow_pickle=False) as record:
+            return record["motion"] if str(record["state"]) == state else None
     except (OSError, ValueError, KeyError, EOFError):
         return None
 
@@ -102,9 +102,9 @@ def estimated_motions(frames: np.ndarray) -> list[np.ndarray]:
 
 def _closed(back: np.ndarray, there: np.ndarray) -> np.ndarray:
     """``back`` with NaN where following it and then ``there`` ends elsewhere, or it leaves the picture."""
-    again = warped(there, back)
+    closed = warped(there, back)
     out = back.astype(np.float32).copy()
-    out[~(np.linalg.norm(again + back, axis=-1) <= AGREE)] = np.nan
+    out[~(np.linalg.norm(closed + back, axis=-1) <= AGREE)] = np.nan
     return out
 
 

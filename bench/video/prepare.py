@@ -14,8 +14,8 @@ from bench.config.sections import CalibrationSettings, EditSettings, VideoSettin
 from bench.data.dataset import PreparedDataset, PreparedPaths
 from bench.data.manifest import Manifest, load_manifest
 from bench.data.prepare import counterfactuals, prepare
-from bench.edits.plan import check_judge, settings_of, wanted_edits
-from bench.edits.targets import Wanted, degree_of, render_targets
+from bench.edits.plan import check_predictor, edit_specs_of, settings_of
+from bench.edits.targets import EditSpec, degree_of, render_targets
 from bench.engine import Execution, Shard, Work, map_shards
 from bench.errors import BenchError, UnknownName
 from bench.store.paths import RunStore, write_json
@@ -24,22 +24,23 @@ from bench.video.motion import true_motions
 
 
 @dataclass(frozen=True)
-class Asked:
+class VideoPlan:
     """What a profile asks for.
 
     Args:
         edit: settings of its edits with the films' direction, metrics and identity in place of their own.
-        clips: name (``03``) -> ids of its frames. shown: names of clips kept for films. held: ids to calibrate on.
+        clips: name (``03``) -> ids of its frames. example_clips: names of clips kept for films. calibration_ids: ids to
+        calibrate on.
         rendered: dataset -> those of these images that can have an exact edit.
         predictor: weights id -> SHA-256 of the attribute predictor.
     """
 
     video: VideoSettings
     edit: EditSettings
-    wanted: Wanted
+    edit_spec: EditSpec
     clips: dict[str, list[str]]
-    shown: tuple[str, ...]
-    held: list[str]
+    example_clips: tuple[str, ...]
+    calibration_ids: list[str]
     rendered: dict[str, list[str]]
     predictor: dict[str, str]
 
@@ -55,7 +56,7 @@ class Asked:
         return [i for ids in self.clips.values() for i in ids]
 
 
-def asked_of(config: Config) -> Asked:
+def video_plan_of(config: Config) -> VideoPlan:
     """The profile's ``video``, looked up and checked.
 
     Raises:
@@ -81,9 +82,9 @@ def asked_of(config: Config) -> Asked:
     settings = edits.model_copy(update={**update, "sets": []})
     clips = clips_of(manifest)
     chosen = {name: ids[: video.frames] for name, ids in _picked(clips, video.clips).items()}
-    held = list(other.select(edits.calibration.images))
+    calibration_ids = list(other.select(edits.calibration.images))
     here, there = manifest.pixel_hashes(), other.pixel_hashes()
-    if {here[i] for ids in chosen.values() for i in ids} & {there[i] for i in held}:
+    if {here[i] for ids in chosen.values() for i in ids} & {there[i] for i in calibration_ids}:
         raise BenchError(
             "frames would be measured and calibrated on",
             got=f"datasets {manifest.id!r} and {other.id!r}",
@@ -91,16 +92,16 @@ def asked_of(config: Config) -> Asked:
         )
     rendered = {manifest.id: [i for ids in chosen.values() for i in ids]}
     if other.render is not None:
-        rendered[other.id] = held
-    return Asked(
+        rendered[other.id] = calibration_ids
+    return VideoPlan(
         video=video,
         edit=settings,
-        wanted=wanted_edits(config.root, manifest.domain, settings)[0],
+        edit_spec=edit_specs_of(config.root, manifest.domain, settings)[0],
         clips=chosen,
-        shown=tuple(_picked(chosen, video.shown)) if video.shown else (),
-        held=held,
+        example_clips=tuple(_picked(chosen, video.shown)) if video.shown else (),
+        calibration_ids=calibration_ids,
         rendered=rendered,
-        predictor=check_judge(config.root, manifest.domain, settings),
+        predictor=check_predictor(config.root, manifest.domain, settings),
     )
 
 
@@ -114,10 +115,10 @@ def clips_of(manifest: Manifest) -> dict[str, list[str]]:
         raise BenchError(
             f"dataset {manifest.id!r} has no clips", got=manifest.kind, expected="a rendered one with `clip`"
         )
-    found: dict[str, list[str]] = {}
+    clips: dict[str, list[str]] = {}
     for image_id in manifest.ids:
-        found.setdefault(image_id.partition("_")[0], []).append(image_id)
-    return found
+        clips.setdefault(image_id.partition("_")[0], []).append(image_id)
+    return clips
 
 
 def _picked(clips: dict[str, list[str]], numbers: Sequence[int]) -> dict[str, list[str]]:
@@ -137,34 +138,36 @@ def prepare_video(config: Config, store: RunStore, execution: Execution) -> tupl
         ``visible`` -> {id: share of the frame that has a true motion}; empty where the profile asks for no clips.
     """
     path = targets_path(store, config.profile)
-    found: dict[str, Any] = {}
+    hashes: dict[str, Any] = {}
     if config.settings.video is not None:
-        asked = asked_of(config)
-        dataset, calibration = asked.video.dataset, asked.calibration.dataset
+        video_plan = video_plan_of(config)
+        dataset, calibration = video_plan.video.dataset, video_plan.calibration.dataset
         for name in (dataset, calibration):
             if not PreparedPaths.of(config.root, name).done.is_file():
                 prepare(config, name, execution=execution)
-        targets = render_targets(config.root, asked.rendered, [asked.wanted], execution)
-        shards = [Shard(n, tuple(ids)) for n, ids in enumerate(asked.clips.values())]
-        work = Work(_clip, {"root": config.root, "asked": asked})
+        targets = render_targets(config.root, video_plan.rendered, [video_plan.edit_spec], execution)
+        shards = [Shard(n, tuple(ids)) for n, ids in enumerate(video_plan.clips.values())]
+        work = Work(_clip, {"root": config.root, "video_plan": video_plan})
         done = map_shards(work, shards, execution.quiet().serial_if(len(shards) < 2))
-        found = {name: edits[asked.wanted.name] for name, edits in targets.items()}
-        found["visible"] = {i: share for part in done for i, share in part.items()}
+        hashes = {name: edits[video_plan.edit_spec.name] for name, edits in targets.items()}
+        hashes["visible"] = {i: share for part in done for i, share in part.items()}
     sections = {"edits": config.settings.edits, "video": config.settings.video}
-    settings = {name: asked.model_dump(mode="json") if asked else None for name, asked in sections.items()}
+    settings = {
+        name: video_plan.model_dump(mode="json") if video_plan else None for name, video_plan in sections.items()
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"settings": settings, "targets": found})
-    return path, found
+    write_json(path, {"settings": settings, "targets": hashes})
+    return path, hashes
 
 
-def _clip(shard: Shard, root: Path, asked: Asked) -> dict[str, float]:
-    dataset = PreparedDataset.open(root, asked.video.dataset)
-    if shard.ids[0].partition("_")[0] in asked.shown:
-        shown_targets(dataset, shard.ids, asked.wanted)
+def _clip(shard: Shard, root: Path, video_plan: VideoPlan) -> dict[str, float]:
+    dataset = PreparedDataset.open(root, video_plan.video.dataset)
+    if shard.ids[0].partition("_")[0] in video_plan.example_clips:
+        example_targets(dataset, shard.ids, video_plan.edit_spec)
     motions = true_motions(dataset, shard.ids)
     return {i: round(float(np.isfinite(m[..., 0]).mean()), 3) for i, m in zip(shard.ids[1:], motions, strict=True)}
 
 
-def shown_targets(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> list[Path]:
+def example_targets(dataset: PreparedDataset, ids: Sequence[str], edit_spec: EditSpec) -> list[Path]:
     """Exact edits of all frames for the film; where there is no room for the change the factor stops at its bound."""
-    return counterfactuals(dataset, ids, wanted.direction, degree_of(dataset, wanted))
+    return counterfactuals(dataset, ids, edit_spec.direction, degree_of(dataset, edit_spec))

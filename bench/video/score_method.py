@@ -13,10 +13,10 @@ import numpy as np
 
 from bench.config.project import Config
 from bench.device import resolve_device
-from bench.edits.editor import EditJob, Editor, Part, editor_of, forget, isolated, joined
+from bench.edits.editor import EditJob, Editor, PartialResult, editor_of, forget, isolated, joined
 from bench.edits.plan import usable_metrics
 from bench.edits.score_method import calibrate, strength_of
-from bench.edits.strength import Matched
+from bench.edits.strength import EditStrength
 from bench.engine import SERIAL, Execution, Shard, Work, check_failures, map_on_device
 from bench.files import read_rgb
 from bench.inversion.plan import RunPlan
@@ -24,10 +24,10 @@ from bench.names import label
 from bench.scoring.pair_metrics import score_batch
 from bench.store.paths import RunStore
 from bench.store.provenance import ids_sha256, versions
-from bench.store.video import KINDS, video_dir, write_films, write_nothing
+from bench.store.video import KINDS, video_dir, write_nothing, write_videos
 from bench.video.measures import difference, drifts, flickers
 from bench.video.motion import estimated_motions, true_motions
-from bench.video.prepare import Asked, asked_of, shown_targets
+from bench.video.prepare import VideoPlan, example_targets, video_plan_of
 
 BATCH = 8  # frames computed together, whatever the engine: rows depend on it by rounding alone (docs/numerics.md)
 GREY = 225
@@ -37,7 +37,7 @@ GREY = 225
 class VideoJob:
     """What a worker needs. Args: edit: method, edit and metrics. degree: matched; None if the mark is not reached."""
 
-    asked: Asked
+    video_plan: VideoPlan
     edit: EditJob
     degree: float | None
 
@@ -58,87 +58,95 @@ def score_video(
     Raises:
         BenchError: settings that cannot be, every frame failed; what was there before stays. DataError: data.
     """
-    asked, missing = _usable(config.root, asked_of(config))
+    video_plan, missing = _usable(config.root, video_plan_of(config))
     where = resolve_device(plan.device)
-    calibration = asked.calibration
-    job = EditJob(plan, calibration.dataset, (asked.wanted,), asked.edit)
+    calibration = video_plan.calibration
+    job = EditJob(plan, calibration.dataset, (video_plan.edit_spec,), video_plan.edit)
     try:
-        matched, calibration_failures = _calibrated(job, asked, execution.quiet())
-        films = VideoJob(asked, EditJob(plan, asked.video.dataset, (asked.wanted,), asked.edit), matched.degree)
-        shards = [Shard(n, tuple(ids)) for n, ids in enumerate(asked.clips.values())]
-        done = joined(map_on_device(where, Work(clip_shard, {"job": films}), shards, execution))
+        strengths, calibration_failures = _calibrated(job, video_plan, execution.quiet())
+        videos = VideoJob(
+            video_plan,
+            EditJob(plan, video_plan.video.dataset, (video_plan.edit_spec,), video_plan.edit),
+            strengths.degree,
+        )
+        shards = [Shard(n, tuple(ids)) for n, ids in enumerate(video_plan.clips.values())]
+        done = joined(map_on_device(where, Work(clip_shard, {"job": videos}), shards, execution))
     finally:
         forget()
-    check_failures(done.failures, asked.ids, plan.method, f"frames of {plan.dataset!r}")
+    check_failures(done.failures, video_plan.ids, plan.method, f"frames of {plan.dataset!r}")
     head = {"dataset": plan.dataset, "method": plan.method, "variant": plan.variant}
-    targets = {row["image_id"] for row in done.rows if row["task"] == "edit" and row["metric"] in asked.video.metrics}
+    targets = {
+        row["image_id"] for row in done.rows if row["task"] == "edit" and row["metric"] in video_plan.video.metrics
+    }
     record = {
         **head,
         "config_hash": plan.config_hash,
-        "settings": asked.video.model_dump(mode="json"),
-        "ids": asked.clips,
-        "ids_sha256": ids_sha256(asked.ids),
+        "settings": video_plan.video.model_dump(mode="json"),
+        "ids": video_plan.clips,
+        "ids_sha256": ids_sha256(video_plan.ids),
         "calibration": calibration.model_dump(mode="json"),
-        "calibration_ids_sha256": ids_sha256(asked.held),
-        "matched": matched.to_json(),
-        "no_room": [i for i in asked.ids if i not in targets] if matched.degree is not None else [],
+        "calibration_ids_sha256": ids_sha256(video_plan.calibration_ids),
+        "matched": strengths.to_json(),
+        "no_room": [i for i in video_plan.ids if i not in targets] if strengths.degree is not None else [],
         "failures": dict(sorted(done.failures.items())),
         "calibration_failures": dict(sorted(calibration_failures.items())),
         "missing": missing,
-        "shown": list(asked.shown),
-        "judge": asked.predictor,
+        "shown": list(video_plan.example_clips),
+        "judge": video_plan.predictor,
         "weights": plan.weights,
         "versions": versions(),
     }
     name = label(plan.method, plan.variant)
     folder = video_dir(store, config.scope_of(config.settings.datasets[0], name), name)
     rows = [{**head, **row} for row in done.rows]
-    return write_films(folder, rows, record, done.pictures), record
+    return write_videos(folder, rows, record, done.images), record
 
 
-def _usable(root: Path, asked: Asked) -> tuple[Asked, dict[str, str]]:
+def _usable(root: Path, video_plan: VideoPlan) -> tuple[VideoPlan, dict[str, str]]:
     """What can be measured here; and measure -> the command that brings what another lacks."""
-    edit, missing = usable_metrics(root, asked.edit)
+    edit, missing = usable_metrics(root, video_plan.edit)
     if find_spec("cv2") is None:
         missing["flicker_estimated"] = "pip install 'hfgi-bench[video]'"
-    return replace(asked, edit=edit), missing
+    return replace(video_plan, edit=edit), missing
 
 
-def _calibrated(job: EditJob, asked: Asked, execution: Execution) -> tuple[Matched, dict[str, str]]:
+def _calibrated(job: EditJob, video_plan: VideoPlan, execution: Execution) -> tuple[EditStrength, dict[str, str]]:
     """The strength of the edit, and id -> reason of calibration images that failed."""
-    calibrated = calibrate(job, asked.held, execution)
-    exact = asked.calibration.dataset in asked.rendered
-    return strength_of(asked.wanted, calibrated, asked.edit.degrees, exact), calibrated.failures
+    calibrated = calibrate(job, video_plan.calibration_ids, execution)
+    exact = video_plan.calibration.dataset in video_plan.rendered
+    return strength_of(video_plan.edit_spec, calibrated, video_plan.edit.degrees, exact), calibrated.failures
 
 
-def clip_shard(shard: Shard, job: VideoJob) -> Part:
+def clip_shard(shard: Shard, job: VideoJob) -> PartialResult:
     """One clip: its frames inverted and edited, then measured. ``pictures`` are strips of a clip that is shown."""
     editor = editor_of(job.edit)
-    made = Part()
+    made = PartialResult()
     for start in range(0, len(shard.ids), BATCH):
         made.join(isolated(shard.ids[start : start + BATCH], partial(_rendered, editor, job)))
     clip = _Clip(editor, job, shard.ids, made)
-    return Part(clip.measure(), made.failures, clip.strips())
+    return PartialResult(clip.measure(), made.failures, clip.frame_strips())
 
 
-def _rendered(editor: Editor, job: VideoJob, ids: Sequence[str]) -> Part:
+def _rendered(editor: Editor, job: VideoJob, ids: Sequence[str]) -> PartialResult:
     inversion = editor.embed(ids, editor.dataset.stack(ids))
-    pictures = {"inversion": editor.render(inversion.w_plus, inversion)}
+    images = {"inversion": editor.render(inversion.w_plus, inversion)}
     if job.degree is not None:
-        pictures["edit"] = editor.edit(inversion, job.asked.wanted, job.degree)
-    return Part(pictures={(kind, i): p for kind, found in pictures.items() for i, p in zip(ids, found, strict=True)})
+        images["edit"] = editor.edit(inversion, job.video_plan.edit_spec, job.degree)
+    return PartialResult(
+        images={(kind, i): p for kind, rendered in images.items() for i, p in zip(ids, rendered, strict=True)}
+    )
 
 
 class _Clip:
     """Measures of one clip. ``of``: kind -> id -> (R, R, 3) uint8."""
 
-    def __init__(self, editor: Editor, job: VideoJob, ids: Sequence[str], made: Part):
+    def __init__(self, editor: Editor, job: VideoJob, ids: Sequence[str], made: PartialResult):
         self.editor, self.job, self.ids = editor, job, list(ids)
         self.of: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in KINDS}
         self.of["source"] = dict(zip(ids, editor.dataset.stack(ids), strict=True))
-        for (kind, i), picture in made.pictures.items():
-            self.of[kind][i] = picture
-        targets = editor.targets(ids, job.asked.wanted)
+        for (kind, i), image in made.images.items():
+            self.of[kind][i] = image
+        targets = editor.targets(ids, job.video_plan.edit_spec)
         self.of["target"] = dict(targets.images) if targets else {}
         self.name = self.ids[0].partition("_")[0]
         self.rows: list[dict[str, Any]] = []
@@ -192,33 +200,33 @@ class _Clip:
             "target": self._differences(self.of["target"], self.of["source"]),
         }
         for metric, motions in self.motions.items():
-            for task, found in errors.items():
-                self._add(task, metric, flickers(self.ids, found, motions))
+            for task, values in errors.items():
+                self._add(task, metric, flickers(self.ids, values, motions))
         missed = self._differences(self.of["edit"], self.of["target"])
         self._add("edit", "flicker_target", flickers(self.ids, missed, self.motions["flicker"]))
 
     def _differences(self, kind: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {i: difference(kind[i], other[i]) for i in self.ids if i in kind and i in other}
 
-    def strips(self) -> dict[tuple[str, str], np.ndarray]:
+    def frame_strips(self) -> dict[tuple[str, str], np.ndarray]:
         """(clip, kind) -> frames side by side, grey where one failed; nothing of a clip that is not shown."""
-        if self.name not in self.job.asked.shown:
+        if self.name not in self.job.video_plan.example_clips:
             return {}
-        paths = shown_targets(self.editor.dataset, self.ids, self.job.asked.wanted)
+        paths = example_targets(self.editor.dataset, self.ids, self.job.video_plan.edit_spec)
         kinds = {**self.of, "target": {i: read_rgb(path) for i, path in zip(self.ids, paths, strict=True)}}
         absent = np.full_like(self.of["source"][self.ids[0]], GREY)
-        strips = {kind: [found.get(i, absent) for i in self.ids] for kind, found in kinds.items() if found}
-        return {(self.name, kind): np.concatenate(frames, 1) for kind, frames in strips.items()}
+        frame_strips = {kind: [images.get(i, absent) for i in self.ids] for kind, images in kinds.items() if images}
+        return {(self.name, kind): np.concatenate(frames, 1) for kind, frames in frame_strips.items()}
 
 
-def nothing_asked(config: Config, store: RunStore, method: str, variant: str) -> Path:
+def write_no_videos(config: Config, store: RunStore, method: str, variant: str) -> Path:
     """What the pipeline's stage leaves where the profile asks for no clips."""
     return write_nothing(video_dir(store, config.profile, label(method, variant)))
 
 
-def told(record: Mapping[str, Any]) -> list[str]:
+def describe_record(record: Mapping[str, Any]) -> list[str]:
     """What a person must know of a record: strength, failures, what was left out."""
-    lines = [f"degree {Matched.from_json(record['matched']).told()}"]
+    lines = [f"degree {EditStrength.from_json(record['matched']).describe()}"]
     for what, failures in (("frame", record["failures"]), ("calibration picture", record["calibration_failures"])):
         lines += [f"{what} {i} failed: {why}" for i, why in list(failures.items())[:5]]
         if len(failures) > 5:

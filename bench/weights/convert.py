@@ -50,8 +50,8 @@ def convert(
         if any(not entry.parts[name].raw for name in mine):
             path = files[file.name]
             content = reading.read_checkpoint(path, crc)
-            found, remarks = checked(entry, file.name, content, path.name, others)
-            ready.update(found)
+            tensors, remarks = checked(entry, file.name, content, path.name, others)
+            ready.update(tensors)
             notes += remarks
     stamps = {name: (_target(folder, name, entry.parts[name]), path) for name, path in raw.items()}
     done = {
@@ -99,18 +99,18 @@ def _completed(entry: Published, part: Part, tensors: dict[str, Tensor]) -> tupl
         return {verify.MEAN: mean if entry.kind == "generator" else mean.reshape(-1, 512).expand(rows, 512)}, 0
     if not part.layout:
         return tensors, 0
-    wanted = layouts.expected(part.layout, entry.size, part.args)
-    absent = [key for key in wanted if key.endswith(COUNTER) and key not in tensors]
+    expected = layouts.expected(part.layout, entry.size, part.args)
+    absent = [key for key in expected if key.endswith(COUNTER) and key not in tensors]
     return {**tensors, **{key: torch.zeros((), dtype=torch.int64) for key in absent}}, len(absent)
 
 
 def _meta(entry: Published, part: Part, opts: Mapping[str, Any]) -> dict[str, Any]:
     """What goes beside the tensors: where they come from, plain training options, a generator's architecture."""
-    kept: dict[str, Any] = {
+    options: dict[str, Any] = {
         k: v for k, v in sorted(opts.items()) if isinstance(v, bool | int | float) and math.isfinite(v)
     }
-    kept |= {k: str(opts[k]) for k in ("encoder_type", "dataset_type") if k in opts}
-    meta: dict[str, Any] = {"published": entry.id, "opts": kept}
+    options |= {k: str(opts[k]) for k in ("encoder_type", "dataset_type") if k in opts}
+    meta: dict[str, Any] = {"published": entry.id, "opts": options}
     if part.layout == "generator":
         channels = {str(side): width for side, width in layouts.WIDTHS.items() if side <= (entry.size or 0)}
         meta["architecture"] = {"size": entry.size, "style_dim": 512, "n_mlp": 8, "channels": channels}

@@ -46,10 +46,10 @@ class _Partial:
 
     def version(self) -> dict[str, Any]:
         try:
-            found = json.loads(self.note.read_text())
+            note = json.loads(self.note.read_text())
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return note if isinstance(note, dict) else {}
 
     def forget(self) -> None:
         self.data.unlink(missing_ok=True)
@@ -189,10 +189,10 @@ def _refused(file: PublishedFile, got: str, hand: str) -> WeightsError:
 
 
 def _broken(file: PublishedFile, partial: _Partial, error: Exception, hand: str) -> WeightsError:
-    kept = f"; {partial.size} bytes are kept and the same command goes on from there" if partial.size else ""
+    resumable = f"; {partial.size} bytes are kept and the same command goes on from there" if partial.size else ""
     return WeightsError(
         f"{file.name} could not be downloaded from {file.address.split('/')[2]}",
-        got=f"{error}{kept}",
+        got=f"{error}{resumable}",
         fix=_by_hand(file, hand),
     )
 

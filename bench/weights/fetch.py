@@ -23,14 +23,14 @@ def fetch(
     folder: Path | None = None,
     report: Reporter = lambda name, done, total: None,
     keep: bool = False,
-    again: bool = False,
+    refetch: bool = False,
 ) -> list[str]:
     """Make one published set of weights ready for use; what is there already is left alone.
 
     Args:
         folder: take the files from here instead of downloading; they are read in place and never changed.
         keep: leave downloaded originals in weights/cache/ after conversion.
-        again: convert anew even if the parts are there.
+        refetch: convert anew even if the parts are there.
     Returns:
         remarks for the user.
     Raises:
@@ -41,14 +41,14 @@ def fetch(
     entry = known.entry(weights_id)
     lock = read_lock(root)
     before = lock.get(weights_id)
-    if present(root, before) and not again:
+    if present(root, before) and not refetch:
         return [f"{weights_id}: already here"]
     paths: dict[str, Path] = {}
     for file in entry.files:
-        found = find(file, folder) if folder else None
-        if folder and found is None:
+        local = find(file, folder) if folder else None
+        if folder and local is None:
             raise WeightsError(f"{folder} has no {file.name}", fix=f"save it there, or run `bench fetch {weights_id}`")
-        paths[file.name] = found or _downloaded(root, entry, file, report)
+        paths[file.name] = local or _downloaded(root, entry, file, report)
     stamps = {
         file.name: verify_file(file, paths[file.name], before, entry, ours=folder is None) for file in entry.files
     }

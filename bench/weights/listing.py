@@ -190,12 +190,12 @@ def declared(method_weights: Mapping[str, Any], domain: str) -> list[str]:
     Raises:
         WeightsError: neither an id nor a list of ids.
     """
-    given = method_weights.get(domain, [])
-    ids = [given] if isinstance(given, str) else given
+    keys_given = method_weights.get(domain, [])
+    ids = [keys_given] if isinstance(keys_given, str) else keys_given
     if not isinstance(ids, list | tuple) or not all(isinstance(i, str) and i for i in ids):
         raise WeightsError(
             f"a method's weights for domain {domain!r} are not named",
-            got=repr(given),
+            got=repr(keys_given),
             expected="an id or a list of ids",
         )
     return list(ids)

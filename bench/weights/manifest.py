@@ -179,9 +179,9 @@ def needed(
 
 def chosen_ids(options: Mapping[str, Any], domain: str) -> list[str]:
     """Ids that options ending in ``_weights`` hold for a domain: an id, "" for none, or a mapping domain -> id."""
-    held = [value for name, value in options.items() if name.endswith(OPTION_SUFFIX)]
-    found = [value.get(domain, "") if isinstance(value, Mapping) else value for value in held]
-    return [str(value) for value in found if value]
+    stored = [value for name, value in options.items() if name.endswith(OPTION_SUFFIX)]
+    chosen = [value.get(domain, "") if isinstance(value, Mapping) else value for value in stored]
+    return [str(value) for value in chosen if value]
 
 
 def status(root: str | Path, weights_id: str) -> str:

@@ -60,16 +60,16 @@ def section(content: Mapping[str, Any], at: str, what: str) -> Mapping[str, Any]
         raise WeightsError(
             f"{what} has no {at!r}", got=f"keys {name_some(sorted(map(str, content)), 8)}", fix="is it another file?"
         )
-    found = content[at]
-    return found if isinstance(found, Mapping) else {at: found}
+    section_content = content[at]
+    return section_content if isinstance(section_content, Mapping) else {at: section_content}
 
 
 def part_tensors(content: Mapping[str, Any], part: Part, what: str) -> dict[str, Tensor]:
     """A part's tensors by their names without prefix, in the file's order."""
     import torch
 
-    held = section(content, part.at, what)
-    taken = {str(k)[len(part.prefix) :]: v for k, v in held.items() if str(k).startswith(part.prefix)}
+    stored = section(content, part.at, what)
+    taken = {str(k)[len(part.prefix) :]: v for k, v in stored.items() if str(k).startswith(part.prefix)}
     for skip in part.ignore:
         taken = {k: v for k, v in taken.items() if not k.startswith(skip)}
     for key, value in taken.items():
@@ -182,17 +182,17 @@ def file_size(shapes: Iterable[str]) -> int | None:
 
 def _wrong_size(styles: int, entry: Published) -> str:
     want = layouts.n_styles(entry.size or 0)
-    found = layouts.size_of_styles(styles)
-    return f"it was made for a {found} px generator ({styles} codes), not {entry.size} px ({want} codes)"
+    size = layouts.size_of_styles(styles)
+    return f"it was made for a {size} px generator ({styles} codes), not {entry.size} px ({want} codes)"
 
 
 def _hint(diff: LayoutDiff, shapes: Mapping[str, Shape], part: Part, entry: Published) -> str:
     """What the differences mean, in words."""
     if not shapes:
         return f"it holds no {part.prefix or part.at or 'such'}... keys"
-    found = file_size(shapes)
-    if found and entry.size and found != entry.size and part.layout.endswith(("generator", "encoder")):
-        return _wrong_size(layouts.n_styles(found), entry)
+    size = file_size(shapes)
+    if size and entry.size and size != entry.size and part.layout.endswith(("generator", "encoder")):
+        return _wrong_size(layouts.n_styles(size), entry)
     noises = [key for key in diff.missing if "noises." in key]
     if noises and len(noises) == len(diff.missing):
         return "its noise maps are missing, so renders would differ from run to run"

@@ -11,7 +11,7 @@ def test_logits_and_features(golden, discriminators, size, batch):
     net = discriminators[size]
     with torch.no_grad():
         features = net.features(golden.I(f"disc.x{size}", batch, size))
-        logits = net.judge(features)
+        logits = net.logits(features)
     assert golden.feature_error("discriminators", f"convs_{size}", features) < golden.tolerance
     assert golden.error("discriminators", f"out_{size}", logits) < golden.tolerance
 

@@ -89,7 +89,7 @@ class System:
         """Codes of the picture after each of two steps (ReStyle)."""
         self.method.opt["steps"] = 2
         with torch.no_grad():
-            return self.method.codes_per_step(self.x)
+            return self.method.latents_per_step(self.x)
 
 
 @pytest.fixture(scope="module")

@@ -69,5 +69,5 @@ def _tensor(name: str, shape: Shape, seed: int, prefix: str, layout: Layout) -> 
     if name.endswith(".kernel"):
         return (BLUR / (16.0 if any(part in name[len(prefix) :] for part in ENLARGING) else 64.0)).astype(np.float32)
     of_norm = name[len(prefix) :].removesuffix("weight") + "running_mean" in layout
-    base, spread = base_and_spread(name, shape, of_norm)
-    return (base + spread * normal(name, shape, seed)).astype(np.float32)
+    base, std = base_and_spread(name, shape, of_norm)
+    return (base + std * normal(name, shape, seed)).astype(np.float32)

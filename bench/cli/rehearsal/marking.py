@@ -25,7 +25,7 @@ def mark_reports(folder: Path) -> list[Path]:
                 atomic_write(path, after)
                 changed.append(path)
         elif path.suffix == ".png":
-            write_png(path, mark_picture(_on_white(path)))
+            write_png(path, mark_image(_on_white(path)))
             changed.append(path)
     return changed
 
@@ -62,12 +62,12 @@ def mark_svg(text: str) -> str:
     return head + words + end + tail
 
 
-def mark_picture(picture: np.ndarray) -> np.ndarray:
+def mark_image(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 with a band above it that carries the mark, letters fitted to the width."""
     from PIL import Image, ImageDraw, ImageFont
 
-    width = picture.shape[1]
+    width = image.shape[1]
     size = max(8, min(32, int(width / (0.55 * len(MARK)))))
     band = Image.new("RGB", (width, 2 * size), BAND)
     ImageDraw.Draw(band).text((size // 2, size // 2), MARK, fill="white", font=ImageFont.load_default(size))
-    return np.concatenate([np.asarray(band), picture])
+    return np.concatenate([np.asarray(band), image])

@@ -105,7 +105,7 @@ def without_hashes(known: PublishedList, filled: list[str]) -> PublishedList:
     return known.model_copy(update={"published": entries})
 
 
-def prepare_pictures(config: Config, domain: str, resolution: int, count: int) -> None:
+def prepare_images(config: Config, domain: str, resolution: int, count: int) -> None:
     """``count`` pictures of soft gradients and discs as the dataset of the rehearsal."""
     from bench.data import prepare
     from bench.data.manifest import load_manifest, manifest_path, save_manifest
@@ -114,10 +114,10 @@ def prepare_pictures(config: Config, domain: str, resolution: int, count: int) -
     folder = config.root / "pictures"
     if not manifest_path(config.root, DATASET).is_file():
         folder.mkdir(exist_ok=True)
-        for n, picture in enumerate(toy_images(resolution, count)):
-            write_png(folder / f"{n:06d}.png", np.ascontiguousarray(picture))
-        asked = FolderRequest(folder, domain, resolution, licence="none: drawn by rule")
-        prepare.prepare(config, DATASET, asked, execution=SERIAL)
+        for n, image in enumerate(toy_images(resolution, count)):
+            write_png(folder / f"{n:06d}.png", np.ascontiguousarray(image))
+        requested = FolderRequest(folder, domain, resolution, licence="none: drawn by rule")
+        prepare.prepare(config, DATASET, requested, execution=SERIAL)
         made = load_manifest(config.root, DATASET)
         save_manifest(config.root, made.model_copy(update={"title": TITLE}))
     prepare.prepare(config, DATASET, execution=SERIAL)

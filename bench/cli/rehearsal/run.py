@@ -111,7 +111,7 @@ def rehearse(
         done.notes += fetch.compare_all(root)
     there = load_config(root)
     with _step(done, f"{images} pictures of {size} px", say):
-        project.prepare_pictures(there, domain, size, images)
+        project.prepare_images(there, domain, size, images)
     _results(there, chosen, done, say)
     steps = [{"step": s.what, **{k: round(v, 2) for k, v in asdict(s).items() if k != "what"}} for s in done.steps]
     write_json(root / project.STEPS, {"steps": steps, "machine": provenance.machine(), "left_out": done.left_out})
@@ -119,18 +119,18 @@ def rehearse(
 
 
 def able(
-    config: Config, dataset: DatasetInfo, known: PublishedList, asked: Sequence[str] | None
+    config: Config, dataset: DatasetInfo, known: PublishedList, requested: Sequence[str] | None
 ) -> tuple[list[str], dict[str, str]]:
     """Methods that can take part, those of the published table first, and why the others cannot."""
-    found = registry.methods(config.root)
-    for name in asked or []:
-        found.entry(name)
-    names = asked or [*config.methods, *(n for n in found.names() if n not in config.methods)]
+    adapters = registry.methods(config.root)
+    for name in requested or []:
+        adapters.entry(name)
+    names = requested or [*config.methods, *(n for n in adapters.names() if n not in config.methods)]
     chosen: list[str] = []
     left_out: dict[str, str] = {}
     for name in names:
         try:
-            reason = found.load(name).skip(dataset) or _no_stand_in(found.load(name), dataset.domain, known)
+            reason = adapters.load(name).skip(dataset) or _no_stand_in(adapters.load(name), dataset.domain, known)
         except BenchError as error:
             reason = str(error)
         if reason:

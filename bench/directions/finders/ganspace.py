@@ -18,8 +18,8 @@ TITLE, NEEDS_LABELS = "GANSpace", False
 
 def learn(request: Request) -> Learned:
     """Components in order of variance: ``pc00``, ``pc01``, ...; rows are chosen when one is applied."""
-    codes = request.samples.codes.cpu()
-    mean, comp, std, share = components(codes, request.recipe.components)
+    latents = request.samples.latents.cpu()
+    mean, comp, std, share = components(latents, request.recipe.components)
     directions, measured = [], {}
     for index in range(len(comp)):
         name = f"pc{index:02d}"
@@ -27,24 +27,24 @@ def learn(request: Request) -> Learned:
         directions.append(Direction(name, comp[index], "set", None, mean, float(std[index]), about))
         measured[name] = {"std": round(float(std[index]), 4), "variance_share": round(float(share[index]), 4)}
         for attribute, values in request.samples.labels.items():
-            along = ((codes - mean) @ comp[index]).numpy()
+            along = ((latents - mean) @ comp[index]).numpy()
             measured[name][f"corr_{attribute}"] = round(float(np.corrcoef(along, values)[0, 1]), 4)
     return Learned(directions, measured, "the coordinate is set to so many standard deviations of sampled codes")
 
 
-def components(codes: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def components(latents: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Principal components of codes (N, D).
 
     Returns:
         mean (D,), components (K, D) with orthonormal rows whose largest entry is positive, standard deviation (K,) of
         the coordinates, share (K,) of the variance; K is ``count`` or as many as there are.
     """
-    exact = codes.double()
+    exact = latents.double()
     mean = exact.mean(0)
     _, singular, rows = torch.linalg.svd(exact - mean, full_matrices=False)
     largest = rows.gather(1, rows.abs().argmax(1, keepdim=True))
     comp = rows * torch.sign(largest)
-    variance = singular**2 / (len(codes) - 1)
-    kept = slice(0, min(count, len(comp)))
+    variance = singular**2 / (len(latents) - 1)
+    stored = slice(0, min(count, len(comp)))
     std, share = variance.sqrt(), variance / variance.sum()
-    return mean.float(), comp[kept].float(), std[kept].float(), share[kept].float()
+    return mean.float(), comp[stored].float(), std[stored].float(), share[stored].float()

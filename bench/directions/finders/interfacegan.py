@@ -31,30 +31,30 @@ def learn(request: Request) -> Learned:
     if not recipe.labelled:
         raise BenchError("the recipe names no labelled directions", fix="add `labelled` to weights/directions/*.yaml")
     check_attributes(recipe, samples.labels)
-    codes = samples.codes.double().cpu().numpy()
-    split = _split(len(codes), request.held_out, recipe.seed)
+    latents = samples.latents.double().cpu().numpy()
+    split = _split(len(latents), request.held_out, recipe.seed)
     normals, measured = {}, {}
-    for name, asked in recipe.labelled.items():
-        normals[name], measured[name] = separate(codes, samples.labels[asked.attribute], asked.share, split)
+    for name, requested in recipe.labelled.items():
+        normals[name], measured[name] = separate(latents, samples.labels[requested.attribute], requested.share, split)
     directions = []
-    for name, asked in recipe.labelled.items():
-        vector = conditional(normals[name], [normals[other] for other in asked.given])
-        step = step_along(samples.codes.cpu(), vector.float())
-        about = {"method": "interfacegan", "attribute": asked.attribute, "given": asked.given, "step": step}
+    for name, requested in recipe.labelled.items():
+        vector = conditional(normals[name], [normals[other] for other in requested.given])
+        step = step_along(samples.latents.cpu(), vector.float())
+        about = {"method": "interfacegan", "attribute": requested.attribute, "given": requested.given, "step": step}
         directions.append(Direction(name, (vector * step).float(), about=about))
         measured[name]["kept"] = round(float(vector @ normals[name]), 4)
-        values = samples.labels[asked.attribute][split[1]]
-        measured[name]["rank_corr"] = round(_rank_correlation(codes[split[1]] @ vector.numpy(), values), 4)
+        values = samples.labels[requested.attribute][split[1]]
+        measured[name]["rank_corr"] = round(_rank_correlation(latents[split[1]] @ vector.numpy(), values), 4)
     return Learned(directions, measured, "one standard deviation of sampled codes along the direction")
 
 
 def separate(
-    codes: np.ndarray, values: np.ndarray, share: float, split: tuple[np.ndarray, np.ndarray]
+    latents: np.ndarray, values: np.ndarray, share: float, split: tuple[np.ndarray, np.ndarray]
 ) -> tuple[Tensor, dict[str, float]]:
     """The unit normal towards higher values, and how well it separates samples it has not seen.
 
     Args:
-        codes: (N, D). values: (N,). share: of the samples at either end that count as clear.
+        latents: (N, D). values: (N,). share: of the samples at either end that count as clear.
         split: rows to learn from, rows to measure on.
     Returns:
         (D,) float64; accuracy on clear and on all held-out samples (above or below the median), and their numbers.
@@ -67,16 +67,16 @@ def separate(
     if not low < high:
         raise BenchError("an attribute hardly varies among samples", got=f"{low:.4g} to {high:.4g}")
     clear = (values <= low) | (values >= high)
-    learn_on, held = (rows[clear[rows]] for rows in split)
-    mean, scale = codes[split[0]].mean(0), codes[split[0]].std(0) + 1e-9
+    learn_on, stored = (rows[clear[rows]] for rows in split)
+    mean, scale = latents[split[0]].mean(0), latents[split[0]].std(0) + 1e-9
     machine = LinearSVC(C=PENALTY, dual=False, class_weight="balanced", random_state=0)
-    machine.fit((codes[learn_on] - mean) / scale, values[learn_on] >= high)
-    said = machine.predict((codes - mean) / scale)
+    machine.fit((latents[learn_on] - mean) / scale, values[learn_on] >= high)
+    said = machine.predict((latents - mean) / scale)
     normal = torch.from_numpy(machine.coef_[0] / scale)
     return normal / normal.norm(), {
-        "accuracy": round(_balanced(said[held], values[held] >= high), 4),
+        "accuracy": round(_balanced(said[stored], values[stored] >= high), 4),
         "accuracy_all": round(float((said[split[1]] == (values[split[1]] >= middle)).mean()), 4),
-        "clear": len(held),
+        "clear": len(stored),
         "held_out": len(split[1]),
     }
 

@@ -21,14 +21,14 @@ TITLE, NEEDS_LABELS = "SeFa", False
 
 def learn(request: Request) -> Learned:
     """The strongest directions of each group of rows in the recipe (of all rows without groups): ``<group>_0``, ..."""
-    generator, codes = request.generator, request.samples.codes.cpu()
+    generator, latents = request.generator, request.samples.latents.cpu()
     groups = request.recipe.groups or {"all": (0, generator.n_latent)}
     directions, measured = [], {}
     for group, (first, last) in groups.items():
         values, vectors = factorise(generator.net, list(range(first, min(last, generator.n_latent - 1))))
         for index in range(min(request.recipe.per_group, len(values))):
             name, unit = f"{group}_{index}", vectors[index].cpu()
-            step = step_along(codes, unit)
+            step = step_along(latents, unit)
             about = {"method": "sefa", "eigenvalue": float(values[index]), "step": step}
             directions.append(Direction(name, unit * step, rows=(first, last), about=about))
             measured[name] = {"eigenvalue": round(float(values[index]), 4), "step": round(step, 4)}

@@ -70,8 +70,8 @@ def test_ledger_names_every_image(values):
     scores = scores_of(**values)
     scores.failures["bad-d"]["i99"] = "ValueError: no"
     lines = {line.label: line for line in ledger(scores, "d")}
-    assert (lines["good"].asked, lines["good"].n, list(lines["good"].reasons)) == (N, N - 1, ["i03"])
-    assert (lines["bad"].asked, lines["bad"].n) == (N + 1, N) and lines["bad"].reasons == {"i99": "ValueError: no"}
+    assert (lines["good"].requested, lines["good"].n, list(lines["good"].reasons)) == (N, N - 1, ["i03"])
+    assert (lines["bad"].requested, lines["bad"].n) == (N + 1, N) and lines["bad"].reasons == {"i99": "ValueError: no"}
     assert not lines["same"].reasons
 
 

@@ -11,7 +11,7 @@ import yaml
 from bench.directions import files
 from bench.directions.direction import Direction
 from bench.directions.finders import ganspace, interfacegan, sefa
-from bench.directions.learning import Asked, Recipe, Request, way, ways
+from bench.directions.learning import DirectionRequest, Recipe, Request, way, ways
 from bench.directions.published import read_pt
 from bench.directions.samples import Samples, effects, labelled
 from bench.errors import BenchError, DataError, ShapeError, UnknownName
@@ -165,7 +165,11 @@ def request_for(toy, samples, **recipe):
 
 
 def test_interfacegan_finds_what_the_label_depends_on(toy):
-    asked = {"a": Asked(attribute="a"), "b": Asked(attribute="b"), "b_alone": Asked(attribute="b", given=["a"])}
+    asked = {
+        "a": DirectionRequest(attribute="a"),
+        "b": DirectionRequest(attribute="b"),
+        "b_alone": DirectionRequest(attribute="b", given=["a"]),
+    }
     learned = interfacegan.learn(request_for(toy, drawn(), labelled=asked))
     a, b, alone = (torch.nn.functional.normalize(d.vector, dim=0) for d in learned.directions)
     assert a[0] > 0.97 and learned.measured["a"]["accuracy"] > 0.97
@@ -176,16 +180,16 @@ def test_interfacegan_finds_what_the_label_depends_on(toy):
 
 def test_interfacegan_does_no_better_than_chance_on_labels_of_nothing(toy):
     samples = drawn()
-    shuffled = Samples(samples.codes, {"a": np.random.default_rng(5).permutation(samples.labels["a"])})
-    learned = interfacegan.learn(request_for(toy, shuffled, labelled={"a": Asked(attribute="a")}))
+    shuffled = Samples(samples.latents, {"a": np.random.default_rng(5).permutation(samples.labels["a"])})
+    learned = interfacegan.learn(request_for(toy, shuffled, labelled={"a": DirectionRequest(attribute="a")}))
     assert learned.measured["a"]["accuracy"] < 0.65
 
 
 def test_recipes_are_checked_against_the_judge(toy):
     with pytest.raises(UnknownName, match="attribute of the judge 'c'"):
-        interfacegan.learn(request_for(toy, drawn(), labelled={"c": Asked(attribute="c")}))
+        interfacegan.learn(request_for(toy, drawn(), labelled={"c": DirectionRequest(attribute="c")}))
     with pytest.raises(UnknownName, match="given"):
-        interfacegan.learn(request_for(toy, drawn(), labelled={"a": Asked(attribute="a", given=["x"])}))
+        interfacegan.learn(request_for(toy, drawn(), labelled={"a": DirectionRequest(attribute="a", given=["x"])}))
     with pytest.raises(BenchError, match="no labelled directions"):
         interfacegan.learn(request_for(toy, drawn()))
     with pytest.raises(BenchError, match="vanishes"):

@@ -5,7 +5,7 @@ import pytest
 from bench.config.project import load_config
 from bench.edits import plan
 from bench.edits.plan import check_apart, plan_edits, plan_targets
-from bench.edits.targets import Wanted
+from bench.edits.targets import EditSpec
 from bench.errors import BenchError
 
 
@@ -14,7 +14,7 @@ def test_a_plan_has_edits_images_calibration_metrics_and_predictor(edited, monke
     monkeypatch.setattr(plan, "load_manifest", lambda root, name: loaded.append(name) or load(root, name))
     found = plan_edits(load_config(edited), "toy")
     assert loaded == ["toy", "held"]
-    assert found.edits == (Wanted("bright", "bright", 0.02),) and found.domain == "toy"
+    assert found.edits == (EditSpec("bright", "bright", 0.02),) and found.domain == "toy"
     assert found.ids == ["head_0", "head_1", "head_2"]
     assert (found.calibration, found.calibration_ids) == ("held", ["other_0", "other_1", "other_2"])
     assert found.rendered == {} and not found.targets_are_exact and not found.calibrated_on_targets

@@ -15,13 +15,13 @@ from bench.api import Inversion
 from bench.config.sections import EditSettings
 from bench.directions import files
 from bench.directions.direction import Direction
-from bench.edits.editor import Part
+from bench.edits.editor import PartialResult
 from bench.edits.measures import Regions, distance, inside, leakage, mean_over, of_labels, of_mask, similarity
 from bench.edits.results import Edits, per_image
 from bench.edits.score_batch import Batch, Scoring
 from bench.edits.score_method import choose_shown
-from bench.edits.strength import Matched, match
-from bench.edits.targets import Wanted
+from bench.edits.strength import EditStrength, match
+from bench.edits.targets import EditSpec
 from bench.errors import DataError
 from bench.predictors import attributes
 
@@ -30,10 +30,10 @@ def test_a_strength_is_where_the_mark_is_crossed():
     curve = {-1.0: np.array([-0.1, -0.3]), -2.0: np.array([-0.4, -0.8])}
     found = match(-0.5, -0.4, curve)
     assert found.degree == pytest.approx(-1.5) and found.n == 2
-    assert Matched.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert EditStrength.from_json(json.loads(json.dumps(found.to_json()))) == found
     far = match(-0.9, -0.9, curve)
     assert far.degree is None and far.most == pytest.approx((-2.0, -0.6))
-    assert "not reached: -0.6 of -0.9 at -2" in far.told()
+    assert "not reached: -0.6 of -0.9 at -2" in far.describe()
     assert match(0.1, 0.1, {1.0: np.array([-0.2]), 2.0: np.array([0.2])}).degree == pytest.approx(1.75)
 
 
@@ -59,7 +59,7 @@ def test_leakage_is_what_is_not_due():
 
 
 def test_pictures_shown_take_edits_in_turn_where_there_is_room():
-    edits = [Wanted("smile", "smile", 0.3), Wanted("yaw", "yaw", -0.2)]
+    edits = [EditSpec("smile", "smile", 0.3), EditSpec("yaw", "yaw", -0.2)]
     room = {"smile+0.3": ["b", "c"], "yaw-0.2": ["a", "b"]}
     assert choose_shown(edits, room, 5) == {"b": "smile+0.3", "a": "yaw-0.2", "c": "smile+0.3"}
 
@@ -118,7 +118,7 @@ FIXED = {"policy": "fixed", "images": 3, "round_trips": 2, "cycles": 2, "shown":
 
 def test_fixed_degrees_need_no_judge_no_attribute_and_no_masks(edited, ask, cli, monkeypatch):
     """Also along a published direction that sets a coordinate; the way back is the step it took."""
-    monkeypatch.setattr(attributes, "judge", lambda *_: pytest.fail("no judge is asked"))
+    monkeypatch.setattr(attributes, "load_predictor", lambda *_: pytest.fail("no judge is asked"))
     pca = {"mean": torch.zeros(1, 16), "comp": torch.eye(16)[:2, None], "std": torch.ones(2)}
     torch.save(pca, edited / "weights" / "directions" / "pca.pt")
     ask(FIXED, directions={"bright": [0.4], "pca.pt:1:0:2": [3]})
@@ -146,9 +146,9 @@ def test_the_way_back_is_the_step_it_took():
     added = Direction("a", torch.eye(8)[0])
     put = Direction("s", torch.eye(8)[1], "set", (0, 2), torch.zeros(8), 2.0)
     for direction in (added, put):
-        moved, wanted = direction.apply(codes, 3.0), Wanted(direction.name, "", 3.0)
+        moved, wanted = direction.apply(codes, 3.0), EditSpec(direction.name, "", 3.0)
         scoring = Scoring.__new__(Scoring)
-        scoring.job, scoring.done = SimpleNamespace(again=("x",)), Part()
+        scoring.job, scoring.done = SimpleNamespace(cycle_ids=("x",)), PartialResult()
         scoring.editor = SimpleNamespace(
             embed=lambda ids, pictures, moved=moved: Inversion(moved),
             render=lambda w_plus, inversion: np.zeros((1, 2, 2, 3), np.uint8),

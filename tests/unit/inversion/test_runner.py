@@ -15,7 +15,7 @@ from bench.errors import BenchError, DataError, ShapeError, UnknownName, Weights
 from bench.files import read_rgb
 from bench.inversion.plan import Overrides, plan_run
 from bench.inversion.runner import _finite, batch_on, image_seed, invert_batch, load_method, run
-from bench.store.latents import read_codes
+from bench.store.latents import read_latents
 
 
 def plan(project, method="toy_codes", **asked):
@@ -36,9 +36,9 @@ def test_every_image_has_picture_and_code(project):
     result = run(chosen)
     ids = [f"head_{n}" for n in range(8)]
     assert result["ids"] == ids and result["n"] == 8 and result["failures"] == {}
-    assert list(pictures(chosen)) == ids and read_codes(chosen.run.codes)[0] == ids
+    assert list(pictures(chosen)) == ids and read_latents(chosen.run.latents_path)[0] == ids
     assert read_rgb(chosen.run.image("head_3"), 32).shape == (32, 32, 3)
-    assert read_codes(chosen.run.codes)[1].shape == (8, 8, 16) and result["rate_floats"] == 128
+    assert read_latents(chosen.run.latents_path)[1].shape == (8, 8, 16) and result["rate_floats"] == 128
 
 
 def test_pictures_are_the_methods_render(project):
@@ -51,7 +51,7 @@ def test_pictures_are_the_methods_render(project):
     images, inversion, finite = invert_batch(method, x, [image_seed(0, "toy", i) for i in batch], "fp32")
     assert finite == [True, True]
     assert (images[1] == read_rgb(chosen.run.image("head_5"))).all()
-    ids, codes = read_codes(chosen.run.codes)
+    ids, codes = read_latents(chosen.run.latents_path)
     assert np.array_equal(codes[ids.index("head_5")], inversion.w_plus[1].numpy())
 
 

@@ -7,7 +7,7 @@ from bench.api import Context, DatasetInfo
 from bench.errors import BenchError, WeightsError
 from bench.generator import SharedGenerator
 from bench.images import resize
-from bench.nets.encoder_state import arguments_in, encoder_from, mean_code, view
+from bench.nets.encoder_state import arguments_in, encoder_from, mean_latent, view
 from bench.nets.encoders import (
     BackboneEncoder,
     FPNEncoder,
@@ -124,11 +124,11 @@ def test_weights_for_another_generator(toy):
 def test_mean_code_in_every_published_shape():
     rows = torch.randn(8, 16)
     for stored in (rows[0], rows[:1]):
-        assert torch.equal(mean_code({"latent_avg": stored}, 8, 16, "them"), rows[:1].expand(8, -1))
-    assert torch.equal(mean_code({"latent_avg": rows}, 8, 16, "them"), rows)
+        assert torch.equal(mean_latent({"latent_avg": stored}, 8, 16, "them"), rows[:1].expand(8, -1))
+    assert torch.equal(mean_latent({"latent_avg": rows}, 8, 16, "them"), rows)
     for wrong in ({}, {"latent_avg": torch.zeros(18, 16)}, {"latent_avg": torch.zeros(512)}):
         with pytest.raises(WeightsError, match="them lack a mean code"):
-            mean_code(wrong, 8, 16, "them")
+            mean_latent(wrong, 8, 16, "them")
 
 
 def test_no_weights_for_the_domain(toy):
@@ -208,7 +208,7 @@ def test_steps_of_restyle(adapter, trunk, toy, x):
     latent_avg = published(encoder)["latent_avg"]
     found = build(adapter, toy, encoder, steps=3)
     with torch.no_grad():
-        steps = found.codes_per_step(x)
+        steps = found.latents_per_step(x)
         w_plus, render = latent_avg, toy.synthesize(latent_avg[None]).expand(3, -1, -1, -1)
         for step in steps:
             w_plus = w_plus + encoder(torch.cat([x, render], 1))
@@ -228,7 +228,7 @@ def test_fewer_steps_are_the_first_steps(adapter, toy, x):
     many, few = (build(adapter, toy, encoder, steps=n) for n in (4, 2))
     with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(toy, "synthesize", lambda w_plus: calls.append(1) or right(w_plus))
-        steps = many.codes_per_step(x)
+        steps = many.latents_per_step(x)
         assert len(calls) == 3
         assert torch.equal(few.embed(x).w_plus, steps[1])
     assert adapter.Method.options["steps"] == 5

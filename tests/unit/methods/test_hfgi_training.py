@@ -11,7 +11,7 @@ from bench.api import Context
 from bench.errors import BenchError, UnknownName, WeightsError
 from bench.generator import SharedGenerator
 from bench.nets.encoders import ProgressiveEncoder
-from bench.nets.image_judge import ImageJudge, discriminator_from
+from bench.nets.image_adversarial import ImageAdversarialLoss, discriminator_from
 from bench.nets.perspective import random_perspective
 from bench.nets.recogniser import SqueezedRecogniser
 from bench.nets.stylegan2 import Discriminator
@@ -94,7 +94,7 @@ def test_frozen_means_not_a_bit(toy, files, options):
     method = run.method
     frozen, own = copied(toy.net), copied(method.base)
     nets = {name: copied(net) for name, net in run.net.items()}
-    judge = copied(method.learning.judge)
+    judge = copied(method.learning.adversarial_loss)
     for _ in range(2):
         run.step()
     assert same(toy.net, frozen) == []
@@ -104,7 +104,7 @@ def test_frozen_means_not_a_bit(toy, files, options):
     else:
         assert moved == [] and not any(m.training for m in method.base.modules())
     assert all(same(run.net[name], nets[name]) for name in ("grid_align", "residue"))
-    assert same(method.learning.judge, judge)
+    assert same(method.learning.adversarial_loss, judge)
 
 
 def test_export(toy, files):
@@ -134,7 +134,7 @@ def test_resume_gives_the_same_bits(toy, files):
     second.restore(first.state())
     assert [second.step() for _ in range(2)] == expected[2:]
     assert same(second.net, copied(whole.net)) == []
-    assert same(second.opponents["image_discriminator"], copied(whole.opponents["image_discriminator"])) == []
+    assert same(second.discriminators["image_discriminator"], copied(whole.discriminators["image_discriminator"])) == []
 
 
 def test_recomputed_layers_change_nothing(toy, files):
@@ -203,7 +203,11 @@ class Linear(nn.Module):
 
 
 def test_adversarial_losses_in_closed_form():
-    judge, x, x_hat = ImageJudge(Linear(), r1_every=8), torch.full((2, 3, 32, 32), 0.1), torch.zeros(2, 3, 32, 32)
+    judge, x, x_hat = (
+        ImageAdversarialLoss(Linear(), r1_every=8),
+        torch.full((2, 3, 32, 32), 0.1),
+        torch.zeros(2, 3, 32, 32),
+    )
     real = 0.01 * 0.1 * 3 * 32 * 32
     assert judge.verdict(x_hat).item() == pytest.approx(math.log(2))
     assert judge.verdict(x).item() == pytest.approx(math.log1p(math.exp(-real)))
@@ -217,10 +221,10 @@ def test_small_pictures_are_judged_against_renders_as_small(toy, files):
     """Pictures of 16 px, renders and discriminator of 32: enlarged pictures are made of blocks, so renders must be."""
     learning = started(toy, files).learning
     seen = []
-    learning.judge.net.register_forward_pre_hook(lambda net, given: seen.append(given[0]))
+    learning.adversarial_loss.net.register_forward_pre_hook(lambda net, given: seen.append(given[0]))
     x = Pictures(toy).x[:4, :, ::2, ::2]
     losses = learning.losses(x, torch.Generator(), [1, 2, 3, 4])
-    learning.opponent_loss(step=1)
+    learning.discriminator_loss(step=1)
     assert losses["adversarial"].requires_grad and len(seen) == 3
     for given in seen:  # the method's renders, then pictures and renders for the discriminator
         blocks = given.unfold(2, 2, 2).unfold(3, 2, 2)
@@ -231,7 +235,7 @@ def test_small_pictures_are_judged_against_renders_as_small(toy, files):
 def test_pictures_of_the_render_s_side_are_judged_as_they_are(toy, files):
     learning = started(toy, files, judged=2).learning
     seen = []
-    learning.judge.net.register_forward_pre_hook(lambda net, given: seen.append(given[0]))
+    learning.adversarial_loss.net.register_forward_pre_hook(lambda net, given: seen.append(given[0]))
     renders = []
     synthesize = learning.generator.synthesize
     learning.generator = type("Spy", (), {"synthesize": lambda self, *a, **k: renders.append(synthesize(*a, **k)) or
@@ -242,7 +246,7 @@ def test_pictures_of_the_render_s_side_are_judged_as_they_are(toy, files):
 
 def test_gradient_penalty_is_float32_under_autocast(files):
     """A double backward in bfloat16 kills some processors; and it would be another number."""
-    judge = ImageJudge(discriminator_from(files["judge"], "judge"))
+    judge = ImageAdversarialLoss(discriminator_from(files["judge"], "judge"))
     x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     real = x.clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(judge.net(real).sum(), real)
@@ -253,7 +257,7 @@ def test_gradient_penalty_is_float32_under_autocast(files):
 
 
 def test_discriminator_starts_from_its_weights(toy, files):
-    net = started(toy, files).learning.judge.net
+    net = started(toy, files).learning.adversarial_loss.net
     assert all(torch.equal(value, files["judge"][key]) for key, value in net.state_dict().items())
     with pytest.raises(WeightsError, match="no discriminator"):
         discriminator_from(files["base"], "weights 'base'")
@@ -261,7 +265,7 @@ def test_discriminator_starts_from_its_weights(toy, files):
 
 def test_a_fresh_discriminator_has_the_generator_s_side_and_other_start_values(toy, files):
     method = started(toy, files, discriminator="fresh")
-    net = method.learning.judge.net
+    net = method.learning.adversarial_loss.net
     assert net.size == toy.resolution and net.channels == toy.net.channels
     assert method.learning.losses(Pictures(toy).x[:4], torch.Generator(), [1, 2, 3, 4])["adversarial"].isfinite()
 
@@ -280,9 +284,9 @@ def test_an_absent_discriminator_says_how_to_do_without(toy, files):
         method.start_training(options, WEIGHTS)
     assert "\n" not in str(error.value)
     method.start_training(options, {**WEIGHTS, "adversarial": 0})
-    assert method.opponents() == {}
+    assert method.discriminators() == {}
     method.start_training({**options, "discriminator": "fresh"}, WEIGHTS)
-    assert set(method.opponents()) == {"image_discriminator"}
+    assert set(method.discriminators()) == {"image_discriminator"}
 
 
 def test_identity_loss_follows_the_recogniser(toy, files):

@@ -112,7 +112,7 @@ def test_first_step_is_in_units_of_the_spread_of_w(toy, x):
     """Adam's first step is its rate, whatever the gradient."""
     method = build(Optimize, toy, steps=1, lr=0.5, ramp_up=0.0, ramp_down=0.0, perceptual=0.0)
     step = (invert(method, x)[0].w_plus - toy.latent_avg).abs()
-    assert float(step.max()) == pytest.approx(0.5 * method.spread, rel=1e-3)
+    assert float(step.max()) == pytest.approx(0.5 * method.latent_std, rel=1e-3)
 
 
 def test_progress_is_reported(toy, x):

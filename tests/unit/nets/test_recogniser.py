@@ -46,8 +46,8 @@ def test_recogniser_of_losses_comes_from_its_weights_alone():
     state = {key: value for key, value in net.state_dict().items() if value.is_floating_point()}
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
-        expected = net.of_pictures(x)
-        assert torch.equal(recogniser_from(state, "weights 'toy'").of_pictures(x), expected)
+        expected = net.of_images(x)
+        assert torch.equal(recogniser_from(state, "weights 'toy'").of_images(x), expected)
         assert torch.equal(identity_features(state, "weights 'toy'", torch.device("cpu"))(x), expected)
     assert torch.allclose(expected.norm(dim=1), torch.ones(2))
     with pytest.raises(WeightsError, match="toy"):

@@ -35,9 +35,9 @@ def test_the_file_says_its_own_architecture():
 
 def test_judges_are_found_by_domain_and_misspelt_ones_named(tmp_path):
     with pytest.raises(BenchError, match="no judge of attributes for domain 'toy'"):
-        attributes.judge(tmp_path, "toy", torch.device("cpu"))
+        attributes.load_predictor(tmp_path, "toy", torch.device("cpu"))
     with pytest.raises(UnknownName, match="annyfaces_regressor"):
-        attributes.judge(tmp_path, "annyfaces", torch.device("cpu"), "annyface_regressor")
+        attributes.load_predictor(tmp_path, "annyfaces", torch.device("cpu"), "annyface_regressor")
 
 
 def test_the_landmark_source_wants_its_weights_named():

@@ -245,7 +245,7 @@ def test_minibatch_deviation_by_hand():
     """Groups of four: picture i with i + 2, i + 4, i + 6 of a batch of eight."""
     net = discriminator(8, {4: 3, 8: 2})
     x = torch.randn(8, 3, 4, 4, dtype=torch.float64)
-    spread = net._with_spread(x)
+    spread = net._with_minibatch_std(x)
     assert torch.equal(spread[:, :3], x)
     for i in range(2):
         expected = (x[i::2].var(0, unbiased=False) + 1e-8).sqrt().mean()

@@ -78,32 +78,32 @@ def test_directions_are_learned_with_a_judge_of_the_project(cli, plug):
 def test_a_judge_is_loaded_when_it_is_first_asked_for(plug):
     root = plug("judges", "careless", "raise_on_import = 1 / 0\n" + JUDGE)
     plug("judges", "brightness", JUDGE)
-    read, made_of = attributes.judge(root, "toy", CPU, "brightness")  # the other is not imported
+    read, made_of = attributes.load_predictor(root, "toy", CPU, "brightness")  # the other is not imported
     assert read(torch.ones(2, 3, 8, 8))["red"].tolist() == [1, 1]
     before = made_of["judges/brightness.py"]
     plug("judges", "brightness", JUDGE + "# changed\n")
-    assert attributes.judge(root, "toy", CPU, "brightness")[1]["judges/brightness.py"] != before
+    assert attributes.load_predictor(root, "toy", CPU, "brightness")[1]["judges/brightness.py"] != before
     assert attributes.names(root, "toy") == ["brightness", "careless"]
     with pytest.raises(BenchError, match="judge 'careless' cannot be imported; got ZeroDivisionError.*careless.py"):
-        attributes.judge(root, "toy", CPU, "careless")
+        attributes.load_predictor(root, "toy", CPU, "careless")
     with pytest.raises(UnknownName, match="did you mean 'brightness'"):
-        attributes.judge(root, "toy", CPU, "brightnes")
+        attributes.load_predictor(root, "toy", CPU, "brightnes")
 
 
 def test_a_file_that_cannot_be_read_is_named_where_it_might_have_been_meant(plug):
     root = plug("judges", "torn", "class Judge(")
     with pytest.raises(BenchError, match="'torn' cannot be used; got SyntaxError.*torn.py"):
-        attributes.judge(root, "annyfaces", CPU)
+        attributes.load_predictor(root, "annyfaces", CPU)
     with pytest.raises(BenchError, match="'torn' cannot be used"):
-        attributes.judge(root, "toy", CPU, "torn")
+        attributes.load_predictor(root, "toy", CPU, "torn")
     plug("judges", "brightness", JUDGE)
-    assert attributes.judge(root, "toy", CPU, "brightness")  # by its name another one still serves
+    assert attributes.load_predictor(root, "toy", CPU, "brightness")  # by its name another one still serves
 
 
 def test_names_of_the_suite_are_taken(plug):
     root = plug("judges", "annyfaces_regressor", JUDGE)
     with pytest.raises(BenchError, match="judge 'annyfaces_regressor' is defined twice.*rename the file"):
-        attributes.judge(root, "annyfaces", CPU, "annyfaces_regressor")
+        attributes.load_predictor(root, "annyfaces", CPU, "annyfaces_regressor")
     plug("landmarks", "insightface_68", LANDMARKS)
     assert "defined twice" in str(landmarks.plugged(registry.landmarks(root))["insightface_68"].error)
 

@@ -10,18 +10,18 @@ import torch
 from bench.config.project import load_config
 from bench.config.sections import RateSettings
 from bench.data.dataset import PreparedDataset
-from bench.edits.targets import Targets, Wanted
+from bench.edits.targets import EditSpec, Targets
 from bench.engine import SERIAL
 from bench.images import to_tensor, to_uint8
 from bench.inversion.plan import Overrides, plan_run
 from bench.inversion.runner import load_method
 from bench.rate import edits as rate_edits
-from bench.rate.edits import Move, moves_of
+from bench.rate.edits import EditStep, plan_edit_steps
 from bench.rate.sweep import measure_plan, steps_of
 from bench.store.paths import RunStore
-from bench.store.rate import KEPT, MAPS, per_picture, points, reached
+from bench.store.rate import KEPT, MAPS, per_image, points, reached
 
-BRIGHT = Wanted("bright", "bright", 0.02)
+BRIGHT = EditSpec("bright", "bright", 0.02)
 ASKED = RateSettings(images=3, codes=[0.5], memory=[1.0], beside=0.25)
 MAPPED = '''
 from bench import api
@@ -62,17 +62,17 @@ def measured(root, method, moves, **change):
 def test_strengths_are_those_of_score_edits_stored_or_not(edited, cli, exact_targets):
     config, store = load_config(edited), RunStore(edited, "toy")
     plan = plan_run(config, "toy_codes", "toy", Overrides())
-    here, told = moves_of(config, store, plan, SERIAL)
-    assert told == [] and [m.wanted for m in here] == [BRIGHT] and 0 < here[0].degree < 0.8
+    here, told = plan_edit_steps(config, store, plan, SERIAL)
+    assert told == [] and [m.edit_spec for m in here] == [BRIGHT] and 0 < here[0].degree < 0.8
     assert cli("score-edits", "--method", "toy_codes", "--masks", "masks").code == 0
     path = edited / "results" / "edits" / "toy" / "toy_codes" / "edits.json"
     record = json.loads(path.read_text())
     assert record["matched"]["bright+0.02"]["degree"] == here[0].degree, "matched in the same way"
     record["matched"]["bright+0.02"]["degree"] = 0.3
     path.write_text(json.dumps(record))
-    assert moves_of(config, store, plan, SERIAL)[0] == (Move(BRIGHT, 0.3),), "what is stored is taken"
+    assert plan_edit_steps(config, store, plan, SERIAL)[0] == (EditStep(BRIGHT, 0.3),), "what is stored is taken"
     path.write_text(json.dumps({**record, "config_hash": "of another run"}))
-    assert moves_of(config, store, plan, SERIAL)[0] == here
+    assert plan_edit_steps(config, store, plan, SERIAL)[0] == here
 
 
 def test_why_there_are_no_edits(edited, ask, exact_targets, monkeypatch):
@@ -80,7 +80,7 @@ def test_why_there_are_no_edits(edited, ask, exact_targets, monkeypatch):
 
     def told():
         config = load_config(edited)
-        moves, lines = moves_of(config, store, plan_run(config, "toy_codes", "toy", Overrides()), SERIAL)
+        moves, lines = plan_edit_steps(config, store, plan_run(config, "toy_codes", "toy", Overrides()), SERIAL)
         assert moves == () and len(lines) == 1
         return lines[0]
 
@@ -110,7 +110,7 @@ def test_directions_of_rates_are_among_those_of_edits(edited, cli, one_line_erro
 
 
 def test_edits_are_of_the_quantised_inversion_against_the_exact_target(edited, exact_targets, assert_same_rows):
-    rows = measured(edited, "toy_codes", [Move(BRIGHT, 0.5)])
+    rows = measured(edited, "toy_codes", [EditStep(BRIGHT, 0.5)])
     edits = rows[rows["task"] == "edit"]
     assert set(edits["image_id"]) == {"head_0", "head_2"} and set(edits["edit"]) == {"bright+0.02"}
     assert edits["codes_step"].tolist() == [0, 0, 0.5, 0.5] and set(edits["metric"]) == {"mae"}
@@ -129,16 +129,16 @@ def test_edits_are_of_the_quantised_inversion_against_the_exact_target(edited, e
     found = edits[(edits["codes_step"] == 0) & (edits["image_id"] == "head_2")]
     assert_same_rows(found, found.assign(value=[np.abs(seen - meant).mean() / 255]))
     assert reached(rows) == ["bright+0.02"]
-    pictures = per_picture(rows, reached(rows)).loc[("toy", "toy_codes", "", KEPT, 0.0, 0.0, 1)]
+    pictures = per_image(rows, reached(rows)).loc[("toy", "toy_codes", "", KEPT, 0.0, 0.0, 1)]
     assert pictures["edit:mae"].notna().tolist() == [True, False, True]
     over = pictures.loc["head_2", "edit:mae"] - pictures.loc["head_2", "mae"]
     assert pictures.loc["head_2", "over:mae"] == pytest.approx(over)
 
 
 def test_rows_do_not_depend_on_the_batch(edited, exact_targets, monkeypatch, assert_same_rows):
-    together = measured(edited, "toy_codes", [Move(BRIGHT, 0.5)])
+    together = measured(edited, "toy_codes", [EditStep(BRIGHT, 0.5)])
     monkeypatch.setattr("bench.rate.sweep.SHARD", 1)
-    alone = measured(edited, "toy_codes", [Move(BRIGHT, 0.5)])
+    alone = measured(edited, "toy_codes", [EditStep(BRIGHT, 0.5)])
     assert_same_rows(alone, together)
 
 
@@ -147,7 +147,7 @@ def test_maps_stay_where_they_are_in_edits(edited, exact_targets):
     from bench import registry
 
     registry.methods.cache_clear()
-    rows = measured(edited, "toy_mapped", [Move(BRIGHT, 0.5)])
+    rows = measured(edited, "toy_mapped", [EditStep(BRIGHT, 0.5)])
     found = points(rows, {"toy": 1024}).set_index(["form", "memory_step"])
     assert found.loc[(KEPT, 0), "mae"] == pytest.approx(found.loc[(MAPS, 0), "mae"], abs=1e-6) == 0
     assert found.loc[(KEPT, 0), "edit:mae"] != found.loc[(MAPS, 0), "edit:mae"], "one follows the edit, one does not"
@@ -170,5 +170,5 @@ def test_only_edits_that_all_reach_are_compared():
     values = {"one": {"": 1, "x": 2, "y": 9}, "two": {"": 3, "x": 5}}
     rows = pd.DataFrame([row(method, edit, v) for method, of in values.items() for edit, v in of.items()])
     assert reached(rows) == ["x"]
-    found = per_picture(rows, reached(rows)).reset_index().set_index("method")
+    found = per_image(rows, reached(rows)).reset_index().set_index("method")
     assert found["edit:mae"].tolist() == [2, 5] and found["over:mae"].tolist() == [1, 2]

@@ -66,7 +66,7 @@ def test_codes_larger_steps_fewer_bits_more_error(generator):
     w_plus = generator.sample_w(3, seed=1)
     unit, errors, bits = held.unit_of(generator), [], []
     for step in (0.05, 0.2, 0.8, 3.2):
-        kept = held.codes_at(w_plus, step, generator, unit)
+        kept = held.quantise_latents(w_plus, step, generator, unit)
         apart = (kept.values - w_plus).abs()
         assert float(apart.max()) <= step * unit / 2 + 1e-6
         errors.append(float(apart.mean()))
@@ -74,31 +74,31 @@ def test_codes_larger_steps_fewer_bits_more_error(generator):
     assert errors == sorted(errors) and bits == sorted(bits, reverse=True)
     assert kept.floats == w_plus[0].numel()
     mean = generator.latent_avg[None]
-    assert torch.equal(held.codes_at(mean, 1.0, generator, unit).values, mean), "a decoder has the mean code"
+    assert torch.equal(held.quantise_latents(mean, 1.0, generator, unit).values, mean), "a decoder has the mean code"
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 16, 24), (2, 5, 8, 8), (2, 3, 20, 20), (2, 68, 2), (2, 7), (2,)])
 def test_memory_of_any_shape(rng, shape):
     kept = torch.from_numpy(rng.normal(3, 2, size=shape)).float()
-    assert torch.equal(held.memory_at(kept, 0).values, kept)
-    assert held.memory_at(kept, 0).coded[0].bits == 32 * kept[0].numel()
-    fine, coarse = held.memory_at(kept, 0.1), held.memory_at(kept, 2.0)
+    assert torch.equal(held.quantise_memory(kept, 0).values, kept)
+    assert held.quantise_memory(kept, 0).coded[0].bits == 32 * kept[0].numel()
+    fine, coarse = held.quantise_memory(kept, 0.1), held.quantise_memory(kept, 2.0)
     assert fine.values.shape == kept.shape and fine.values.dtype == kept.dtype
     assert (fine.values - kept).square().mean() <= (coarse.values - kept).square().mean()
     assert sum(c.bits for c in fine.coded) >= sum(c.bits for c in coarse.coded)
-    assert torch.equal(held.memory_at(kept.long(), 2.0).values, kept.long()), "integers are never rounded"
+    assert torch.equal(held.quantise_memory(kept.long(), 2.0).values, kept.long()), "integers are never rounded"
 
 
 def test_pooled_maps_keep_fewer_numbers(rng):
     kept = torch.from_numpy(rng.normal(size=(2, 3, 32, 64))).float()
-    pooled = held.memory_at(kept, 0.1, pool=2)
+    pooled = held.quantise_memory(kept, 0.1, pool=2)
     assert pooled.floats == kept[0].numel() / 4 and pooled.values.shape == kept.shape
-    assert 0.15 < pooled.coded[0].bits / held.memory_at(kept, 0.1).coded[0].bits < 0.35
+    assert 0.15 < pooled.coded[0].bits / held.quantise_memory(kept, 0.1).coded[0].bits < 0.35
     flat = torch.full((1, 3, 32, 64), 0.7)
-    assert torch.allclose(held.memory_at(flat, 0.1, pool=4).values, flat), "means of equal numbers"
+    assert torch.allclose(held.quantise_memory(flat, 0.1, pool=4).values, flat), "means of equal numbers"
     assert [held.can_pool(kept, pool) for pool in (2, 4, 8)] == [True, True, False], "8 pixels are one block"
     points = torch.from_numpy(rng.normal(size=(2, 68, 2))).float()
-    assert torch.equal(held.memory_at(points, 0.5, pool=2).values, held.memory_at(points, 0.5).values)
+    assert torch.equal(held.quantise_memory(points, 0.5, pool=2).values, held.quantise_memory(points, 0.5).values)
 
 
 def test_the_transform_is_orthonormal(rng):
@@ -120,7 +120,7 @@ def test_a_picture_costs_about_what_jpeg_takes(rng):
     seen, size = through(CODECS["jpeg"], picture, 75)
     error = np.abs(seen.astype(float) - picture).mean()
     kept = torch.from_numpy(picture.transpose(2, 0, 1)[None].astype(np.float32))
-    steps = [held.memory_at(kept, step) for step in (0.2, 0.3, 0.4, 0.6)]
+    steps = [held.quantise_memory(kept, step) for step in (0.2, 0.3, 0.4, 0.6)]
     close = min(steps, key=lambda k: abs(float((k.values - kept).abs().mean()) - error))
     assert 0.3 < close.coded[0].bits / (8 * size) < 1.5
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from bench.analysis import summary
 from bench.edits.results import edits_dir, write_edits
-from bench.edits.strength import Matched
+from bench.edits.strength import EditStrength
 from bench.errors import DataError
 from bench.files import read_yaml
 from bench.report.ablation import write_ablations
@@ -30,7 +30,9 @@ def add_edits(tiny, label, worse, reached=tuple(EDITS)):
         for e in reached
         for metric, value in (("mae", 0.05 + 0.01 * n + abs(EDITS[e]) / 10 + worse), ("mae_face", 0.02 + worse))
     ]
-    matched = {e: Matched(c, c, 1.0 if e in reached else None, ((0, 0), (1, c)), 4).to_json() for e, c in EDITS.items()}
+    matched = {
+        e: EditStrength(c, c, 1.0 if e in reached else None, ((0, 0), (1, c)), 4).to_json() for e, c in EDITS.items()
+    }
     shown = {i: e for i, e in zip(tiny.ids, ["yaw-0.2", "smile+0.3"], strict=False) if e in reached}
     grey = {"source": 100, "target": 110, "inversion": 90, "edit": 110 + int(1000 * worse)}
     pictures = {(kind, i): np.full((32, 32, 3), grey[kind], np.uint8) for kind in KINDS for i in shown}

@@ -8,7 +8,7 @@ import pytest
 from bench.analysis import summary
 from bench.edits.results import edits_dir, write_edits
 from bench.edits.set_metrics import Features, set_values
-from bench.edits.strength import Matched
+from bench.edits.strength import EditStrength
 from bench.report.edit_figures import curve, write_edit_figures
 from bench.report.edit_tables import methods_of, write_edit_tables
 from bench.report.report_data import load_report_data
@@ -43,7 +43,7 @@ def add_edits(tiny, method, worse, reached):
     if "yaw-0.2" in reached:
         rows.append(row("sweep", "step", 0.5, ids[1], "yaw-0.2", 3))
     matched = {
-        name: Matched(c, c / 2, 1.0 if name in reached else None, ((0.0, 0.0), (3.0, c / 4)), 4).to_json()
+        name: EditStrength(c, c / 2, 1.0 if name in reached else None, ((0.0, 0.0), (3.0, c / 4)), 4).to_json()
         for name, (_, c) in NAMES.items()
     }
     record = {

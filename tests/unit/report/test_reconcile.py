@@ -10,7 +10,7 @@ import pytest
 
 from bench.analysis.protocol import protocols
 from bench.errors import DataError
-from bench.report.reconcile import judge, preset_of, read_rules
+from bench.report.reconcile import compare_row, preset_of, read_rules
 from bench.report.reference import read_reference, references
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
@@ -35,7 +35,7 @@ def verdict(row, dataset="celebahq_1500", mean=0.101, n=1500, table="hfgi_table1
     rules = read_rules(REFERENCE)
     line = SimpleNamespace(dataset=dataset, method="e4e", mean=mean, n=n, ci_low=mean, ci_high=mean)
     rule = rules.tables[table].columns[row.metric]
-    return judge(row, rule, rules, preset_of(None, rules.tables[table]), {(dataset, "e4e", rule.metric): line})[1]
+    return compare_row(row, rule, rules, preset_of(None, rules.tables[table]), {(dataset, "e4e", rule.metric): line})[1]
 
 
 def test_a_difference_needs_the_same_images_and_definition():

@@ -17,7 +17,7 @@ from bench import report
 from bench.analysis import summary
 from bench.analysis.protocol import find_protocol
 from bench.errors import DataError
-from bench.report import layout, pictures
+from bench.report import image_panels, layout
 from bench.report.grid import scale_of
 from bench.report.layout import to_markdown
 from bench.report.plots import write_plot_data
@@ -372,18 +372,18 @@ def test_chosen_pictures_are_varied_and_always_the_same():
     shade = np.random.default_rng(0).integers(-10, 10, (30, 1, 1, 1))
     stack = (np.broadcast_to(colours[np.arange(30) % 3][:, None, None], (30, 16, 16, 3)) + shade).astype(np.uint8)
     ids = [f"{i:03d}" for i in range(30)]
-    chosen = pictures.choose_varied(ids, lambda i: stack[int(i)], 3)
+    chosen = image_panels.choose_varied(ids, lambda i: stack[int(i)], 3)
     assert {int(i) % 3 for i in chosen} == {0, 1, 2} and chosen == sorted(chosen)
-    assert chosen == pictures.choose_varied(ids, lambda i: stack[int(i)], 3)
-    assert pictures.choose_varied(ids[:2], lambda i: stack[int(i)], 3) == ids[:2]
+    assert chosen == image_panels.choose_varied(ids, lambda i: stack[int(i)], 3)
+    assert image_panels.choose_varied(ids[:2], lambda i: stack[int(i)], 3) == ids[:2]
 
 
 def test_thumbnails_and_differences_are_means():
     image = np.random.default_rng(0).integers(0, 256, (24, 24, 3)).astype(np.uint8)
-    np.testing.assert_allclose(pictures.thumbnail(image)[1, 2], image[3:6, 6:9].mean((0, 1)) / 255)
-    odd = pictures.thumbnail(np.full((35, 35, 3), 51, np.uint8))
+    np.testing.assert_allclose(image_panels.thumbnail(image)[1, 2], image[3:6, 6:9].mean((0, 1)) / 255)
+    odd = image_panels.thumbnail(np.full((35, 35, 3), 51, np.uint8))
     np.testing.assert_allclose(odd, 0.2)
-    assert pictures.difference(image, image).max() == 0
-    assert pictures.difference(np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 255, np.uint8)).min() == 1
+    assert image_panels.difference(image, image).max() == 0
+    assert image_panels.difference(np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 255, np.uint8)).min() == 1
     assert scale_of([np.zeros((4, 4))]) == 0.05 and scale_of([np.full((4, 4), 0.12)]) == pytest.approx(0.15)
     assert scale_of([np.ones((4, 4))]) == 1.0

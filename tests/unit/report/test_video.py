@@ -8,15 +8,15 @@ import pytest
 from PIL import Image
 
 from bench.analysis.statistics import statistics
-from bench.data.video_files import read_film
-from bench.edits.strength import Matched
+from bench.data.video_files import read_frames
+from bench.edits.strength import EditStrength
 from bench.report.report_data import ReportData
 from bench.report.video import by_clip, films_of, over_frames, write_video
-from bench.store.video import read_films, video_dir, write_films
+from bench.store.video import read_videos, video_dir, write_videos
 
 IDS = {"00": ["00_0000", "00_0001", "00_0002"], "01": ["01_0000", "01_0001"]}
 SETTINGS = {"direction": "smile", "change": 0.5, "metrics": ["mae"], "fps": 12.0}
-MATCHED = Matched(0.5, 0.2, 2.25, ((0.0, 0.0), (3.0, 0.3)), 4)
+MATCHED = EditStrength(0.5, 0.2, 2.25, ((0.0, 0.0), (3.0, 0.3)), 4)
 
 
 def add_films(tiny, method, worse, ids_sha256="a", without=()):
@@ -42,7 +42,7 @@ def add_films(tiny, method, worse, ids_sha256="a", without=()):
         "failures": dict.fromkeys(without, "ValueError: no"),
         "shown": ["00"],
     }
-    write_films(video_dir(tiny.store, "toy", method), rows, record, strips)
+    write_videos(video_dir(tiny.store, "toy", method), rows, record, strips)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_the_page_says_means_intervals_strengths_and_what_is_left_out(report, tm
 
 def test_films_show_every_method_side_by_side(report, tmp_path):
     write_video(report, tmp_path)
-    film, fps = read_film(tmp_path / "video" / "tiny_clips_00.mp4")
+    film, fps = read_frames(tmp_path / "video" / "tiny_clips_00.mp4")
     assert len(film) == 3 and fps == 12
     levels = {k: np.abs(film[0].astype(int) - 60 * k).max(-1) < 4 for k in range(4)}
     for k, count in ((0, 1), (1, 2), (2, 2), (3, 1)):
@@ -100,6 +100,6 @@ def test_other_clips_are_not_compared_and_without_any_there_is_nothing(report, t
     add_films(tiny, "copy_input", 0.0, ids_sha256="b")
     films, others = films_of(report)
     assert list(films) == ["copy_input"] and others == ["latent_avg", "optimize_w_plus"], "in the profile's order"
-    for label in read_films(tiny.store, "toy"):
+    for label in read_videos(tiny.store, "toy"):
         (video_dir(tiny.store, "toy", label) / "video.json").write_text("{}")
     assert write_video(report, tmp_path) == ([], []) and (tmp_path / "video").is_dir()

@@ -73,7 +73,7 @@ def test_slices_and_rate():
 def test_every_step_of_every_picture_is_kept(stepping):
     made = invert(stepping)
     ids, steps = made.read_steps()
-    assert ids == made.read()["ids"] and steps.shape == (8, 3, 8, 16) and (steps[:, -1] == made.read_codes()[1]).all()
+    assert ids == made.read()["ids"] and steps.shape == (8, 3, 8, 16) and (steps[:, -1] == made.read_latents()[1]).all()
     assert made.read()["rate_floats"] == 128
     assert not invert(stepping, "toy_codes").steps.exists()
 
@@ -84,7 +84,7 @@ def test_steps_of_failed_pictures_are_not_kept(stepping):
     made, whole = invert(stepping, variant="fails", **failing), invert(stepping)
     assert set(made.read()["failures"]) == {"head_2", "head_5"}
     ids, steps = made.read_steps()
-    assert ids == made.read_codes()[0] == [f"head_{n}" for n in (0, 1, 3, 4, 6, 7)]
+    assert ids == made.read_latents()[0] == [f"head_{n}" for n in (0, 1, 3, 4, 6, 7)]
     np.testing.assert_allclose(steps, whole.read_steps()[1][[0, 1, 3, 4, 6, 7]], atol=1e-6)
     table, _ = score(stepping, made)
     assert list(dict.fromkeys(table["image_id"])) == ids

@@ -136,11 +136,11 @@ def test_memory_of_a_failed_computation_is_freed():
 
 def test_engines_of_devices():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert device.engine_for(cpu, "processes", asked=False) == "processes"
-    assert device.engine_for(cuda, "processes", asked=False) == "serial"
-    assert device.engine_for(cuda, "serial", asked=True) == "serial"
+    assert device.engine_for(cpu, "processes", requested=False) == "processes"
+    assert device.engine_for(cuda, "processes", requested=False) == "serial"
+    assert device.engine_for(cuda, "serial", requested=True) == "serial"
     with pytest.raises(BenchError, match="does not run on cuda"):
-        device.engine_for(cuda, "processes", asked=True)
+        device.engine_for(cuda, "processes", requested=True)
 
 
 def test_autocast():

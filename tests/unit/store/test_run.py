@@ -9,7 +9,7 @@ import pytest
 
 from bench.errors import BenchError, DataError
 from bench.files import write_png
-from bench.store.latents import write_codes
+from bench.store.latents import write_latents
 from bench.store.paths import RunStore, read_json, write_json
 
 IDS = [["a", "b"], ["c"]]
@@ -33,9 +33,9 @@ def fill(ids, failures=None, rate=7, steps=0):
         for i in good:
             write_png(folder / "images" / f"{i}.png", np.full((2, 2, 3), ord(i[0]), np.uint8))
         codes = np.stack([np.full((2, 3), ord(i[0])) for i in good]) if good else np.zeros((0, 1, 1))
-        write_codes(folder / "w_plus.safetensors", good, codes)
+        write_latents(folder / "w_plus.safetensors", good, codes)
         if good and steps:
-            write_codes(folder / "steps.safetensors", good, np.stack([codes] * steps, 1), "steps")
+            write_latents(folder / "steps.safetensors", good, np.stack([codes] * steps, 1), "steps")
         return {"failures": failures or {}, "rate_floats": rate if good else None}
 
     return write
@@ -65,7 +65,7 @@ def test_a_whole_run(run, store):
     content = run.finish(IDS, RECORD)
     assert run.state() == "complete" and content == run.read()
     assert content["ids"] == ["a", "b", "c"] and content["n"] == 3 and content["rate_floats"] == 7
-    ids, codes = run.read_codes()
+    ids, codes = run.read_latents()
     assert ids == ["a", "b", "c"] and codes.dtype == np.float32 and codes[2, 0, 0] == ord("c")
     assert sorted(p.name for p in run.folder.iterdir()) == ["images", "run.json", "w_plus.safetensors"]
     assert [r.name for r in store.runs("main")] == [run.name]
@@ -77,7 +77,7 @@ def test_failures_are_kept_with_reasons(run):
     commit_all(run, {"b": "too bright", "c": "NaN"})
     content = run.finish(IDS, RECORD)
     assert content["failures"] == {"b": "too bright", "c": "NaN"} and content["n"] == 1
-    assert [p.stem for p in run.images.iterdir()] == ["a"] and run.read_codes()[0] == ["a"]
+    assert [p.stem for p in run.images.iterdir()] == ["a"] and run.read_latents()[0] == ["a"]
 
 
 def test_steps_are_kept_for_every_picture(run):
@@ -88,7 +88,7 @@ def test_steps_are_kept_for_every_picture(run):
     run.finish(IDS, RECORD)
     ids, steps = run.read_steps()
     assert ids == ["a"] and steps.shape == (1, 3, 2, 3) and steps.dtype == np.float32
-    assert (steps[:, -1] == run.read_codes()[1]).all()
+    assert (steps[:, -1] == run.read_latents()[1]).all()
 
 
 def test_steps_of_some_pictures_only_are_refused(run):
@@ -140,7 +140,7 @@ def test_kill_during_finish_is_harmless(run, monkeypatch):
     run.begin("h1", {})
     commit_all(run)
     with monkeypatch.context() as patch:
-        patch.setattr("bench.store.run.join_codes", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        patch.setattr("bench.store.run.join_latents", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run.finish(IDS, RECORD)
     assert run.state() == "partial" and run.begin("h1", {})

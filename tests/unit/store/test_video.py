@@ -6,13 +6,13 @@ import os
 import numpy as np
 
 from bench.errors import BenchError
-from bench.store.video import write_films
+from bench.store.video import write_videos
 
 
 def test_a_full_disk_leaves_the_earlier_films(tmp_path, monkeypatch):
     """At whatever file it fills up: nothing of what was there is gone, and nothing half is left beside it."""
     folder, strip = tmp_path / "toy", np.zeros((4, 8, 3), np.uint8)
-    write_films(folder, [], {"n": 1}, {("00", "edit"): strip})
+    write_videos(folder, [], {"n": 1}, {("00", "edit"): strip})
 
     def held():
         return {str(p.relative_to(tmp_path)): p.read_bytes() for p in sorted(tmp_path.rglob("*")) if p.is_file()}
@@ -34,7 +34,7 @@ def test_a_full_disk_leaves_the_earlier_films(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", full)
             try:
-                write_films(folder, [], {"n": 2}, {("01", "edit"): strip})
+                write_videos(folder, [], {"n": 2}, {("01", "edit"): strip})
             except BenchError as error:
                 refused += "No space left" in str(error)
                 moved = {name.replace(".new/toy.old", "toy"): data for name, data in held().items()}

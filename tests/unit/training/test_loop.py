@@ -35,7 +35,7 @@ class Line(api.TrainableMethod):
     def trainable(self):
         return self.net
 
-    def opponents(self):
+    def discriminators(self):
         return {"judge": self.judge}
 
     def training_losses(self, x, rng, seen):
@@ -45,7 +45,7 @@ class Line(api.TrainableMethod):
             loss = (y - x).square().mean()
             yield {"copy": loss * math.nan if seen == self.poison else loss, "fool": -self.judge(y.mean((2, 3))).mean()}
 
-    def opponent_loss(self, name, x, rng, step):
+    def discriminator_loss(self, name, x, rng, step):
         return {"judge": (self.judge(self.means) - x.mean((1, 2, 3)).unsqueeze(1)).square().mean()}
 
 
@@ -78,7 +78,7 @@ def run(loop, steps):
 
 
 def tensors(loop):
-    return {**loop.net.state_dict(), **{f"judge.{k}": v for k, v in loop.opponents["judge"].state_dict().items()}}
+    return {**loop.net.state_dict(), **{f"judge.{k}": v for k, v in loop.discriminators["judge"].state_dict().items()}}
 
 
 def assert_same(a, b, **tolerance):
@@ -130,9 +130,9 @@ def test_inner_steps_add_their_gradients(pictures):
 def test_opponents_do_not_learn_from_the_methods_losses(pictures):
     """Without its own loss an opponent stays as it is, although the method's gradient passes through it."""
     loop = loop_of(pictures, weights={"copy": 1, "fool": 1, "judge": 0})
-    before = {k: v.clone() for k, v in loop.method.judge.state_dict().items()}
+    before = {k: v.clone() for k, v in loop.method.adversarial_loss.state_dict().items()}
     run(loop, 2)
-    assert_same(before, dict(loop.method.judge.state_dict()))
+    assert_same(before, dict(loop.method.adversarial_loss.state_dict()))
 
 
 def test_state_continues_exactly(pictures):
@@ -198,12 +198,12 @@ def test_an_opponents_gradient_is_checked_and_reported(pictures):
     """Its loss is 0, the slope of a root there is not a number: neither network takes the step."""
     loop = loop_of(pictures)
     assert loop.step()["judge_gradient_norm"] > 0
-    judge = loop.method.judge
+    judge = loop.method.adversarial_loss
 
     def root_of_nothing(name, x, rng, step):
         return {"judge": (0 * judge(loop.method.means)).square().sum().sqrt()}
 
-    loop.method.opponent_loss = root_of_nothing
+    loop.method.discriminator_loss = root_of_nothing
     before = {k: v.clone() for k, v in tensors(loop).items()}
     with pytest.raises(Diverged, match="step 1: judge_gradient_norm not finite"):
         loop.step()
@@ -260,7 +260,7 @@ def test_settings_that_do_not_fit(pictures):
     with pytest.raises(BenchError, match="no weight for the losses fool"):
         loop_of(pictures, weights={"copy": 1, "judge": 1}).step()
     with pytest.raises(BenchError, match="no optimizer for judge"):
-        loop_of(pictures, opponents={})
+        loop_of(pictures, discriminators={})
     with pytest.raises(BenchError, match="3 processes"):
         Loop(preset(), Line(), pictures, CPU, world=World(0, 3))
     with pytest.raises(ValueError, match="micro_batch"):

@@ -9,7 +9,7 @@ import pytest
 from bench.data.video_files import Clip
 from bench.errors import BenchError, DataError, ShapeError, UnknownName
 from bench.video.align import corners, cut, filled, paste, smooth, square
-from bench.video.face_track import load_finder, read_points, squares_of
+from bench.video.face_track import crop_boxes_of, load_finder, read_points
 
 
 def scene(height=160, width=200):
@@ -105,7 +105,7 @@ def test_gaps_are_bridged_and_longer_ones_are_named():
 
 def test_a_finder_is_asked_frame_by_frame():
     clip = Clip("c", ("a", "b", "c"), lambda i: np.full((4, 4, 3), ord(i), np.uint8), (4, 4), 25)
-    squares, bridged = squares_of(clip, lambda f: None if f[0, 0, 0] == ord("b") else FACE + f[0, 0, 0], None, 0)
+    squares, bridged = crop_boxes_of(clip, lambda f: None if f[0, 0, 0] == ord("b") else FACE + f[0, 0, 0], None, 0)
     np.testing.assert_allclose(squares, [square(FACE + ord(i)) for i in "abc"])
     assert bridged == ["b"]
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bench.data.video_files import read_film, write_mp4
+from bench.data.video_files import read_frames, write_mp4
 from bench.files import read_rgb, write_png
 from bench.inversion.runner import image_seed
 
@@ -64,8 +64,8 @@ def test_aligned_frames_become_films_and_measures(clips, cli):
     answer = cli(*HEADS, "--fps", "10")
     assert answer.code == 0, answer.err
     assert answer.out.split() == [f"film/{n}" for n in ("side_by_side.mp4", "edited.mp4", "measures.csv", "video.json")]
-    side, fps = read_film(clips / "film" / "side_by_side.mp4")
-    edited, _ = read_film(clips / "film" / "edited.mp4")
+    side, fps = read_frames(clips / "film" / "side_by_side.mp4")
+    edited, _ = read_frames(clips / "film" / "edited.mp4")
     assert len(side) == COUNT and fps == 10 and side.shape[2] > 3 * 256 and edited.shape == (COUNT, 32, 32, 3)
     rows = pd.read_csv(clips / "film" / "measures.csv")
     kept = clips / "film" / "frames"
@@ -103,7 +103,7 @@ def test_frames_are_aligned_and_pasted_back(clips, cli):
         read_rgb(clips / "film" / "frames" / "edit" / "f0.png"),
         read_rgb(clips / "other" / "frames" / "edit" / "f0.png"),
     )
-    film, _ = read_film(clips / "film" / "edited.mp4")
+    film, _ = read_frames(clips / "film" / "edited.mp4")
     assert film.shape == (COUNT, *WIDE, 3)
     middle = read_rgb(clips / "film" / "frames" / "edit" / "f3.png")[12:20, 12:20]
     assert np.abs(film[3, 16:24, 28:36].astype(int) - middle).mean() < 8
@@ -114,7 +114,7 @@ def test_a_video_file_is_a_clip(clips, cli):
     frames = [np.asarray(Image.open(clips / "heads" / f"f{n}.png")) for n in range(COUNT)]
     write_mp4(clips / "heads.mp4", frames, 8)
     assert cli(*VIDEO, "--clip", "heads.mp4", "--align", "none", "--limit", "3").code == 0
-    film, fps = read_film(clips / "film" / "edited.mp4")
+    film, fps = read_frames(clips / "film" / "edited.mp4")
     assert len(film) == 3 and fps == 8
 
 
@@ -124,7 +124,7 @@ def test_a_frame_that_fails_is_told_and_stays_the_source(clips, cli):
     answer = cli(*asked)
     assert answer.code == 0 and "frame f1 failed: ValueError: cannot do this one" in answer.err
     assert list(json.loads((clips / "film" / "video.json").read_text())["failures"]) == ["f1"]
-    film, _ = read_film(clips / "film" / "edited.mp4")
+    film, _ = read_frames(clips / "film" / "edited.mp4")
     assert len(film) == COUNT
     source = read_rgb(clips / "heads" / "f1.png").astype(int)
     assert np.abs(film[1] - source).mean() < 4

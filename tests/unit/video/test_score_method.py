@@ -15,7 +15,7 @@ from bench.data.prepare import prepare
 from bench.engine import SERIAL
 from bench.renderers.annyfaces import Annyfaces
 from bench.renderers.by_name import RENDERERS
-from bench.store.video import read_films
+from bench.store.video import read_videos
 from bench.video import prepare as video_preparation
 from bench.video import score_method
 
@@ -93,7 +93,7 @@ def test_clips_are_measured_frame_by_frame(drawn, cli):
     source = rows.query("task == 'source' and metric == 'flicker'")["value"]
     np.testing.assert_allclose(source, 1 / 255, rtol=1e-9), "a level a frame"
     assert rows.query("task == 'target' and metric == 'flicker'")["value"].abs().max() < 1e-12, "the same edit always"
-    films = read_films(load_store(drawn), "toy")["toy_codes"]
+    films = read_videos(load_store(drawn), "toy")["toy_codes"]
     strip = films.frames("01", "target")
     assert strip.shape == (3, 32, 32, 3) and films.frames("00", "target") is None
     sources = films.frames("01", "source")
@@ -170,7 +170,7 @@ def test_a_profile_without_clips_and_one_without_strengths(drawn, cli, one_line_
     assert cli(*SCORE).code == 0 and cli("video-targets").code == 0
     for name, empty in (("toy_codes/video.json", {}), ("targets.json", {"targets": {}})):
         assert json.loads((drawn / "results" / "video" / "toy" / name).read_text()).items() >= empty.items()
-    assert read_films(load_store(drawn), "toy") == {}
+    assert read_videos(load_store(drawn), "toy") == {}
 
 
 @pytest.mark.parametrize(("key", "value"), [("clips", [1, 1]), ("clips", [-1]), ("change", 0), ("fps", 0)])

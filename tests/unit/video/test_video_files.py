@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from bench.data.mosaic import board
-from bench.data.video_files import natural_key, of_file, of_folder, read_film, write_gif, write_mp4
+from bench.data.video_files import natural_key, of_file, of_folder, read_frames, write_gif, write_mp4
 from bench.errors import DataError
 from bench.files import write_png
 
@@ -37,7 +37,7 @@ def test_natural_order_mixes_numbers_and_words():
 def test_a_film_has_its_frames_size_and_rate_and_is_decoded_once(tmp_path, monkeypatch):
     made = frames(10, 31, 40)
     assert write_mp4(tmp_path / "a.mp4", iter(made), 12.5) == 10
-    shown, fps = read_film(tmp_path / "a.mp4")
+    shown, fps = read_frames(tmp_path / "a.mp4")
     assert shown.shape == (10, 32, 40, 3) and fps == 12.5, "an odd side is continued by one pixel"
     assert np.abs(shown[:, :31].astype(int) - made).mean() < 2, "colours survive"
     clip = of_file(tmp_path / "a.mp4", tmp_path / "work")

@@ -307,7 +307,7 @@ def test_from_a_folder_to_a_working_generator(project, folder, net, capsys):
 
 def test_a_discriminator_beside_the_generator_is_loaded_by_its_part(project, folder, monkeypatch):
     """`id/part` finds what the whole leaves out, as the training preset of the paper names it."""
-    from bench.nets.image_judge import discriminator_from
+    from bench.nets.image_adversarial import discriminator_from
     from bench.nets.stylegan2 import Discriminator
 
     bench(project, "fetch", "--from", str(folder), "gen")
@@ -432,7 +432,7 @@ def test_a_changed_part_is_not_loaded(project, folder):
     path.write_bytes(data)
     with pytest.raises(WeightsError, match="not the file that was fetched.*bench fetch --again enc"):
         manifest.load(project, "enc")
-    fetch.fetch(project, "enc", folder, again=True)
+    fetch.fetch(project, "enc", folder, refetch=True)
     assert manifest.load(project, "enc")["encoder.a.weight"].sum() == 12
 
 

@@ -12,7 +12,7 @@ CAPTIONS = {
 }
 
 
-def pictures_of(root: Path, domain: str) -> list[tuple[str, Path]]:
+def strips_of(root: Path, domain: str) -> list[tuple[str, Path]]:
     """(caption, file) of all sets of a domain that have them."""
     return [
         (caption, path)

@@ -32,7 +32,7 @@ def discriminator_from(state: Mapping[str, Tensor], what: str) -> Discriminator:
     return net
 
 
-class ImageJudge(nn.Module):
+class ImageAdversarialLoss(nn.Module):
     """Non-saturating adversarial losses with a gradient penalty.
 
     Args:
@@ -59,14 +59,14 @@ class ImageJudge(nn.Module):
         Returns:
             scalars; the penalty is half the squared gradient at pictures, times the steps it stands for.
         """
-        judged = F.softplus(-self._logits(x)).mean() + F.softplus(self._logits(x_hat)).mean()
+        discriminator_loss = F.softplus(-self._logits(x)).mean() + F.softplus(self._logits(x_hat)).mean()
         if step % self.r1_every:
-            return {"image_discriminator": judged}
+            return {"image_discriminator": discriminator_loss}
         with torch.autocast(x.device.type, enabled=False):  # float32: bf16 double backward kills some CPUs (SIGFPE)
             real = resize(x.float(), self.net.size, "area").detach().requires_grad_(True)
             (gradient,) = torch.autograd.grad(self.net(real).sum(), real, create_graph=True)
         penalty = gradient.square().sum((1, 2, 3)).mean() / 2 * self.r1_every
-        return {"image_discriminator": judged, "image_r1": penalty}
+        return {"image_discriminator": discriminator_loss, "image_r1": penalty}
 
     def _logits(self, x: Tensor) -> Tensor:
         return self.net(resize(x, self.net.size, "area")).float()

@@ -211,7 +211,8 @@ def test_compiled_ssim_is_that_of_torch(window, size, sample):
     torch.testing.assert_close(found, in_torch(x, y, taps, sample), rtol=0, atol=allowed)
     torch.testing.assert_close(torch.stack(windows.means_in_bands(x, y, taps, sample)), found, rtol=0, atol=allowed)
     alone = torch.cat([torch.stack(windows.means(x[n : n + 1], y[n : n + 1], taps, sample)) for n in range(2)], 1)
-    assert torch.equal(alone, found)
+    apart = 0 if taps != WINDOWS["lopsided"] else EXACT  # torch's products of a batch need not agree in the last bit
+    torch.testing.assert_close(alone, found, rtol=0, atol=apart)
 
 
 @pytest.mark.parametrize("window", WINDOWS)

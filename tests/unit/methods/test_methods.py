@@ -12,6 +12,8 @@ from methods.copy_input import Method as CopyInput
 from methods.latent_avg import Method as LatentAvg
 from methods.optimize_w_plus import Method as Optimize
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def toy():

@@ -13,6 +13,8 @@ from bench.errors import BenchError, DataError, ShapeError
 from bench.measures import ssim as windows
 from bench.metrics import mae, mae_rel, ms_ssim, mse, mse_pm1, perc_efflite0, psnr, rate, ssim_gauss, ssim_w51
 
+pytestmark = pytest.mark.numeric
+
 PIXEL = {"mae": mae.Metric, "mse": mse.Metric, "psnr": psnr.Metric, "ssim_gauss": ssim_gauss.Metric}
 EXACT = 1e-12  # float64 sums of up to 10^6 terms
 SSIM_TOLERANCE = 1e-6  # required; 1e-12 is what is reached, see below

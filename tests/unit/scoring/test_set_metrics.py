@@ -21,6 +21,8 @@ from bench.scoring import set_metrics
 from bench.scoring.score_run import score_run
 from bench.store.paths import RunStore
 
+pytestmark = pytest.mark.numeric
+
 ROUNDING = 1e-9  # of a Frechet distance, whose traces and singular values cancel: 1e-13 seen
 METRICS = ["mae", "fd_efflite0", "kd_efflite0", "prc_efflite0"]
 NAMES = {"fd_efflite0", "kd_efflite0", "prc_efflite0.precision", "prc_efflite0.recall"}

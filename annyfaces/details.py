@@ -37,6 +37,7 @@ class Extras:
         self.tubes.append(rows)
 
     def all_tubes(self) -> np.ndarray:
+        """Return all tubes: (n, 14), rounded to 9 decimals so that every CPU draws the same."""
         return np.round(np.concatenate(self.tubes), 9) if self.tubes else np.zeros((0, 14))
 
     def blobs(self) -> np.ndarray:

@@ -39,6 +39,7 @@ def normal(r: np.random.Generator, sd: float = 1.0, limit: float = 2.5) -> float
 
 
 def between(r: np.random.Generator, low: float, high: float) -> float:
+    """Draw a number uniformly from [low, high)."""
     return float(low + (high - low) * r.random())
 
 
@@ -132,6 +133,7 @@ def sample_age(r: np.random.Generator, identity: dict) -> float:
 
 
 def sample_expression(r: np.random.Generator) -> dict:
+    """Draw strengths of expression factors (smile, teeth, ...), most of them in [0, 1]."""
     smile = between(r, 0.2, 1.0) if r.random() < 0.55 else between(r, 0.0, 0.15)
     opened = between(r, 0.1, 0.9) if r.random() < 0.22 else between(r, 0.0, 0.08)
     closed = between(r, 0.85, 1.0) if r.random() < 0.05 else between(r, 0.0, 0.08)
@@ -163,6 +165,7 @@ def sample_makeup(r: np.random.Generator, identity: dict) -> dict:
 
 
 def sample_pose(r: np.random.Generator) -> dict:
+    """Draw yaw, pitch and roll in radians, normally distributed about a frontal face."""
     return {"yaw": normal(r, 0.2), "pitch": normal(r, 0.06), "roll": normal(r, 0.06)}
 
 
@@ -200,6 +203,7 @@ def sample_background(r: np.random.Generator) -> dict:
 
 
 def sample_cloth(r: np.random.Generator) -> dict:
+    """Draw the garment: neckline, height in [-1, 1], and colour (HSV in [0, 1])."""
     return {
         "neckline": pick(r, NECKLINES),
         "height": between(r, -1, 1),

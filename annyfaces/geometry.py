@@ -108,6 +108,7 @@ def vertex_normals(points, faces):
 
 @jit
 def project(points, similarity, side):
+    """Project points (n, 3) by the camera: (n, 3) of x and y in pixels of an image of ``side``, and 1 / depth."""
     out = np.empty_like(points)
     for i in range(points.shape[0]):
         inverse = 1.0 / (DISTANCE - points[i, 2])
@@ -199,6 +200,7 @@ def rest_vertices(model: M.HeadModel, identity: dict, age_years: float, expressi
 
 
 def eye_vertices(model: M.HeadModel) -> tuple[np.ndarray, np.ndarray]:
+    """Return the vertex numbers of the left and of the right eyeball, remembered for each head model."""
     key = id(model)
     if key not in _EYES:
         _EYES[key] = tuple(np.unique(model.faces[model.kind == k]) for k in (M.EYE_LEFT, M.EYE_RIGHT))

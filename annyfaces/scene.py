@@ -55,6 +55,7 @@ class Scene:
         return cls(**copy.deepcopy(data))
 
     def copy(self) -> Scene:
+        """Return a deep copy of the scene."""
         return copy.deepcopy(self)
 
 

@@ -8,7 +8,7 @@ import traceback
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from bench.errors import BenchError
+from bench.errors import BenchError, message_of
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +106,7 @@ def out_of_memory(error: BaseException) -> BenchError:
     """What to tell a user whose accelerator is full, from torch's error."""
     return BenchError(
         "the accelerator has too little memory",
-        got=". ".join(" ".join(str(error).split()).split(". ")[:2]),
+        got=". ".join(message_of(error).split(". ")[:2]),
         fix="close what else uses it; pass a smaller --batch-size, for a training a smaller `micro_batch` or "
         "`recompute: true`; or pass --device cpu",
     )

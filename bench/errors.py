@@ -20,6 +20,17 @@ def one_line(error: ValidationError, most: int = 3) -> str:
     return "; ".join(problems[:most]) + more
 
 
+def message_of(error: BaseException, most: int | None = None) -> str:
+    """The message of an exception in one line, at most ``most`` characters; its type's name where it has no message."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text[:most]
+
+
+def typed_message_of(error: BaseException, most: int | None = None) -> str:
+    """``ValueError: its message`` in one line, at most ``most`` characters."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:most]
+
+
 def name_some(ids: Iterable[str], most: int = 10) -> str:
     """``a, b, c and 5 more``: the first ids and the number of the rest."""
     ids = list(ids)
@@ -85,6 +96,7 @@ class UnknownName(BenchError):
 
     @classmethod
     def of(cls, kind: str, name: str, known: Iterable[str]) -> UnknownName:
+        """Make the error of an unknown name: it lists the known names and suggests the nearest."""
         known = sorted(known)
         close = suggest(name, known)
         listing = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")

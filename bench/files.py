@@ -1,6 +1,6 @@
 """Files, the one way they are read and written here: atomically, with errors in one line, one writer at a time.
 
-JSON, CSV and images (PNG). CSV is quoted where needed, with ``\\n`` at line ends.
+JSON, YAML, CSV, tables (Parquet) and images (PNG). CSV is quoted where needed, with ``\\n`` at line ends.
 """
 
 from __future__ import annotations
@@ -10,15 +10,22 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import yaml
 
-from bench.errors import BenchError, DataError
+from bench.errors import BenchError, DataError, message_of, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pydantic import BaseModel
+
+    Model = TypeVar("Model", bound=BaseModel)
 
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser reads 1,500 entries in 0.1 s instead of 1 s
 
@@ -35,10 +42,73 @@ def read_json(path: Path) -> Any:
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read",
-            got=" ".join(str(error).split()),
+            got=message_of(error),
             expected="JSON written by bench",
             fix="delete it and run the same command again",
         ) from None
+
+
+def read_text(path: Path, what: str = "", *, fix: str = "correct the file", raises=DataError) -> str:
+    """The text of a UTF-8 file. Args: as of :func:`load_yaml`."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise raises(f"{what} {path} is missing".lstrip(), fix=fix) from None
+    except UnicodeDecodeError as error:
+        raise raises(f"{what} {path} cannot be read".lstrip(), got=message_of(error), fix=fix) from None
+
+
+def load_yaml(
+    path: Path,
+    what: str = "",
+    *,
+    text: str | None = None,
+    fix: str = "correct the file",
+    raises: type[BenchError] = DataError,
+) -> Any:
+    """The content of a YAML file.
+
+    Args:
+        what: what the file is, such as "manifest": stands before its path in messages.
+        text: what the file holds, if it was read already.
+        fix: how to mend the file, for messages.
+        raises: class of the error.
+    Raises:
+        BenchError: the file is missing, is not UTF-8, is not YAML, or holds a date that is none.
+    """
+    text = read_text(path, what, fix=fix, raises=raises) if text is None else text
+    try:
+        return yaml.load(text, YAML_LOADER)
+    except (yaml.YAMLError, ValueError) as error:
+        raise raises(f"{what} {path} is not YAML".lstrip(), got=message_of(error), fix=fix) from None
+
+
+def check_model(
+    value: Any, path: Path, model: type[Model], what: str = "", *, fix: str = "correct these keys", raises=DataError
+) -> Model:
+    """Check the content of a file against a pydantic model.
+
+    Args:
+        value: the content; None, of an empty file, is a mapping without keys.
+        model: the class.
+        path, what, fix, raises: as of :func:`load_yaml`.
+    Raises:
+        BenchError: names the first wrong keys.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate({} if value is None else value)
+    except ValidationError as error:
+        raise raises(f"{what} {path} is not valid".lstrip(), got=one_line(error), fix=fix) from None
+
+
+def read_yaml(
+    path: Path, model: type[Model], what: str = "", *, text: str | None = None, fix: str = "", raises=DataError
+) -> Model:
+    """Read a YAML file and check it against a pydantic model. Args: as of :func:`check_model`, :func:`load_yaml`."""
+    raw = load_yaml(path, what, text=text, fix=fix or "correct the file", raises=raises)
+    return check_model(raw, path, model, what, fix=fix or "correct these keys", raises=raises)
 
 
 def read_rgb(path: str | Path, size: int | tuple[int, int] | None = None) -> np.ndarray:
@@ -107,16 +177,9 @@ def write_png(path: str | Path, array: np.ndarray) -> None:
         Image.fromarray(array).save(temporary, format="PNG", compress_level=1)
         os.replace(temporary, path)
     except OSError as error:
-        _forget(temporary)
+        with suppress(OSError):  # the error already under way is the one that matters
+            temporary.unlink(missing_ok=True)
         raise write_error(path, error) from None
-
-
-def _forget(temporary: Path) -> None:
-    """Remove a temporary file if that can be done; the error already under way is the one that matters."""
-    try:
-        temporary.unlink(missing_ok=True)
-    except OSError:
-        pass
 
 
 def atomic_write(path: str | Path, data: str | bytes) -> None:
@@ -135,7 +198,8 @@ def atomic_write(path: str | Path, data: str | bytes) -> None:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        _forget(temporary)
+        with suppress(OSError):  # the error already under way is the one that matters
+            temporary.unlink(missing_ok=True)
         raise write_error(path, error) from None
 
 
@@ -181,8 +245,8 @@ def file_sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a head line and rows, atomically; None becomes an empty field."""
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file, its column names first, atomically; None becomes an empty field."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -190,11 +254,13 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[objec
     atomic_write(path, text.getvalue())
 
 
-def read_rows(path: Path, needed: Sequence[str], what: str, fix: str) -> list[dict[str, str]]:
-    """The rows as mappings, without empty fields and without fields that have no column.
+def read_csv(path: Path, needed: Sequence[str], what: str, fix: str) -> list[dict[str, str]]:
+    """Rows of a CSV file as mappings, without empty fields and without fields that have no column.
 
     Args:
-        needed: columns that must be there. what, fix: for messages.
+        needed: columns that must be there.
+        what: what the file is, for messages.
+        fix: how to mend it, for messages.
     Raises:
         DataError: the file cannot be read, is no CSV in UTF-8, or lacks a column.
     """
@@ -213,53 +279,116 @@ def read_rows(path: Path, needed: Sequence[str], what: str, fix: str) -> list[di
     return rows
 
 
-@contextmanager
-def only_writer(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file ``path`` inside the block; it is removed afterwards. Where there are no such locks, go on.
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as Parquet, atomically and without its index; equal tables with equal ``attrs`` are equal files."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    atomic_write(path, buffer.getvalue())
+
+
+def read_table(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    what: str = "table",
+    *,
+    fix: str,
+    image_ids: Collection[str] | None = None,
+) -> pd.DataFrame:
+    """Read a table that :func:`write_table` wrote, with its ``attrs``.
 
     Args:
-        what: the thing being written, for the message.
+        columns: columns to read, in this order; None reads all.
+        what: what the file is, for messages.
+        fix: how to mend it, for messages.
+        image_ids: read only the rows of these images (column ``image_id``); None reads all.
     Raises:
-        BenchError: another process holds it, or the file cannot be written.
+        DataError: the file cannot be read, is no Parquet, or lacks a column.
     """
+    import pandas as pd
+
+    rows = None if image_ids is None else [("image_id", "in", list(image_ids))]
+    names = None if columns is None else list(columns)
     try:
-        import fcntl  # noqa: F401
-    except ImportError:  # Windows
-        yield
-        return
+        table = pd.read_parquet(path, columns=names, filters=rows)
+        return table if names is None else table[names]
+    except (OSError, ValueError, KeyError) as error:
+        expected = "a Parquet table" + (f" with columns {', '.join(names)}" if names else "")
+        raise DataError(
+            f"{what} {path} cannot be read", got=message_of(error, 200), expected=expected, fix=fix
+        ) from None
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """Fill a new folder inside the block; after the block it takes the place of ``folder``.
+
+    The new folder lies in ``.new`` beside ``folder`` until it is complete. An error inside the block removes it and
+    leaves ``folder`` as it was, so a full disk never loses an earlier result.
+
+    Args:
+        folder: the folder to replace; it need not exist.
+    Yields:
+        the new folder, empty.
+    Raises:
+        BenchError: full disk, no permission.
+    """
+    fresh = folder.parent / ".new" / folder.name
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        yield fresh
+        _swap(fresh, folder)
+    except OSError as error:
+        raise write_error(folder, error) from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        with suppress(OSError):  # another process fills its folder there
+            fresh.parent.rmdir()
+
+
+def _swap(fresh: Path, folder: Path) -> None:
+    """Put ``fresh`` in the place of ``folder``, which is moved away first and removed last."""
+    old = fresh.with_name(f"{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    try:
+        os.replace(fresh, folder)
+    except OSError:
+        if old.exists():
+            os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def only_writer(path: Path, what: str, doing: str = "written") -> Iterator[None]:
+    """Hold the lock file ``path`` inside the block; the file is removed afterwards.
+
+    Args:
+        path: the lock file; its folder is made if needed.
+        what: the thing being written, for the message.
+        doing: what the holder of the lock does with it, for the message.
+    Raises:
+        BenchError: another process holds the lock, or the file cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    # More than one attempt: the last holder may remove the file between its opening and its locking here, and such a
+    # lock holds nothing. FileLock notices this and opens the name again, until the time is over.
+    lock = FileLock(path, timeout=0.1, poll_interval=0.01)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = _held(path)
-    except BlockingIOError:
+        lock.acquire()
+    except Timeout:
         raise BenchError(
-            f"{what} is being written by another process", expected="one writer", fix="wait for it, or stop it"
+            f"{what} is being {doing} by another process", expected="one writer", fix="wait for it, or stop it"
         ) from None
     except OSError as error:
         raise write_error(path, error) from None
-    with stream:
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)  # while it is still held: nobody can have another file under this name
-
-
-def _held(path: Path) -> IO[str]:
-    """The locked file that has the name ``path`` now.
-
-    Between opening and locking, its last holder may have removed the file: such a lock would hold nothing, as the next
-    process makes a new file. Then the name is opened again.
-    """
-    import fcntl
-
-    while True:
-        stream = open(path, "a")  # noqa: SIM115  held by the caller
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(stream.fileno()), os.stat(path)):
-                return stream
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            stream.close()
-            raise
-        stream.close()
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file
+            path.unlink()  # while it is still held: nobody can hold another file under this name
+        lock.release()

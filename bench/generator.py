@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.errors import ShapeError, WeightsError
+from bench.errors import ShapeError, WeightsError, message_of
 from bench.nets.stylegan2 import Consult, Generator
 from bench.seeds import seed_for
 from bench.weights import manifest as weights
@@ -139,7 +139,7 @@ def _from_state(
     except RuntimeError as error:
         raise WeightsError(
             f"{what} does not fit the architecture it describes",
-            got=" ".join(str(error).split())[:300],
+            got=message_of(error, 300),
             fix="export it again with `bench train generator`",
         ) from None
     return SharedGenerator(net, latent_avg, domain, device)

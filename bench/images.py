@@ -20,14 +20,25 @@ PIL_RESIZES = ("pil_bilinear", "pil_bicubic", "pil_lanczos")  # of 8-bit picture
 
 
 def pixel_sha256(array: np.ndarray) -> str:
-    """SHA-256 of decoded pixels (shape, then bytes): independent of the PNG encoder's version."""
+    """SHA-256 of decoded pixels (shape, then bytes): independent of the PNG encoder's version.
+
+    Examples:
+        >>> black = np.zeros((2, 8, 3), np.uint8)
+        >>> pixel_sha256(black) == pixel_sha256(black.reshape(4, 4, 3))  # equal bytes, another shape
+        False
+    """
     digest = hashlib.sha256(repr(tuple(array.shape)).encode())
     digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
 def to_tensor(arrays: np.ndarray) -> Tensor:
-    """(B, H, W, 3) or (H, W, 3) uint8 -> (B, 3, H, W) or (3, H, W) float32 in [-1, 1]."""
+    """(B, H, W, 3) or (H, W, 3) uint8 -> (B, 3, H, W) or (3, H, W) float32 in [-1, 1].
+
+    Examples:
+        >>> to_tensor(np.array([[[0, 51, 255]]], np.uint8)).flatten().tolist()
+        [-1.0, -0.6000000238418579, 1.0]
+    """
     import torch
 
     x = torch.from_numpy(np.ascontiguousarray(arrays)).movedim(-1, -3)
@@ -38,6 +49,11 @@ def to_uint8(x: Tensor) -> np.ndarray:
     """(..., 3, H, W) float in [-1, 1] (clamped) -> (..., H, W, 3) uint8, rounded to nearest.
 
     The official scripts truncate instead (`.astype(uint8)`), which darkens by half a level; see docs/numerics.md.
+
+    Examples:
+        >>> import torch
+        >>> to_uint8(torch.tensor([-1.2, 0.0, 1.0]).reshape(3, 1, 1)).tolist()  # -1.2 is clamped, 127.5 is rounded
+        [[[0, 128, 255]]]
     """
     import torch
 
@@ -51,6 +67,12 @@ def resize(x: Tensor, size: int | tuple[int, int], how: str) -> Tensor:
     ``area``: adaptive average pooling (`face_pool` of pSp). ``bilinear``: plain, align_corners False, no antialias
     (HFGI's release). ``bilinear_aa`` / ``bicubic_aa``: antialiased, as PIL does on float. For PIL's own rules on 8-bit
     pictures see :func:`resize_pil`.
+
+    Examples:
+        >>> import torch
+        >>> x = torch.arange(16.0).reshape(1, 1, 4, 4)
+        >>> resize(x, 2, "area").tolist()  # means of 2x2 pixels
+        [[[[2.5, 4.5], [10.5, 12.5]]]]
     """
     import torch.nn.functional as F
 

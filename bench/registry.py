@@ -3,7 +3,7 @@
 There is no list to edit. Names and class attributes are read from the syntax tree, so listing imports nothing; a class
 is imported when it is first needed. A file that cannot be read is listed with its error rather than left out.
 Searched, in this order: the installed package, the folder of the same kind in the user's project, entry points of
-other distributions (groups ``bench.methods``, ``bench.metrics``, ``bench.judges``, ``bench.predictors.landmarks``).
+other distributions (groups ``bench.methods``, ``bench.metrics``, ``bench.judges``, ``bench.landmarks``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from bench import api
-from bench.errors import BenchError, UnknownName
+from bench.errors import BenchError, UnknownName, typed_message_of
 from bench.names import check_id
 
 
@@ -159,7 +159,7 @@ class Registry:
         except BenchError as error:
             return Entry(name, origin, path, module, error=str(error))
         except (SyntaxError, ValueError, OSError) as error:
-            return Entry(name, origin, path, module, error=_reason(error))
+            return Entry(name, origin, path, module, error=typed_message_of(error))
         if attributes is None:
             return Entry(name, origin, path, module, error=f"defines no class {class_name}")
         return Entry(name, origin, path, module, attributes)
@@ -174,13 +174,9 @@ class Registry:
         except Exception as error:  # whatever a plug-in's import raises, the user needs its file and the reason
             raise BenchError(
                 f"{self.kind} {entry.name!r} cannot be imported",
-                got=_reason(error),
+                got=typed_message_of(error),
                 fix=f"correct {entry.where}, or install what it needs",
             ) from error
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def class_attributes(source: str, class_name: str) -> dict[str, Any] | None:
@@ -281,7 +277,7 @@ def judges(root: Path | None = None) -> Registry:
 def landmarks(root: Path | None = None) -> Registry:
     """Landmark sources beside those of bench/predictors/landmarks.py: in ``<root>/landmarks``, entry points."""
     return Registry(
-        "landmark source", "Landmarks", (api.Landmarks,), _folders("", root, "landmarks"), "bench.predictors.landmarks"
+        "landmark source", "Landmarks", (api.Landmarks,), _folders("", root, "landmarks"), "bench.landmarks"
     )
 
 

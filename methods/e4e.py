@@ -12,9 +12,8 @@ from bench import api
 from bench.nets.encoder_start import OPTIONS, fresh_encoder, losses_of, trained_encoder
 from bench.nets.encoder_state import prepared, view
 from bench.nets.encoders import ProgressiveEncoder
-from bench.nets.latent_discriminator import LatentJudge
 from bench.nets.progressive import OPTIONS as PROGRESSIVE
-from bench.nets.progressive import difference_norm, stage_at
+from bench.nets.progressive import EditableCodes, stage_at
 
 
 class Method(api.TrainableMethod):
@@ -50,7 +49,7 @@ class Method(api.TrainableMethod):
         self.latent_avg, self.plan = self.generator.latent_avg, options
         self.encoder = fresh_encoder(ProgressiveEncoder, self.context, options)
         self.reconstruction = losses_of(self.context, options, weights)
-        self.judge = LatentJudge(self.generator.style_dim, options["pool"], options["r1_every"])
+        self.editable = EditableCodes(self.generator, self.latent_avg, options)
 
     def trainable(self) -> nn.Module:
         """The encoder."""
@@ -58,22 +57,18 @@ class Method(api.TrainableMethod):
 
     def opponents(self) -> Mapping[str, nn.Module]:
         """The discriminator of codes."""
-        return {"latent_discriminator": self.judge}
+        return self.editable.opponents()
 
     def training_losses(self, x: Tensor, rng: torch.Generator, seen: int) -> Iterator[dict[str, Tensor]]:
         """Reconstruction, size of the differences, and whether codes look mapped (Tov et al. 2021, Sec. 5.2)."""
         self.stage = stage_at(seen, self.generator.n_latent, self.plan)
         w_plus = self.embed(x).w_plus
-        self.codes = w_plus[:, : self.stage + 1]  # the others equal the first
-        yield {
-            **self.reconstruction(self.generator.synthesize(w_plus, noise=self.plan["noise"]), x),
-            "delta": difference_norm(self.codes - self.latent_avg[: self.stage + 1]),
-            "latent_adversarial": self.judge.verdict(self.codes),
-        }
+        x_hat = self.generator.synthesize(w_plus, noise=self.plan["noise"])
+        yield {**self.reconstruction(x_hat, x), **self.editable.losses(w_plus, self.stage)}
 
     def opponent_loss(self, name: str, x: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:
         """The discriminator's, on the codes of this batch and mapped ones."""
-        return self.judge.losses(self.codes.detach(), self.generator, rng, step)
+        return self.editable.opponent_loss(rng, step)
 
     def trained(self, net: nn.Module) -> dict[str, Tensor]:
         """``encoder.`` and ``latent_avg``."""

@@ -123,6 +123,7 @@ def build_project(root: Path) -> Path:
     from bench.contract.toy import toy_images
     from bench.data.import_folder import FolderRequest
     from bench.data.prepare import prepare
+    from bench.engine import SERIAL
     from bench.generator import SharedGenerator, save_generator
 
     for name in ("profiles", "datasets", "methods", "weights", "pictures"):
@@ -150,7 +151,7 @@ def build_project(root: Path) -> Path:
     domains = {"toy": {"generator": "toy_generator", "resolution": SIDE}}
     (root / "weights" / "manifest.yaml").write_text(yaml.safe_dump({"weights": [entry], "domains": domains}))
     asked = FolderRequest(images=root / "pictures", domain="toy", resolution=SIDE)
-    prepare(load_config(root), "toy", asked, engine="serial")
+    prepare(load_config(root), "toy", asked, execution=SERIAL)
     return root
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from bench import api, registry
 from bench.analysis.protocol import protocols
@@ -23,7 +22,7 @@ from bench.analysis.statistics import Statistics, statistics
 from bench.data.dataset import PreparedDataset
 from bench.device import resolve_device
 from bench.errors import BenchError
-from bench.files import read_rgb
+from bench.files import load_yaml, read_rgb
 from bench.scoring.build import build, lacking, signature
 from bench.scoring.pair_metrics import Views, score_views
 from bench.seeds import seed_for
@@ -68,7 +67,7 @@ class Moved:
 @lru_cache(maxsize=1)
 def definitions() -> Mapping[str, Mapping[str, Any]]:
     """metric -> others, beside, windows, ranges; see bench/analysis/definitions.yaml."""
-    return yaml.safe_load((Path(__file__).parent / "definitions.yaml").read_text(encoding="utf-8"))
+    return load_yaml(Path(__file__).parent / "definitions.yaml")
 
 
 def describe(root: Path, metric_id: str) -> list[str]:

@@ -53,6 +53,7 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
+        """Whether no image is lost and the upper bound of the loss is within the margin."""
         return not self.lost and self.upper <= self.margin
 
     @property

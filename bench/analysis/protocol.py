@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from bench.errors import BenchError, UnknownName, one_line
+from bench.errors import BenchError, UnknownName
+from bench.files import read_yaml
 
 DISPERSIONS = {
     "sd": "standard deviation over images",
@@ -66,6 +66,7 @@ class Protocol(BaseModel):
 
     @property
     def metrics(self) -> list[str]:
+        """Metric ids of all columns, each once, in the protocol's order."""
         return list(dict.fromkeys(column.metric for column in self.columns))
 
     def main(self, scored: Sequence[str], wanted: Sequence[str] = ()) -> list[str]:
@@ -93,7 +94,7 @@ def protocols(root: Path | None = None) -> dict[str, Protocol]:
     folders = [Path(__file__).parent / "protocols"] + ([Path(root) / "protocols"] if root else [])
     found: dict[str, Protocol] = {}
     for path in (p for folder in folders for p in sorted(folder.glob("*.yaml"))):
-        preset = _read(path)
+        preset = read_yaml(path, Protocol, "protocol", raises=BenchError)
         taken = {name for p in found.values() for name in (p.id, *p.also)}
         if preset.id != path.stem or taken & {preset.id, *preset.also}:
             raise BenchError(
@@ -104,15 +105,6 @@ def protocols(root: Path | None = None) -> dict[str, Protocol]:
             )
         found[preset.id] = preset
     return found
-
-
-def _read(path: Path) -> Protocol:
-    try:
-        return Protocol.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise BenchError(f"protocol {path} is not valid", got=one_line(error), fix="correct these keys") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise BenchError(f"protocol {path} cannot be read", got=" ".join(str(error).split())) from None
 
 
 def find_protocol(root: Path | None, name: str) -> Protocol | None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.analysis.set_lines import read_scope
 from bench.errors import DataError
+from bench.files import read_table
 from bench.names import label, parse_label, parse_run_id
 from bench.scoring.set_metrics import SetScores
 
@@ -79,16 +80,8 @@ def read_scores(
 
 
 def _read_rows(path: Path) -> pd.DataFrame:
-    try:
-        rows = pd.read_parquet(path)[ROW_COLUMNS].astype({"value": "float64"})
-        return rows.assign(variant=rows["variant"].fillna(""))  # groupby would drop missing keys without a word
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"score file {path} cannot be read",
-            got=" ".join(str(error).split())[:200],
-            expected=f"parquet with columns {', '.join(ROW_COLUMNS)}",
-            fix="run `bench score` again",
-        ) from None
+    rows = read_table(path, ROW_COLUMNS, "score file", fix="run `bench score` again").astype({"value": "float64"})
+    return rows.assign(variant=rows["variant"].fillna(""))  # groupby would drop missing keys without a word
 
 
 def _check_ids(run_id: str, rows: pd.DataFrame, ids: Sequence[str]) -> None:

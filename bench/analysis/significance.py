@@ -55,6 +55,7 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
+        """Whether the Holm-adjusted p-value is at most 0.05."""
         return self.p_holm <= 1 - CONFIDENCE
 
 

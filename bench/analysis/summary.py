@@ -20,7 +20,7 @@ from bench import registry
 from bench.analysis.score_table import Scores, ablation_rows, common_ids, scope_scores, summary_metric
 from bench.analysis.set_lines import lines as set_lines
 from bench.analysis.statistics import statistics
-from bench.errors import DataError
+from bench.errors import DataError, message_of
 from bench.files import atomic_write
 from bench.names import label
 from bench.store.paths import write_json
@@ -174,9 +174,7 @@ def read_summary(path: Path) -> pd.DataFrame:
             na_values={c: [""] for c in ("mean", "sd", "sem", "ci_low", "ci_high")},
         )
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read", got=" ".join(str(error).split()), fix="run `bench aggregate`"
-        ) from None
+        raise DataError(f"{path} cannot be read", got=message_of(error), fix="run `bench aggregate`") from None
     if list(table.columns) != COLUMNS:
         raise DataError(
             f"{path} has other columns",

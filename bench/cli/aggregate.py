@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import typer
-
 from bench.cli import common
-from bench.cli.common import examples, open_project, scopes_of, show
+from bench.cli.common import open_project, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "aggregate",
-        help="Per-image rows to results/summary.csv: n, n_failed, mean, sd, sem and a 95 % bootstrap interval.",
-        epilog=examples("bench aggregate", "bench aggregate --scope local"),
-    )(command)
-
-
+@verb(
+    "Per-image rows to results/summary.csv: n, n_failed, mean, sd, sem and a 95 % bootstrap interval.",
+    "bench aggregate",
+    "bench aggregate --scope local",
+)
 def command(scope: common.Scope = None, profile: common.ProfileName = None, root: common.Root = None) -> None:
-    config, store = open_project(root, profile)
-    where = scopes_of(config, store, scope)
+    project = open_project(root, profile, scope=scope)
     from bench.analysis.summary import aggregate
 
-    show(aggregate(store, where, config), config.root)
+    show(aggregate(project.store, project.scope, project.config), project.root)

@@ -81,7 +81,8 @@ for module in (
     code,
     rehearse,
 ):
-    module.register(app)
+    verb = module.command
+    app.command(verb.name, help=verb.help, epilog=verb.epilog)(verb.run)
 
 
 @app.callback(invoke_without_command=True)

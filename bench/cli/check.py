@@ -7,22 +7,18 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, wide_console
+from bench.cli.common import open_project, verb, wide_console
 from bench.contract.toy import Outcome
 from bench.errors import BenchError
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "check",
-        help="Try the contract of a method or metric on four toy pictures; exit code 1 if a clause does not hold, or "
-        "could not be tried.",
-        epilog=examples(
-            "bench check latent_avg", "bench check latent_avg ssim_gauss mae", "bench check --ablation steps_50"
-        ),
-    )(command)
-
-
+@verb(
+    "Try the contract of a method or metric on four toy pictures; exit code 1 if a clause does not hold, or "
+    "could not be tried.",
+    "bench check latent_avg",
+    "bench check latent_avg ssim_gauss mae",
+    "bench check --ablation steps_50",
+)
 def command(
     names: Annotated[list[str] | None, typer.Argument(help="Ids of methods or metrics.")] = None,
     ablation: Annotated[
@@ -30,7 +26,7 @@ def command(
     ] = None,
     root: common.Root = None,
 ) -> None:
-    config, _ = open_project(root)
+    config = open_project(root).config
     from rich.table import Table
     from rich.text import Text
 

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import shutil
 
-import typer
-
 from bench.cli import common
-from bench.cli.common import examples, open_project, show
+from bench.cli.common import open_project, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "code",
-        help="Hash the code that each stage uses, to results/code: a stage of the pipeline runs again where the files "
-        "that its verb and its method import have changed, and nowhere else.",
-        epilog=examples("bench code"),
-    )(command)
-
-
+@verb(
+    "Hash the code that each stage uses, to results/code: a stage of the pipeline runs again where the files "
+    "that its verb and its method import have changed, and nowhere else.",
+    "bench code",
+)
 def command(root: common.Root = None) -> None:
-    config, store = open_project(root, None)
+    project = open_project(root)
     from bench.planning.code_hashes import stage_code
     from bench.store.paths import write_json
 
-    found = stage_code(config.root)
-    shutil.rmtree(store.code_dir, ignore_errors=True)  # what methods that are gone have left
+    found = stage_code(project.root)
+    shutil.rmtree(project.store.code_dir, ignore_errors=True)  # what methods that are gone have left
     for name, files in found.items():
-        path = store.code_dir / f"{name}.json"
+        path = project.store.code_dir / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, files)
-    show([store.code_dir], config.root)
+    show([project.store.code_dir], project.root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,8 @@ from bench.store.paths import RunStore
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from bench.engine import Execution
 
 SCORING = ("lpips", "insightface.model_zoo.arcface_onnx")  # slow to import, for metrics that look at pictures
 
@@ -39,31 +42,137 @@ Scope = Annotated[
     str | None,
     typer.Option("--scope", help="Results to work on: a profile's name, or 'local' for runs with own settings."),
 ]
+Method = Annotated[str, typer.Option("--method", help="Method id; `bench ls methods` shows all.")]
+OneMethod = Annotated[str | None, typer.Option("--method", help="Method id; `bench ls methods` shows all.")]
 Methods = Annotated[list[str] | None, typer.Option("--method", help="Method id; may be repeated.")]
+OneDataset = Annotated[str | None, typer.Option("--dataset", help="Default: the profile's first.")]
 Datasets = Annotated[
     list[str] | None, typer.Option("--dataset", help="Dataset id; may be repeated. Default: the profile's.")
 ]
+Ablation = Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")]
+MethodOptions = Annotated[list[str] | None, typer.Option("--set", help="Option of the method, key=value.")]
+Direction = Annotated[
+    str, typer.Option("--direction", help="Name, SET/NAME, FILE.pt, or PCA.pt:INDEX[:FIRST:LAST] (rows).")
+]
+Degree = Annotated[str, typer.Option("--degree", help="How far; what 1 means is in the direction's card.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for the results.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 
-def examples(*lines: str) -> str:
-    """Text under a verb's help; each line is a command to copy."""
-    return "\n\n".join(["Examples:", *lines])
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the command line.
+
+    Args:
+        name: as it is typed.
+        help: what it does.
+        epilog: text under the help: commands to copy.
+        run: the function behind it; its arguments are the verb's options.
+    """
+
+    name: str
+    help: str
+    epilog: str
+    run: Callable[..., None]
 
 
-def open_project(root: Path | None, profile: str | None = None, check: bool = True) -> tuple[Config, RunStore]:
-    """The project's settings and its store. ``check``: refuse a profile that overrides what no method has."""
+def verb(help: str, *examples: str) -> Callable[[Callable[..., None]], Verb]:
+    """Make a function a verb, named after its file: ``command`` of score_edits.py is ``bench score-edits``.
+
+    Args:
+        help: what the verb does.
+        examples: commands to copy.
+    """
+
+    def made(function: Callable[..., None]) -> Verb:
+        name = function.__module__.rpartition(".")[2].replace("_", "-")
+        return Verb(name, help, "\n\n".join(["Examples:", *examples]), function)
+
+    return made
+
+
+@dataclass(frozen=True)
+class Project:
+    """The project that a verb works on, with the values of shared options: what was asked for, else the profile's.
+
+    Args:
+        config: settings of the project and its profile.
+        store: where results lie.
+        scope: scope of the results to work on.
+        device: where tensors live.
+        engine: serial or processes.
+        workers: number of processes; None for all cores.
+        engine_asked: the user passed --engine.
+    """
+
+    config: Config
+    store: RunStore
+    scope: str
+    device: str
+    engine: str
+    workers: int | None
+    engine_asked: bool
+
+    @property
+    def root(self) -> Path:
+        """The project folder."""
+        return self.config.root
+
+    def execution(self, on_tick: Callable[[float], None] | None = None) -> Execution:
+        """How shards are computed, as the user asked or the profile says.
+
+        Args:
+            on_tick: called with progress.
+        """
+        from bench.engine import Execution
+
+        return Execution(self.engine, self.workers, self.engine_asked, on_tick)
+
+
+def open_project(
+    root: Path | None,
+    profile: str | None = None,
+    *ready: str,
+    check: bool = True,
+    scope: str | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    engine: str | None = None,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    limit: int | None = None,
+) -> Project:
+    """Check the shared options of a verb and open its project.
+
+    Args:
+        root: folder of the project; None finds it.
+        profile: id of the profile; None for that of params.yaml.
+        ready: modules that worker processes load while this process still reads and checks.
+        check: refuse a profile that overrides what no method has.
+        scope: a profile's name, ``local``, or a scope that has runs; None for the profile's.
+        device, precision, engine, workers, batch_size, limit: as the user gave them; None where not.
+    Raises:
+        BenchError: an option has an impossible value, no project, or settings that break a rule.
+    """
+    check_options(device, precision, engine, workers, batch_size, limit)
     config = load_config(find_root(root) if root is None else _given_root(root), profile)
     if check:
         check_overrides(config)
-    return config, RunStore(config.root, config.main_profile)
-
-
-def make_ready(config: Config, engine: str | None, *modules: str) -> None:
-    """Let workers start while this process still reads and checks, see :func:`bench.engine.make_ready`."""
-    if (engine or config.settings.engine) == "processes":
+    how = engine or config.settings.engine
+    if ready and how == "processes":
         from bench.engine import make_ready
 
-        make_ready("torch", *modules)
+        make_ready("torch", *ready)
+    store = RunStore(config.root, config.main_profile)
+    return Project(
+        config,
+        store,
+        scope_of(config, store, scope),
+        device or config.settings.device,
+        how,
+        workers or config.settings.workers,
+        engine is not None,
+    )
 
 
 def _given_root(root: Path) -> Path:
@@ -101,13 +210,14 @@ def check_options(
         resolve_device(str(device))
 
 
-def scopes_of(config: Config, store: RunStore, scope: str | None) -> str:
-    """A scope the user named, checked: the profile, ``local``, or one that has runs."""
-    name = scope or config.profile
+def scope_of(config: Config, store: RunStore, scope: str | None) -> str:
+    """A scope the user named, checked: the profile, ``local``, or one that has runs; None for the profile."""
+    if not scope:
+        return config.profile
     known = {config.profile, LOCAL, *(p.name for p in (store.results / "runs").glob("*") if p.is_dir())}
-    if name not in known:
-        raise UnknownName.of("scope", name, known)
-    return name
+    if scope not in known:
+        raise UnknownName.of("scope", scope, known)
+    return scope
 
 
 def say(text: str) -> None:

@@ -8,25 +8,19 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
+from bench.cli.common import open_project, progress, say, show, verb
 from bench.errors import BenchError
 
 DEGREES = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "directions",
-        help="Find directions of edits and say how good they are: a file, a card and figures in weights/directions. "
-        "What is asked for stands in weights/directions/DOMAIN.yaml. A killed run goes on.",
-        epilog=examples(
-            "bench directions --method sefa --domain annyfaces",
-            "bench directions --method ganspace --domain annyfaces --samples 2000",
-            "bench directions --method interfacegan --domain annyfaces",
-        ),
-    )(command)
-
-
+@verb(
+    "Find directions of edits and say how good they are: a file, a card and figures in weights/directions. "
+    "What is asked for stands in weights/directions/DOMAIN.yaml. A killed run goes on.",
+    "bench directions --method sefa --domain annyfaces",
+    "bench directions --method ganspace --domain annyfaces --samples 2000",
+    "bench directions --method interfacegan --domain annyfaces",
+)
 def command(
     method: Annotated[str, typer.Option("--method", help="interfacegan (from labels), ganspace or sefa.")],
     domain: Annotated[str, typer.Option("--domain", help="Whose generator; `bench ls weights` shows domains.")],
@@ -36,15 +30,14 @@ def command(
 ) -> None:
     if samples is not None and samples < 50:
         raise BenchError("--samples is too small", got=samples, expected="50 or more")
-    common.check_options(device=device)
-    project, _ = open_project(root)
+    project = open_project(root, device=device)
     from bench.directions.learning import way
 
     way(method)
     from bench.device import resolve_device
     from bench.directions import learn
 
-    where = resolve_device(device or project.settings.device)
+    where = resolve_device(project.device)
     count = samples or learn.read_recipe(learn.recipe_path(project.root, domain)).samples
     with progress(f"{domain} samples", count) as advance:
         made = learn.make(project.root, method, domain, where, samples, advance)

@@ -9,49 +9,40 @@ from typing import Annotated, Any
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
+from bench.cli.common import open_project, progress, say, show, verb
 from bench.config.project import Config, parse_settings
 from bench.errors import BenchError
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "edit",
-        help="Edit pictures with a method: invert them (or take the codes of a run that is there), move the codes "
-        "along a direction, render. Directions are the domain's own (weights/directions) or published files. "
-        "Results go to results/local/edits.",
-        epilog=examples(
-            "bench edit --method latent_avg --direction smile --degree 1.5 --images 000000,000007",
-            "bench edit --method hfgi --direction age --degree -2 --images photos --out aged",
-            "bench edit --method hfgi --direction ffhq_pca.pt:54:7:8 --degree 20 --images photos --domain faces",
-        ),
-    )(command)
-
-
+@verb(
+    "Edit pictures with a method: invert them (or take the codes of a run that is there), move the codes "
+    "along a direction, render. Directions are the domain's own (weights/directions) or published files. "
+    "Results go to results/local/edits.",
+    "bench edit --method latent_avg --direction smile --degree 1.5 --images 000000,000007",
+    "bench edit --method hfgi --direction age --degree -2 --images photos --out aged",
+    "bench edit --method hfgi --direction ffhq_pca.pt:54:7:8 --degree 20 --images photos --domain faces",
+)
 def command(
-    method: Annotated[str, typer.Option("--method", help="Method id; `bench ls methods` shows all.")],
-    direction: Annotated[
-        str, typer.Option("--direction", help="Name, SET/NAME, FILE.pt, or PCA.pt:INDEX[:FIRST:LAST] (rows).")
-    ],
-    degree: Annotated[str, typer.Option("--degree", help="How far; what 1 means is in the direction's card.")],
+    method: common.Method,
+    direction: common.Direction,
+    degree: common.Degree,
     images: Annotated[
         str | None, typer.Option("--images", help="Folder of pictures, or ids separated by commas. Default: all.")
     ] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", help="Whose ids. Default: the profile's first.")] = None,
     domain: Annotated[str | None, typer.Option("--domain", help="Of a folder's pictures. Default: DATASET's.")] = None,
     rows: Annotated[str | None, typer.Option("--rows", help="Rows of the code to move, FIRST:LAST.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Option of the method, key=value.")] = None,
-    ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results.")] = None,
+    settings: common.MethodOptions = None,
+    ablation: common.Ablation = None,
+    out: common.Out = None,
     limit: common.Limit = None,
     device: common.Device = None,
     batch_size: common.BatchSize = None,
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(device=device, batch_size=batch_size, limit=limit)
     amount, span = number(degree), _rows(rows)
-    config, _ = open_project(root, profile)
+    config = open_project(root, profile, device=device, batch_size=batch_size, limit=limit).config
     from bench.edits.apply import RECORD
     from bench.inversion.plan import Overrides
 

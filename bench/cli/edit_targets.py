@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import typer
-
 from bench.cli import common
-from bench.cli.common import examples, open_project, say, show
+from bench.cli.common import open_project, say, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "edit-targets",
-        help="Render what the profile's edits must show: the same scenes with one factor moved. Kept beside the "
-        "dataset; `bench score-edits` renders what is missing itself.",
-        epilog=examples("bench edit-targets", "bench edit-targets --profile smoke --workers 1"),
-    )(command)
-
-
+@verb(
+    "Render what the profile's edits must show: the same scenes with one factor moved. Kept beside the "
+    "dataset; `bench score-edits` renders what is missing itself.",
+    "bench edit-targets",
+    "bench edit-targets --profile smoke --workers 1",
+)
 def command(
     engine: common.Engine = None,
     workers: common.Workers = None,
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(engine=engine, workers=workers)
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.data.render")
+    project = open_project(root, profile, "bench.data.render", engine=engine, workers=workers)
     from bench.edits.prepare import prepare_edits
 
-    path, found = prepare_edits(config, store, engine or config.settings.engine, workers or config.settings.workers)
+    path, found = prepare_edits(project.config, project.store, project.execution())
     for dataset, edits in found.items():
         for name, targets in edits.items():
             say(f"{dataset}, {name}: {sum(map(bool, targets.values()))} of {len(targets)} pictures have a target")
-    show([path], config.root)
+    show([path], project.root)

@@ -7,28 +7,22 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, scopes_of
+from bench.cli.common import open_project, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "explain",
-        help="Definition and signature of a metric, what other groups compute under its name, and one run scored again "
-        "with one factor changed at a time.",
-        epilog=examples(
-            "bench explain ssim_gauss",
-            "bench explain mae --method latent_avg --limit 32",
-            "bench explain fid --no-rescore",
-        ),
-    )(command)
-
-
+@verb(
+    "Definition and signature of a metric, what other groups compute under its name, and one run scored again "
+    "with one factor changed at a time.",
+    "bench explain ssim_gauss",
+    "bench explain mae --method latent_avg --limit 32",
+    "bench explain fid --no-rescore",
+)
 def command(
     metric: Annotated[str, typer.Argument(help="Metric id; `bench ls metrics` lists them.")],
     method: Annotated[
         str | None, typer.Option("--method", help="Run to score again. Default: the first method that is no control.")
     ] = None,
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Default: the profile's first.")] = None,
+    dataset: common.OneDataset = None,
     variant: Annotated[str, typer.Option("--variant", "--ablation", help="The variant that was run.")] = "",
     limit: Annotated[int, typer.Option("--limit", help="Only the first so many images.")] = 64,
     rescore: Annotated[bool, typer.Option("--rescore/--no-rescore", help="Score a run again.")] = True,
@@ -37,9 +31,8 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(device=device, limit=limit)
-    config, store = open_project(root, profile)
-    where = scopes_of(config, store, scope)
+    project = open_project(root, profile, scope=scope, device=device, limit=limit)
+    config = project.config
     from bench import registry
     from bench.analysis import explain
 
@@ -55,8 +48,8 @@ def command(
         (m for m in config.methods if not known.entry(m).attributes.get("control")), config.methods[0]
     )
     known.entry(chosen)
-    run = store.run(where, chosen, dataset or config.settings.datasets[0], variant)
-    moved = explain.rescore(config.root, run, metric, limit, config.seed, device or config.settings.device)
+    run = project.store.run(project.scope, chosen, dataset or config.settings.datasets[0], variant)
+    moved = explain.rescore(config.root, run, metric, limit, config.seed, project.device)
     images = moved[1].change.n if len(moved) > 1 and moved[1].change else limit
     print(f"\nRun `{run.name}`, {images} images, one factor changed at a time:\n")
     print("\n".join(explain.as_markdown(moved)))

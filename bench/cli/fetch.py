@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, say
+from bench.cli.common import open_project, say, verb
 from bench.config.project import Config
 from bench.errors import BenchError, WeightsError
 from bench.planning.required_weights import profile_needs
@@ -20,21 +20,15 @@ from bench.weights.listing import read_published
 Report = Callable[[str, int, int | None], None]
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "fetch",
-        help="Bring published weights: download them, or take files you have (--from); check and convert them to "
-        "safetensors. Without ids: those the profile needs or, with --from, those whose files lie there. "
-        "Interrupted downloads go on where they stopped.",
-        epilog=examples(
-            "bench fetch --profile paper --dry-run",
-            "bench fetch --profile paper",
-            "bench fetch lpips-alex inception-fid",
-            "bench fetch --from ~/Downloads",
-        ),
-    )(command)
-
-
+@verb(
+    "Bring published weights: download them, or take files you have (--from); check and convert them to "
+    "safetensors. Without ids: those the profile needs or, with --from, those whose files lie there. "
+    "Interrupted downloads go on where they stopped.",
+    "bench fetch --profile paper --dry-run",
+    "bench fetch --profile paper",
+    "bench fetch lpips-alex inception-fid",
+    "bench fetch --from ~/Downloads",
+)
 def command(
     ids: Annotated[list[str] | None, typer.Argument(help="Ids of weights/published.yaml (`bench ls weights`).")] = None,
     folder: Annotated[
@@ -46,7 +40,7 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    config, _ = open_project(root, profile)
+    config = open_project(root, profile).config
     chosen = _choose(config, ids, folder, profile)
     if dry_run:
         _announce(config, chosen)

@@ -8,22 +8,16 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, say, scopes_of, show
+from bench.cli.common import open_project, say, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "gate",
-        help="Compare results with a baseline by paired non-inferiority tests. Exit code 0: green; 1: a metric is "
-        "worse; 2: the two cannot be compared. Margins: gate.margins in params.yaml.",
-        epilog=examples(
-            "bench gate --save baseline",
-            "bench gate --baseline baseline",
-            "bench gate --baseline origin/main --margin mae=1% --junit gate.xml --markdown gate.md",
-        ),
-    )(command)
-
-
+@verb(
+    "Compare results with a baseline by paired non-inferiority tests. Exit code 0: green; 1: a metric is "
+    "worse; 2: the two cannot be compared. Margins: gate.margins in params.yaml.",
+    "bench gate --save baseline",
+    "bench gate --baseline baseline",
+    "bench gate --baseline origin/main --margin mae=1% --junit gate.xml --markdown gate.md",
+)
 def command(
     baseline: Annotated[
         str | None,
@@ -42,8 +36,8 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    config, store = open_project(root, profile)
-    where = scopes_of(config, store, scope)
+    project = open_project(root, profile, scope=scope)
+    config, where = project.config, project.scope
     from bench.analysis.gate import check_names, compare, junit_xml, markdown_text, parse_margins
     from bench.analysis.result_set import export_project, find_results, read_results
     from bench.errors import BenchError

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from bench import registry
-from bench.cli.common import ProfileName, Root, examples, open_project, wide_console
+from bench.cli import common
+from bench.cli.common import open_project, verb, wide_console
 from bench.config.project import Config
 from bench.data.dataset import PreparedPaths
 from bench.data.manifest import Manifest, dataset_ids, load_manifest
@@ -22,24 +23,22 @@ from bench.weights.lock import present, read_lock
 KINDS = ("methods", "metrics", "datasets", "weights", "directions", "judges", "landmarks", "ablations", "profiles")
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "ls",
-        help="List methods, metrics, datasets, weights, directions, judges, landmarks, ablations and profiles.",
-        epilog=examples("bench ls", "bench ls methods", "bench ls datasets weights --json"),
-    )(command)
-
-
+@verb(
+    "List methods, metrics, datasets, weights, directions, judges, landmarks, ablations and profiles.",
+    "bench ls",
+    "bench ls methods",
+    "bench ls datasets weights --json",
+)
 def command(
     kinds: Annotated[list[str] | None, typer.Argument(help=f"Which of: {', '.join(KINDS)}. Default: all.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-    root: Root = None,
-    profile: ProfileName = None,
+    as_json: common.Json = False,
+    root: common.Root = None,
+    profile: common.ProfileName = None,
 ) -> None:
     for kind in kinds or []:
         if kind not in KINDS:
             raise UnknownName.of("list", kind, KINDS)
-    config, _ = open_project(root, profile, check=False)  # names must be listed to be mended
+    config = open_project(root, profile, check=False).config  # names must be listed to be mended
     listing = {kind: collect(kind, config) for kind in (kinds or KINDS)}
     if as_json:
         print(json.dumps(listing, indent=1, ensure_ascii=False))

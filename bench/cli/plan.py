@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, wide_console
+from bench.cli.common import open_project, verb, wide_console
 from bench.planning.forecast import Forecast, forecast, gigabytes
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "plan",
-        help="Say what a profile would run, what is missing and how to get it, and about how much disk and time it "
-        "takes. Computes and writes nothing. Exit code 0: all is there; 1: something is missing.",
-        epilog=examples("bench plan", "bench plan --profile paper", "bench plan --profile paper --json"),
-    )(command)
-
-
+@verb(
+    "Say what a profile would run, what is missing and how to get it, and about how much disk and time it "
+    "takes. Computes and writes nothing. Exit code 0: all is there; 1: something is missing.",
+    "bench plan",
+    "bench plan --profile paper",
+    "bench plan --profile paper --json",
+)
 def command(
     profile: common.ProfileName = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    as_json: common.Json = False,
     root: common.Root = None,
 ) -> None:
-    config, _ = open_project(root, profile)
+    config = open_project(root, profile).config
     plan = forecast(config)
     if as_json:
         print(json.dumps(plan.to_json(), indent=1, ensure_ascii=False))

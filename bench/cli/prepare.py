@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
+from bench.cli.common import open_project, progress, say, show, verb
 from bench.config.project import Config
 from bench.data.dataset import PreparedPaths
 from bench.data.import_folder import FolderRequest
@@ -17,20 +17,14 @@ from bench.data.manifest import load_manifest, manifest_path
 from bench.errors import BenchError, name_some
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "prepare",
-        help="Render or convert a dataset's pictures and verify each against its manifest; without --dataset, all of "
-        "the profile. What is there and intact is kept.",
-        epilog=examples(
-            "bench prepare",
-            "bench prepare --dataset annyfaces_1500 --workers 4",
-            "bench prepare --dataset my --images ~/pictures/heads --crop center",
-            "bench prepare --dataset my --update",
-        ),
-    )(command)
-
-
+@verb(
+    "Render or convert a dataset's pictures and verify each against its manifest; without --dataset, all of "
+    "the profile. What is there and intact is kept.",
+    "bench prepare",
+    "bench prepare --dataset annyfaces_1500 --workers 4",
+    "bench prepare --dataset my --images ~/pictures/heads --crop center",
+    "bench prepare --dataset my --update",
+)
 def command(
     dataset: common.Datasets = None,
     images: Annotated[
@@ -54,9 +48,8 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(engine=engine, workers=workers)
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.data.render")
+    project = open_project(root, profile, "bench.data.render", engine=engine, workers=workers)
+    config = project.config
     asked = FolderRequest(images, domain, resolution, align, crop, convert, licence)
     if asked != FolderRequest() and len(dataset or []) != 1:
         raise BenchError(
@@ -78,9 +71,7 @@ def command(
                 name,
                 asked,
                 update,
-                engine or config.settings.engine,
-                workers or config.settings.workers,
-                advance,
+                project.execution(advance),
             )
         done[name] = result.done
         say(f"{name}: {result.done['count']} images verified in {time.perf_counter() - begin:.1f} s")
@@ -94,7 +85,7 @@ def command(
             say(f"{name}: {len(drifted)} pictures differ from the manifest by this machine's rounding (accepted)")
         show([PreparedPaths.of(config.root, name).folder], config.root)
     if not dataset:
-        show([prepare.record_profile(config, store, done)], config.root)
+        show([prepare.record_profile(config.profile, project.store, done)], config.root)
 
 
 def _total(root: Path, name: str) -> int | None:

@@ -8,35 +8,27 @@ import typer
 
 from bench import registry
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
-from bench.config.project import Config
+from bench.cli.common import Project, open_project, progress, say, show, verb
+from bench.config.project import LOCAL, Config
 from bench.config.sections import RateSettings
 from bench.errors import BenchError, UnknownName
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.store.paths import RunStore
-
     Found = tuple[list[pd.DataFrame], dict[str, dict[str, str]]]  # rows and failures, by dataset
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "rate",
-        help="Quantise what a method keeps of a picture, count the bits, render, edit and score: rate against "
-        "distortion and edit error. Steps, pictures and metrics are those of the profile (key `rate`).",
-        epilog=examples(
-            "bench rate --method latent_avg",
-            "bench rate --method hfgi --ablation no_ada --limit 8",
-            "bench rate --codec jpeg",
-        ),
-    )(command)
-
-
+@verb(
+    "Quantise what a method keeps of a picture, count the bits, render, edit and score: rate against "
+    "distortion and edit error. Steps, pictures and metrics are those of the profile (key `rate`).",
+    "bench rate --method latent_avg",
+    "bench rate --method hfgi --ablation no_ada --limit 8",
+    "bench rate --codec jpeg",
+)
 def command(
-    method: Annotated[str | None, typer.Option("--method", help="Method id; `bench ls methods` shows all.")] = None,
-    ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,
+    method: common.OneMethod = None,
+    ablation: common.Ablation = None,
     codec: Annotated[str | None, typer.Option("--codec", help="jpeg or webp, in place of a method.")] = None,
     limit: common.Limit = None,
     device: common.Device = None,
@@ -45,15 +37,15 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(device=device, engine=engine, workers=workers, limit=limit)
     if (method is None) == (codec is None) or (codec and ablation):
         raise BenchError(
             "bench rate measures one method or one codec",
             got="both" if method and codec else "an ablation of a codec" if codec else "neither",
             fix="pass --method NAME [--ablation NAME], or --codec NAME",
         )
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.rate.sweep", *common.SCORING)
+    modules = ("bench.rate.sweep", *common.SCORING)
+    project = open_project(root, profile, *modules, device=device, engine=engine, workers=workers, limit=limit)
+    config = project.config
     from bench.store.rate import rate_path, write_rows
 
     name = _name(config, method, ablation, codec)
@@ -65,8 +57,9 @@ def command(
     elif codec:
         found = _codec(config, codec, asked)
     else:
-        found = _method(config, store, str(method), ablation, asked, device, engine, workers)
-    path = rate_path(store, config, name, limit)
+        found = _method(project, str(method), ablation, asked, device)
+    scope = config.profile if limit is None else LOCAL  # another number of pictures than the profile's
+    path = rate_path(project.store, scope, name)
     write_rows(path, *found)
     show([path], config.root)
 
@@ -86,30 +79,21 @@ def _name(config: Config, method: str | None, ablation: str | None, codec: str |
     return label(str(method), ablation or "")
 
 
-def _method(
-    config: Config,
-    store: RunStore,
-    method: str,
-    ablation: str | None,
-    asked: RateSettings,
-    device: str | None,
-    engine: str | None,
-    workers: int | None,
-) -> Found:
+def _method(project: Project, method: str, ablation: str | None, asked: RateSettings, device: str | None) -> Found:
     from bench.inversion.plan import Overrides, plan_run
     from bench.rate.edits import moves_of
     from bench.rate.sweep import check_metrics, measure_plan
 
-    how = (engine or config.settings.engine, workers or config.settings.workers, engine is not None)
+    config = project.config
     check_metrics(config.root, asked.metrics)
     tables, failures = [], {}
     for dataset in config.settings.datasets:
         plan = plan_run(config, method, dataset, Overrides(ablation=ablation, device=device))
-        moves, told = moves_of(config, store, plan, *how)
+        moves, told = moves_of(config, project.store, plan, project.execution())
         for line in told:
             say(f"{plan.run_id}: {line}")
         with progress(f"rate {plan.run_id}", min(asked.images, len(plan.ids))) as advance:
-            table, failures[dataset] = measure_plan(config, plan, asked, moves, *how, on_tick=advance)
+            table, failures[dataset] = measure_plan(config, plan, asked, moves, project.execution(advance))
         for image_id, why in failures[dataset].items():
             say(f"{plan.run_id}: picture {image_id} failed: {why}")
         tables.append(table)

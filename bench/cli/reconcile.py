@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import typer
-
 from bench.cli import common
-from bench.cli.common import examples, open_project, scopes_of, show
+from bench.cli.common import open_project, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "reconcile",
-        help="Set our means beside every published value of results/reference, under the preset it follows; a "
-        "difference is stated only for the same images and definition.",
-        epilog=examples("bench reconcile", "bench reconcile --profile paper"),
-    )(command)
-
-
+@verb(
+    "Set our means beside every published value of results/reference, under the preset it follows; a "
+    "difference is stated only for the same images and definition.",
+    "bench reconcile",
+    "bench reconcile --profile paper",
+)
 def command(scope: common.Scope = None, profile: common.ProfileName = None, root: common.Root = None) -> None:
-    config, store = open_project(root, profile)
-    where = scopes_of(config, store, scope)
+    project = open_project(root, profile, scope=scope)
     from bench.report.reconcile import write_reconciliation
 
-    show([write_reconciliation(config, store, where)], config.root)
+    show([write_reconciliation(project.config, project.store, project.scope)], project.root)

@@ -8,23 +8,17 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, say, show
+from bench.cli.common import open_project, say, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "rehearse",
-        help="Run a profile on weights filled by rule, in the exact layouts of the published files, from conversion to "
-        "Table 1, in a project folder of its own. Nothing is downloaded; everything shown is marked as rehearsal. "
-        "With 1024 px files it takes about 6 GB of disk.",
-        epilog=examples(
-            "bench rehearse",
-            "bench rehearse --into /tmp/rehearsal --images 4",
-            "bench rehearse --method latent_avg --method copy_input",
-        ),
-    )(command)
-
-
+@verb(
+    "Run a profile on weights filled by rule, in the exact layouts of the published files, from conversion to "
+    "Table 1, in a project folder of its own. Nothing is downloaded; everything shown is marked as rehearsal. "
+    "With 1024 px files it takes about 6 GB of disk.",
+    "bench rehearse",
+    "bench rehearse --into /tmp/rehearsal --images 4",
+    "bench rehearse --method latent_avg --method copy_input",
+)
 def command(
     into: Annotated[
         Path | None, typer.Option("--into", help="Folder for it, new or empty. Default: tmp/rehearsal in the project.")
@@ -35,7 +29,7 @@ def command(
     profile: common.ProfileName = "paper",
     root: common.Root = None,
 ) -> None:
-    config, _ = open_project(root, profile)
+    config = open_project(root, profile).config
     from bench.cli.rehearsal.run import rehearse
 
     folder = into or config.root / "tmp" / "rehearsal"

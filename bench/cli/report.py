@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import typer
-
 from bench.cli import common
-from bench.cli.common import examples, open_project, scopes_of, show
+from bench.cli.common import open_project, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "report",
-        help="Draw tables and figures from results alone; published numbers stand beside, never mixed.",
-        epilog=examples("bench report", "bench report --scope local", "bench report --engine serial"),
-    )(command)
-
-
+@verb(
+    "Draw tables and figures from results alone; published numbers stand beside, never mixed. "
+    "The main profile's Table 1 is also shown in README.md, if its markers are there.",
+    "bench report",
+    "bench report --scope local",
+    "bench report --engine serial",
+)
 def command(
     scope: common.Scope = None,
     engine: common.Engine = None,
@@ -23,11 +20,8 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(engine=engine, workers=workers)
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "matplotlib.pyplot", "pandas", "scipy.stats", "seaborn")
-    where = scopes_of(config, store, scope)
+    drawing = ("matplotlib.pyplot", "pandas", "scipy.stats", "seaborn")
+    project = open_project(root, profile, *drawing, scope=scope, engine=engine, workers=workers)
     from bench.report import build
 
-    how = engine or config.settings.engine, workers or config.settings.workers
-    show(build(config.root, where, config, *how), config.root)
+    show(build(project.root, project.scope, project.config, project.execution()), project.root)

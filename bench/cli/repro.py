@@ -10,33 +10,31 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from bench.cli import common, fork_server
-from bench.cli.common import examples, open_project, say
+from bench.cli.common import open_project, say, verb
 from bench.errors import BenchError
+from bench.files import load_yaml
 from bench.store.paths import RunStore
 
 SECTIONS = ("edits", "steps", "video")
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "repro",
-        help="Reproduce everything, prepare to report, but only what changed. Wraps `dvc repro`. "
-        "With --profile of another profile, `dvc exp run` sets params.yaml to it and its methods first; "
-        "`git checkout . && dvc checkout` goes back.",
-        epilog=examples("bench repro", "bench repro --stage score --dry", "bench repro --profile smoke"),
-    )(command)
-
-
+@verb(
+    "Reproduce everything, prepare to report, but only what changed. Wraps `dvc repro`. "
+    "With --profile of another profile, `dvc exp run` sets params.yaml to it and its methods first; "
+    "`git checkout . && dvc checkout` goes back.",
+    "bench repro",
+    "bench repro --stage score --dry",
+    "bench repro --profile smoke",
+)
 def command(
     stage: Annotated[list[str] | None, typer.Option("--stage", help="Only up to this stage; may be repeated.")] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Say what would run.")] = False,
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    config, _ = open_project(root, profile)
+    config = open_project(root, profile).config
     if find_spec("dvc") is None:
         raise BenchError("the pipeline needs DVC", fix="pip install 'hfgi-bench[pipeline]'")
     _check_sections(config.root / "profiles" / f"{config.profile}.yaml")
@@ -70,7 +68,7 @@ def command(
 
 def _check_sections(profile: Path) -> None:
     """Stages depend on these keys, and DVC takes a key that is not there for a mistake."""
-    keys = yaml.safe_load(profile.read_text(encoding="utf-8"))
+    keys = load_yaml(profile, raises=BenchError)
     for key in SECTIONS:
         if key not in keys:
             raise BenchError(f"{profile.name} has no key {key!r}", fix=f"add `{key}: null` to it for none of them")

@@ -11,35 +11,29 @@ import typer
 
 from bench import registry
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
+from bench.cli.common import Project, open_project, progress, say, show, verb
 from bench.config.project import LOCAL, Config, parse_settings
 from bench.data.manifest import load_manifest
 from bench.errors import BenchError
-from bench.store.paths import RunStore, write_json
+from bench.store.paths import write_json
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "run",
-        help="Invert a dataset with a method: a picture and a code for every image. A killed run resumes, "
-        "with --overwrite too, if settings, data, weights, code and library versions are still the same. "
-        "With settings other than the profile's, results go to scope 'local' and never replace the pipeline's.",
-        epilog=examples(
-            "bench run --method latent_avg",
-            "bench run --method optimize_w_plus --limit 4 --set steps=20",
-            "bench run --method copy_input --dataset annyfaces_1500 --dry-run",
-            "bench run --method latent_avg --fresh",
-        ),
-    )(command)
-
-
+@verb(
+    "Invert a dataset with a method: a picture and a code for every image. A killed run resumes, "
+    "with --overwrite too, if settings, data, weights, code and library versions are still the same. "
+    "With settings other than the profile's, results go to scope 'local' and never replace the pipeline's.",
+    "bench run --method latent_avg",
+    "bench run --method optimize_w_plus --limit 4 --set steps=20",
+    "bench run --method copy_input --dataset annyfaces_1500 --dry-run",
+    "bench run --method latent_avg --fresh",
+)
 def command(
-    method: Annotated[str | None, typer.Option("--method", help="Method id; `bench ls methods` shows all.")] = None,
+    method: common.OneMethod = None,
     dataset: common.Datasets = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Option of the method, key=value; may be repeated.")
     ] = None,
-    ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,
+    ablation: common.Ablation = None,
     variant: Annotated[str | None, typer.Option("--variant", help="A name for a run with own --set values.")] = None,
     limit: common.Limit = None,
     overwrite: Annotated[
@@ -58,9 +52,18 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(device, precision, engine, workers, batch_size, limit)
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.inversion.runner")
+    project = open_project(
+        root,
+        profile,
+        "bench.inversion.runner",
+        device=device,
+        precision=precision,
+        engine=engine,
+        workers=workers,
+        batch_size=batch_size,
+        limit=limit,
+    )
+    config = project.config
     if method is None and ablation is None:
         raise BenchError("no method given", fix="pass --method ID; `bench ls methods` shows all")
     if ablation and variant:
@@ -79,14 +82,14 @@ def command(
                         "scope": plan.scope,
                         "device": plan.device,
                         "batch_size": plan.batch_size,
-                        "engine": engine or config.settings.engine,
+                        "engine": project.engine,
                         "folder": str(plan.run.folder),
                     },
                     indent=1,
                 )
             )
             continue
-        _carry_out(config, store, plan, engine, workers, overwrite, fresh)
+        _carry_out(project, plan, overwrite, fresh)
 
 
 def _datasets(config: Config, method: str, asked: list[str] | None) -> list[str]:
@@ -102,15 +105,7 @@ def _datasets(config: Config, method: str, asked: list[str] | None) -> list[str]
     return able or config.settings.datasets  # all declined: planning the first raises the reason
 
 
-def _carry_out(
-    config: Config,
-    store: RunStore,
-    plan: Any,
-    engine: str | None,
-    workers: int | None,
-    overwrite: bool,
-    fresh: bool,
-) -> None:
+def _carry_out(project: Project, plan: Any, overwrite: bool, fresh: bool) -> None:
     from bench.inversion.runner import run
     from bench.store import provenance
 
@@ -128,23 +123,18 @@ def _carry_out(
 
         result = run(
             plan,
-            engine or config.settings.engine,
-            workers or config.settings.workers,
+            project.execution(advance),
             overwrite,
             fresh,
-            engine_asked=engine is not None,
-            on_tick=advance,
             on_plan=on_plan,
         )
     if not begun:
         say(f"{plan.run_id}: complete already, nothing to do (--fresh computes it again)")
-        return show([plan.run.folder], config.root)
-    _report(config, store, plan, result, started, time.perf_counter() - begin)
+        return show([plan.run.folder], project.root)
+    _report(project, plan, result, started, time.perf_counter() - begin)
 
 
-def _report(
-    config: Config, store: RunStore, plan: Any, result: Mapping[str, Any], started: str, seconds: float
-) -> None:
+def _report(project: Project, plan: Any, result: Mapping[str, Any], started: str, seconds: float) -> None:
     """Keep when and where the run was made; tell what came out and what to do next."""
     from bench.store import provenance
 
@@ -154,15 +144,15 @@ def _report(
         "batch_size": plan.batch_size,
         "config_hash": plan.config_hash,
     }
-    write_json(
-        store.record_path(plan.scope, plan.run_id), provenance.record(config.root, "run", started, seconds, **facts)
-    )
+    record = provenance.record(project.root, "run", started, seconds, **facts)
+    write_json(project.store.record_path(plan.scope, plan.run_id), record)
     failed = len(result["failures"])
     say(
         f"{plan.run_id}: {result['n']} images in {seconds:.1f} s"
         + (f", {failed} failed (see run.json)" if failed else "")
     )
-    show([plan.run.folder], config.root)
+    show([plan.run.folder], project.root)
     if plan.scope == LOCAL:
-        which = f"--method {plan.method} --dataset {plan.dataset}" + (f" --variant {plan.variant}" * bool(plan.variant))
+        variant = f" --variant {plan.variant}" if plan.variant else ""
+        which = f"--method {plan.method} --dataset {plan.dataset}{variant}"
         say(f"next: bench score --scope local {which} && bench aggregate --scope local")

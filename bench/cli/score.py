@@ -8,22 +8,16 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, scopes_of, show
+from bench.cli.common import open_project, progress, say, show, verb
 from bench.errors import DataError
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "score",
-        help="Compute every metric for every picture of a run; tidy rows go to results/scores/.",
-        epilog=examples(
-            "bench score --method latent_avg",
-            "bench score --method latent_avg --metric mae --metric ssim_gauss",
-            "bench score --scope local",
-        ),
-    )(command)
-
-
+@verb(
+    "Compute every metric for every picture of a run; tidy rows go to results/scores/.",
+    "bench score --method latent_avg",
+    "bench score --method latent_avg --metric mae --metric ssim_gauss",
+    "bench score --scope local",
+)
 def command(
     method: common.Methods = None,
     dataset: common.Datasets = None,
@@ -38,10 +32,9 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(device=device, engine=engine, workers=workers)
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.scoring.pair_metrics", *common.SCORING)
-    where = scopes_of(config, store, scope)
+    modules = ("bench.scoring.pair_metrics", *common.SCORING)
+    project = open_project(root, profile, *modules, scope=scope, device=device, engine=engine, workers=workers)
+    config, store, where = project.config, project.store, project.scope
     from bench import registry
     from bench.scoring.score_run import score_run
 
@@ -75,11 +68,8 @@ def command(
                 run.name.variant,
                 run.name.dataset,
                 metric,
-                device or config.settings.device,
-                engine or config.settings.engine,
-                workers or config.settings.workers,
-                engine_asked=engine is not None,
-                on_tick=advance,
+                project.device,
+                project.execution(advance),
             )
         for name, command in result.missing.items():
             say(f"metric {name} was left out: {command}")

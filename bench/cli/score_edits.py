@@ -8,30 +8,24 @@ from typing import Annotated
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
+from bench.cli.common import open_project, progress, say, show, verb
 from bench.config.project import parse_settings
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "score-edits",
-        help="Edit pictures with a method at the strength that makes the change the profile asks for, and measure: "
-        "against the exact target where the dataset is rendered, identity, background, leakage, round trips. "
-        "Results go to results/edits/.",
-        epilog=examples(
-            "bench score-edits --method e4e",
-            "bench score-edits --method hfgi --ablation no_ada",
-            "bench score-edits --method hfgi --images 8",
-            "bench score-edits --method e4e --dataset my_faces --masks my_masks",
-        ),
-    )(command)
-
-
+@verb(
+    "Edit pictures with a method at the strength that makes the change the profile asks for, and measure: "
+    "against the exact target where the dataset is rendered, identity, background, leakage, round trips. "
+    "Results go to results/edits/.",
+    "bench score-edits --method e4e",
+    "bench score-edits --method hfgi --ablation no_ada",
+    "bench score-edits --method hfgi --images 8",
+    "bench score-edits --method e4e --dataset my_faces --masks my_masks",
+)
 def command(
-    method: Annotated[str, typer.Option("--method", help="Method id; `bench ls methods` shows all.")],
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Default: the profile's first.")] = None,
-    ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Option of the method, key=value.")] = None,
+    method: common.Method,
+    dataset: common.OneDataset = None,
+    ablation: common.Ablation = None,
+    settings: common.MethodOptions = None,
     variant: Annotated[str | None, typer.Option("--variant", help="Name for your own --set options.")] = None,
     images: Annotated[int | None, typer.Option("--images", help="The first so many, for the profile's number.")] = None,
     masks: Annotated[Path | None, typer.Option("--masks", help="Folder of PNG masks, not 0 in the face.")] = None,
@@ -41,10 +35,11 @@ def command(
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(device=device, engine=engine, workers=workers, limit=images)
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.edits.score_batch", *common.SCORING)
-    from bench.edits.score_method import nothing_asked, score_edits, settings_of, told
+    modules = ("bench.edits.score_batch", *common.SCORING)
+    project = open_project(root, profile, *modules, device=device, engine=engine, workers=workers, limit=images)
+    config, store = project.config, project.store
+    from bench.edits.plan import settings_of
+    from bench.edits.score_method import nothing_asked, score_edits, told
     from bench.inversion.plan import Overrides, plan_run
 
     if config.settings.edits is None and not (dataset or settings or variant or images or masks):
@@ -62,10 +57,7 @@ def command(
             plan,
             images,
             masks,
-            engine or config.settings.engine,
-            workers or config.settings.workers,
-            engine is not None,
-            advance,
+            project.execution(advance),
         )
     for line in told(record):
         say(f"{method}: {line}")

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
+from bench.cli.common import open_project, progress, say, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "score-video",
-        help="Invert and edit the profile's clips frame by frame and measure: fidelity, flicker after true and "
-        "estimated motion, identity drift. Results go to results/video/.",
-        epilog=examples("bench score-video --method e4e", "bench score-video --method hfgi --ablation no_ada"),
-    )(command)
-
-
+@verb(
+    "Invert and edit the profile's clips frame by frame and measure: fidelity, flicker after true and "
+    "estimated motion, identity drift. Results go to results/video/.",
+    "bench score-video --method e4e",
+    "bench score-video --method hfgi --ablation no_ada",
+)
 def command(
-    method: Annotated[str, typer.Option("--method", help="Method id; `bench ls methods` shows all.")],
-    ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,
+    method: common.Method,
+    ablation: common.Ablation = None,
     device: common.Device = None,
     engine: common.Engine = None,
     workers: common.Workers = None,
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(device=device, engine=engine, workers=workers)
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.video.score_method", *common.SCORING)
+    modules = ("bench.video.score_method", *common.SCORING)
+    project = open_project(root, profile, *modules, device=device, engine=engine, workers=workers)
+    config, store = project.config, project.store
     from bench.inversion.plan import Overrides, plan_run
     from bench.video.score_method import nothing_asked, score_video, told
 
@@ -44,10 +37,7 @@ def command(
             config,
             store,
             plan,
-            engine or config.settings.engine,
-            workers or config.settings.workers,
-            engine is not None,
-            advance,
+            project.execution(advance),
         )
     for line in told(record):
         say(f"{method}: {line}")

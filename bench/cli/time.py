@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from bench.cli import common
-from bench.cli.common import examples, open_project, say, show
+from bench.cli.common import open_project, say, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "time",
-        help="Time methods on this machine: warm-up, embed and render apart, batch 1 and larger, memory. "
-        "Never part of another stage; results name the machine.",
-        epilog=examples("bench time", "bench time --method latent_avg --device cpu"),
-    )(command)
-
-
+@verb(
+    "Time methods on this machine: warm-up, embed and render apart, batch 1 and larger, memory. "
+    "Never part of another stage; results name the machine.",
+    "bench time",
+    "bench time --method latent_avg --device cpu",
+)
 def command(
     method: common.Methods = None,
     dataset: common.Datasets = None,
-    ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,
+    ablation: common.Ablation = None,
     device: common.Device = None,
     precision: common.Precision = None,
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(device=device, precision=precision)
-    config, store = open_project(root, profile)
+    project = open_project(root, profile, device=device, precision=precision)
+    config, store = project.config, project.store
     from bench import registry
     from bench.data.manifest import load_manifest
     from bench.inversion.timing import time_run

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, show
+from bench.cli.common import open_project, show, verb
 from bench.errors import BenchError
 
 METHODS = "bench.training.run_method"  # trains the networks of any method
@@ -21,21 +21,15 @@ OTHERS = {  # what is no method's -> module with main()
 PRESET = "annyfaces"
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "train",
-        help="Train a network. A killed training goes on with --resume and gives the same loss curve.",
-        epilog=examples(
-            "bench train e4e --dry-run",
-            "bench train e4e --resume",
-            "bench train e4e --preset paper --dataset my_faces --dry-run",
-            "torchrun --nproc-per-node 8 --no-python bench train e4e --preset paper --resume",
-            "bench train e4e --export",
-            "bench train generator --config weights/annyfaces/generator.yaml --dry-run",
-        ),
-    )(command)
-
-
+@verb(
+    "Train a network. A killed training goes on with --resume and gives the same loss curve.",
+    "bench train e4e --dry-run",
+    "bench train e4e --resume",
+    "bench train e4e --preset paper --dataset my_faces --dry-run",
+    "torchrun --nproc-per-node 8 --no-python bench train e4e --preset paper --resume",
+    "bench train e4e --export",
+    "bench train generator --config weights/annyfaces/generator.yaml --dry-run",
+)
 def command(
     target: Annotated[
         str, typer.Argument(metavar="METHOD", help=f"A method's id, trunk or one of: {', '.join(OTHERS)}.")
@@ -54,8 +48,7 @@ def command(
 ) -> None:
     if stop_after is not None and stop_after < 1:
         raise BenchError("--stop-after must be 1 or more", got=stop_after)
-    common.check_options(device=device)
-    project, _ = open_project(root)
+    project = open_project(root, device=device)
     given = config or _preset_of(project.root, preset, target)
     if not given.is_file():
         raise BenchError(
@@ -65,7 +58,7 @@ def command(
         )
     from bench.device import resolve_device
 
-    where = resolve_device(device or project.settings.device).type
+    where = resolve_device(project.device).type
     options: dict[str, Any] = {"resume": resume, "dry_run": dry_run, "stop_after": stop_after, "export": export}
     if target not in OTHERS:
         options |= {"method": target, "dataset": dataset}

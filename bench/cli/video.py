@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import common
-from bench.cli.common import examples, open_project, progress, say, show
+from bench.cli.common import open_project, progress, say, show, verb
 from bench.cli.edit import number
 from bench.config.project import Config, parse_settings
 from bench.errors import BenchError
@@ -18,20 +18,6 @@ if TYPE_CHECKING:
     from bench.data.video_files import Clip
 
 AUTO, NONE = "auto", "none"
-
-
-def register(app: typer.Typer) -> None:
-    app.command(
-        "video",
-        help="Invert and edit a clip frame by frame: a video file, a folder of frames, or a clip of a rendered "
-        "dataset. Faces are aligned the FFHQ way with smoothing over time, edited and pasted back. Films, frames and "
-        "measures go to results/local/video.",
-        epilog=examples(
-            "bench video --method hfgi --direction smile --clip annyfaces_video/03",
-            "bench video --method hfgi --direction age --degree -2 --clip talk.mp4 --domain faces",
-            "bench video --method e4e --direction smile --clip frames --align none --fps 12",
-        ),
-    )(command)
 
 
 @dataclass(frozen=True)
@@ -48,13 +34,19 @@ class _Wish:
     out: Path | None
 
 
+@verb(
+    "Invert and edit a clip frame by frame: a video file, a folder of frames, or a clip of a rendered "
+    "dataset. Faces are aligned the FFHQ way with smoothing over time, edited and pasted back. Films, frames and "
+    "measures go to results/local/video.",
+    "bench video --method hfgi --direction smile --clip annyfaces_video/03",
+    "bench video --method hfgi --direction age --degree -2 --clip talk.mp4 --domain faces",
+    "bench video --method e4e --direction smile --clip frames --align none --fps 12",
+)
 def command(
-    method: Annotated[str, typer.Option("--method", help="Method id; `bench ls methods` shows all.")],
-    direction: Annotated[
-        str, typer.Option("--direction", help="Name, SET/NAME, FILE.pt, or PCA.pt:INDEX[:FIRST:LAST] (rows).")
-    ],
+    method: common.Method,
+    direction: common.Direction,
     clip: Annotated[str, typer.Option("--clip", help="Video file, folder of frames, or DATASET/CLIP.")],
-    degree: Annotated[str, typer.Option("--degree", help="How far; what 1 means is in the direction's card.")] = "1.5",
+    degree: common.Degree = "1.5",
     domain: Annotated[
         str | None, typer.Option("--domain", help="Of a file or folder. Default: that of the profile's dataset.")
     ] = None,
@@ -66,19 +58,18 @@ def command(
     ] = None,
     smooth: Annotated[float, typer.Option("--smooth", help="Gaussian over the frames' squares, in frames.")] = 2.0,
     fps: Annotated[float | None, typer.Option("--fps", help="Default: the file's; the profile's for others.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Option of the method, key=value.")] = None,
-    ablation: Annotated[str | None, typer.Option("--ablation", help="A named variant from ablations.yaml.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results.")] = None,
+    settings: common.MethodOptions = None,
+    ablation: common.Ablation = None,
+    out: common.Out = None,
     limit: common.Limit = None,
     device: common.Device = None,
     batch_size: common.BatchSize = None,
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(device=device, batch_size=batch_size, limit=limit)
     amount = number(degree)
     _check(smooth, fps, landmarks, align)
-    config, _ = open_project(root, profile)
+    config = open_project(root, profile, device=device, batch_size=batch_size, limit=limit).config
     from bench.inversion.plan import Overrides
 
     asked = Overrides(parse_settings(settings or []), ablation, None, None, None, batch_size, device)

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import typer
-
 from bench.cli import common
-from bench.cli.common import examples, open_project, say, show
+from bench.cli.common import open_project, say, show, verb
 
 
-def register(app: typer.Typer) -> None:
-    app.command(
-        "video-targets",
-        help="Render the profile's clips, the exact edit of every frame, and the true motion between frames. Kept "
-        "beside the dataset; `bench score-video` makes what is missing itself.",
-        epilog=examples("bench video-targets", "bench video-targets --workers 1"),
-    )(command)
-
-
+@verb(
+    "Render the profile's clips, the exact edit of every frame, and the true motion between frames. Kept "
+    "beside the dataset; `bench score-video` makes what is missing itself.",
+    "bench video-targets",
+    "bench video-targets --workers 1",
+)
 def command(
     engine: common.Engine = None,
     workers: common.Workers = None,
     profile: common.ProfileName = None,
     root: common.Root = None,
 ) -> None:
-    common.check_options(engine=engine, workers=workers)
-    config, store = open_project(root, profile)
-    common.make_ready(config, engine, "bench.data.render")
+    project = open_project(root, profile, "bench.data.render", engine=engine, workers=workers)
     from bench.video.prepare import prepare_video
 
-    path, found = prepare_video(config, store, engine or config.settings.engine, workers or config.settings.workers)
+    path, found = prepare_video(project.config, project.store, project.execution())
     for dataset, targets in found.items():
         if dataset != "visible":
             say(f"{dataset}: {sum(map(bool, targets.values()))} of {len(targets)} have an exact edit")
-    show([path], config.root)
+    show([path], project.root)

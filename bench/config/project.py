@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from bench import registry
 from bench.config import stage_lists
 from bench.config.sections import Ablation, GateSettings, Params, Profile, _Section
-from bench.errors import BenchError, UnknownName, one_line, suggest
+from bench.errors import BenchError, UnknownName, suggest
+from bench.files import check_model, load_yaml
 from bench.names import check_id, label, parse_label
 
 LOCAL = "local"  # the scope of everything a user runs with settings other than the profile's
@@ -138,6 +138,7 @@ def check_overrides(config: Config) -> None:
 
 
 def profile_names(root: Path) -> list[str]:
+    """List the names of the project's profiles, sorted."""
     return sorted(p.stem for p in (Path(root) / "profiles").glob("*.yaml"))
 
 
@@ -224,12 +225,9 @@ def check_label(text: str) -> tuple[str, str]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BenchError(f"{path} is missing", fix="run inside a project, or pass --root FOLDER") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date that is none
-        raise BenchError(f"{path} cannot be read", got=" ".join(str(error).split()), fix="correct the file") from None
+    if not path.is_file():
+        raise BenchError(f"{path} is missing", fix="run inside a project, or pass --root FOLDER")
+    raw = load_yaml(path, raises=BenchError)
     if not isinstance(raw, dict):
         raise BenchError(f"{path} is not a mapping", got=type(raw).__name__, expected="key: value lines")
     return raw
@@ -251,7 +249,4 @@ def _check(model: type[_Section], raw: Any, path: Path) -> Any:
                     expected=f"one of: {', '.join(model.model_fields)}",
                     fix=f"did you mean {close[0]!r}?" if close else "remove it",
                 )
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        raise BenchError(f"{path} is not valid", got=one_line(error), fix="correct these keys") from None
+    return check_model(raw, path, model, raises=BenchError)

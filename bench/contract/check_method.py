@@ -15,7 +15,7 @@ from bench import api, registry
 from bench.contract.check_metric import MetricChecks
 from bench.contract.subject import Subject
 from bench.contract.toy import COUNT, TOY_SIDE, Broken, NotChecked, Outcome, toy_images
-from bench.errors import UnknownName
+from bench.errors import UnknownName, typed_message_of
 from bench.inversion.runner import check_shapes, image_seed, load_method
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class MethodChecks(Subject):
     """
 
     def checks(self) -> dict[str, Callable[[], None]]:
+        """Title -> check, in the order in which they run."""
         return {
             "documented": self.documented,
             "options are listed and checked": self.options,
@@ -58,6 +59,7 @@ class MethodChecks(Subject):
         }
 
     def documented(self) -> None:
+        """Check that title, source, docstring and cost are given."""
         missing = [a for a in ("title", "source") if not getattr(self.cls, a)]
         missing += [] if self.cls.__doc__ else ["docstring"]
         if missing:
@@ -66,6 +68,7 @@ class MethodChecks(Subject):
             raise Broken(f"cost is {self.cls.cost!r}, expected one of {sorted(TOLERANCE)}")
 
     def options(self) -> None:
+        """Check that an unknown option is refused and ``quick`` names options only."""
         unknown = sorted(set(self.quick) - set(self.cls.options))
         if unknown:
             raise Broken(f"`quick` names {unknown}, which are no options")
@@ -76,11 +79,13 @@ class MethodChecks(Subject):
         raise Broken("an unknown option is accepted")
 
     def skip(self) -> None:
+        """Check that ``skip()`` returns None or a reason."""
         answer = self.cls.skip(api.DatasetInfo("toy", "no_such_domain", TOY_SIDE, COUNT))
         if answer is not None and not (isinstance(answer, str) and answer.strip()):
             raise Broken(f"skip() returned {answer!r}")
 
     def shapes(self) -> None:
+        """Check shapes and types of ``w_plus``, ``steps``, memory and reconstruction."""
         inversion, x_hat = self.together
         check_shapes(self.method, self.x, inversion, x_hat)
         if str(inversion.w_plus.dtype) != "torch.float32":
@@ -91,6 +96,7 @@ class MethodChecks(Subject):
             raise Broken("results carry a graph: detach them")
 
     def finite(self) -> None:
+        """Check that reconstruction, ``w_plus``, steps and memory are finite."""
         inversion, x_hat = self.together
         kept = {"w_plus": inversion.w_plus, **_trace(inversion), **inversion.memory}
         for what, values in {"x_hat": x_hat, **kept}.items():
@@ -125,6 +131,7 @@ class MethodChecks(Subject):
             )
 
     def batch_split(self) -> None:
+        """Check that images inverted one by one give what a batch gives."""
         import torch
 
         apart = [self.invert([row]) for row in range(COUNT)]
@@ -138,6 +145,7 @@ class MethodChecks(Subject):
             self._close(torch.cat(traces), together, "steps of images computed one by one differ")
 
     def order(self) -> None:
+        """Check that the order of the images in a batch has no effect."""
         backwards = self.invert(list(range(COUNT))[::-1])[1]
         self._close(backwards.flip(0), self.together[1], "images in another order differ")
 
@@ -245,7 +253,7 @@ def run_checks(subject: MethodChecks | MetricChecks) -> list[Outcome]:
         except NotChecked as reason:
             outcomes.append(Outcome(name, False, str(reason), checked=False))
         except Exception as error:  # a plug-in may raise anything
-            outcomes.append(Outcome(name, False, f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]))
+            outcomes.append(Outcome(name, False, typed_message_of(error, 200)))
         else:
             outcomes.append(Outcome(name, True))
     return outcomes

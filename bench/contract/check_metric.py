@@ -39,6 +39,7 @@ class MetricChecks:
         self.clean = toy_images()
 
     def checks(self) -> dict[str, Callable[[], None]]:
+        """Title -> check that applies to this kind of metric, in the order in which they run."""
         common = {"documented": self.documented, "signature": self.signature, "packages are installed": self.complete}
         if issubclass(self.cls, api.RunMetric):
             return {**common, "reads the run record": self.from_run}
@@ -67,6 +68,7 @@ class MetricChecks:
 
     @cached_property
     def metric(self) -> Any:
+        """The metric on the CPU."""
         return self.built("cpu")
 
     def built(self, where: str) -> Any:
@@ -85,6 +87,7 @@ class MetricChecks:
         return self.score(self.clean, self.noisy(20))
 
     def score(self, x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
+        """Compute one value an image for 8-bit images x and reconstructions x_hat, both (B, R, R, 3)."""
         return np.array(score_batch(self.metric, self.name, x, x_hat))
 
     def same_on(self, where: str) -> None:
@@ -100,49 +103,59 @@ class MetricChecks:
             raise Broken(f"values differ by {gap:.2g} (relative), allowed {DEVICE_TOLERANCE:g}")
 
     def noisy(self, amount: float) -> np.ndarray:
+        """Return the clean images with Gaussian noise of ``amount`` grey levels, as uint8."""
         rng = np.random.default_rng(seed_for(0, "toy noise"))
         moved = self.clean + amount * rng.normal(size=self.clean.shape)
         return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
 
     def documented(self) -> None:
+        """Check that title, source and docstring are given."""
         missing = [a for a in ("title", "source") if not getattr(self.cls, a)]
         missing += [] if self.cls.__doc__ else ["docstring"]
         if missing:
             raise Broken(f"no {', '.join(missing)}")
 
     def signature(self) -> None:
+        """Check that the signature begins with id and version."""
         text = self.cls.signature(self.name)
         if not text.startswith(f"{self.name}|{self.cls.version}|"):
             raise Broken(f"signature {text!r} does not begin with id and version")
 
     def complete(self) -> None:
+        """Check that the packages the metric needs are installed."""
         if why := lacking_packages(self.cls):
             raise Broken(f"it lacks something: {why}")
 
     def weights_load(self) -> None:
+        """Check that the metric's weights load."""
         build(self.root, self.cls, "cpu")
 
     def shapes(self) -> None:
+        """Check that there is one finite value an image."""
         values = self.of_noise
         if values.shape != (COUNT,) or not np.isfinite(values).all():
             raise Broken(f"got {values}")
 
     def identity(self) -> None:
+        """Check that identical images give the ideal value."""
         values = self.score(self.clean, self.clean.copy())
         if not np.allclose(values, self.cls.ideal, rtol=0, atol=1e-6):
             raise Broken(f"identical pictures give {values[0]:g}, ideal is {self.cls.ideal:g}")
 
     def monotone(self) -> None:
+        """Check that more noise gives a worse value."""
         means = [self.score(self.clean, self.noisy(amount)).mean() for amount in (4, 16, 48)]
         ordered = means == sorted(means, reverse=self.cls.higher_is_better)
         if not ordered:
             raise Broken(f"noise of 4, 16, 48 levels gives {', '.join(f'{m:.4g}' for m in means)}")
 
     def deterministic(self) -> None:
+        """Check that a second call gives the same values."""
         if not (self.score(self.clean, self.noisy(20)) == self.of_noise).all():
             raise Broken("a second call gives other numbers")
 
     def batch_split(self) -> None:
+        """Check that pairs scored one by one give what a batch gives."""
         together, noisy = self.of_noise, self.noisy(20)
         apart = np.concatenate([self.score(self.clean[n : n + 1], noisy[n : n + 1]) for n in range(COUNT)])
         gap = np.abs(apart - together).max() / max(np.abs(together).max(), 1e-12)
@@ -150,6 +163,7 @@ class MetricChecks:
             raise Broken(f"pairs scored one by one differ by {gap:.2g} (relative)")
 
     def from_run(self) -> None:
+        """Check that the metric reads a run record, and refuses one without its keys."""
         value = self.cls().from_run({"run_id": "toy", "rate_floats": 7, "n": COUNT, "failures": {}, "config": {}})
         if not np.isfinite(value):
             raise Broken(f"got {value}")
@@ -163,12 +177,15 @@ class MetricChecks:
 
     @cached_property
     def network(self) -> Any:
+        """The feature network of a set metric, on the CPU."""
         return self.metric.network()
 
     def features(self, x: np.ndarray) -> np.ndarray:
+        """Extract features (B, D) of 8-bit images (B, R, R, 3)."""
         return features_of(self.metric, self.network, x)
 
     def set_features(self) -> None:
+        """Check shape and values of features, and that neither batch nor repetition changes them."""
         together = self.features(self.clean)
         if together.ndim != 2 or len(together) != COUNT or not np.isfinite(together).all():
             raise Broken(f"{COUNT} pictures give features of shape {together.shape}, or not finite ones")
@@ -192,6 +209,7 @@ class MetricChecks:
         return self.cls.values(a[order], b[order], [np.arange(len(a))])[0]
 
     def set_values(self) -> None:
+        """Check that every part of a set metric has a finite value, the same at each call."""
         values = self.compare(1.0)
         if set(values) != set(self.cls.parts) or not all(np.isfinite(v) for v in values.values()):
             raise Broken(f"got {values} for parts {list(self.cls.parts)}")
@@ -199,12 +217,14 @@ class MetricChecks:
             raise Broken("a second comparison gives other numbers")
 
     def set_identity(self) -> None:
+        """Check that equal sets give the ideal value."""
         ideal, slack = self.cls.ideal_of(self.toy_features(0.0)[0])
         for part, value in self.compare(0.0).items():
             if not abs(value - ideal) <= slack:
                 raise Broken(f"equal sets give {part} {value:g}, expected is {ideal:g}")
 
     def set_monotone(self) -> None:
+        """Check that noisier features give a worse value."""
         compared = [self.compare(noise) for noise in (0.5, 2.0, 8.0)]
         for part in self.cls.parts:
             values = [found[part] for found in compared]
@@ -212,6 +232,7 @@ class MetricChecks:
                 raise Broken(f"noise of 0.5, 2 and 8 deviations gives {part} {', '.join(f'{v:.4g}' for v in values)}")
 
     def set_order(self) -> None:
+        """Check that the order of the rows has no effect."""
         here, there = self.compare(1.0), self.compare(1.0, turned=True)
         if any(abs(here[part] - there[part]) > 1e-6 * max(1, abs(here[part])) for part in here):
             raise Broken(f"{here} turns into {there} in another order")

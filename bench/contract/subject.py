@@ -79,6 +79,7 @@ class Subject:
 
     @cached_property
     def method(self) -> api.Method:
+        """The method under test: with weights where some are here, otherwise untrained on the toy generator."""
         if self.untrained or not self.cls.weights:
             return self.on_toy(self.generator)
         domain = next((d for d, lack in self.lacking.items() if not lack), None)
@@ -99,6 +100,7 @@ class Subject:
 
     @cached_property
     def generator(self) -> SharedGenerator:
+        """A small untrained generator."""
         from bench.generator import SharedGenerator
 
         return SharedGenerator.toy(TOY_SIDE)
@@ -120,6 +122,7 @@ class Subject:
 
     @cached_property
     def x(self) -> Tensor:
+        """The toy images as (B, 3, R, R) in [-1, 1]."""
         from bench.images import to_tensor
 
         return to_tensor(toy_images(self.method.generator.resolution))
@@ -141,4 +144,5 @@ class Subject:
 
     @cached_property
     def together(self) -> tuple[api.Inversion, Tensor]:
+        """Inversion and reconstruction of all toy images as one batch."""
         return self.invert(list(range(COUNT)))

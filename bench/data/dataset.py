@@ -13,7 +13,7 @@ import numpy as np
 from bench.api import DatasetInfo
 from bench.data.manifest import Manifest, load_manifest
 from bench.errors import DataError
-from bench.files import read_json, read_rgb
+from bench.files import read_json, read_rgb, read_table
 from bench.images import pixel_sha256, to_tensor
 
 if TYPE_CHECKING:
@@ -54,10 +54,12 @@ class PreparedDataset:
 
     @property
     def id(self) -> str:
+        """The dataset's id."""
         return self.manifest.id
 
     @property
     def info(self) -> DatasetInfo:
+        """What a method is told of the dataset: id, domain, resolution, number of images."""
         return self.manifest.info
 
     @cached_property
@@ -112,15 +114,15 @@ class PreparedDataset:
         return {}
 
     def _read_truth(self, columns: list[str] | None = None) -> pd.DataFrame:
-        import pandas as pd
-
         if not self.paths.truth.is_file():
             raise DataError(
                 f"dataset {self.id!r} has no ground truth",
                 expected="a rendered dataset",
                 fix="only kind 'rendered' has it",
             )
-        return pd.read_parquet(self.paths.truth, columns=columns)
+        return read_table(
+            self.paths.truth, columns, "ground truth", fix=f"run `bench prepare --dataset {self.id}` again"
+        )
 
 
 @dataclass(frozen=True)
@@ -131,18 +133,22 @@ class PreparedPaths:
 
     @classmethod
     def of(cls, root: Path, dataset_id: str) -> PreparedPaths:
+        """Return the paths of a dataset in a project."""
         return cls(Path(root) / "datasets" / "prepared" / dataset_id)
 
     @property
     def images(self) -> Path:
+        """Folder of the images."""
         return self.folder / "images"
 
     @property
     def labels(self) -> Path:
+        """Folder of the part labels of a rendered dataset."""
         return self.folder / "labels"
 
     @property
     def truth(self) -> Path:
+        """File of the true factors of a rendered dataset."""
         return self.folder / "truth.parquet"
 
     @property
@@ -161,10 +167,13 @@ class PreparedPaths:
         return self.folder / "problems.csv"
 
     def image(self, image_id: str) -> Path:
+        """File of one image."""
         return self.images / f"{image_id}.png"
 
     def label(self, image_id: str) -> Path:
+        """File of the part labels of one image."""
         return self.labels / f"{image_id}.png"
 
     def counterfactual(self, image_id: str, attribute: str, degree: float) -> Path:
+        """File of one image's ground-truth edit along ``attribute`` by ``degree``."""
         return self.folder / "counterfactual" / f"{attribute}_{degree:+g}" / f"{image_id}.png"

@@ -7,7 +7,7 @@ not entered; files that are no pictures by their suffix are reported.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 from bench.data.dataset import PreparedPaths
 from bench.data.import_image import convert_shard, list_pictures
 from bench.data.manifest import FolderSpec, ImageEntry, Manifest, load_manifest, manifest_path, save_manifest
-from bench.engine import Work, make_shards, map_shards
+from bench.engine import PROCESSES, Execution, Work, make_shards, map_shards
 from bench.errors import BenchError, DataError, name_some
-from bench.files import file_sha256, read_json, read_rgb, write_error, write_json, write_rows
+from bench.files import file_sha256, read_json, read_rgb, write_csv, write_error, write_json
 from bench.images import pixel_sha256
 from bench.names import check_id
 
@@ -57,9 +57,7 @@ def prepare_folder(
     asked: FolderRequest,
     defaults: tuple[str, int] | None,
     update: bool = False,
-    engine: str = "processes",
-    workers: int | None = None,
-    on_tick: Callable[[float], None] | None = None,
+    execution: Execution = PROCESSES,
 ) -> Prepared:
     """Make or verify a dataset of kind ``folder``.
 
@@ -92,7 +90,7 @@ def prepare_folder(
         _same_files(old, files, source)
     if old is not None and not update and verified(paths, old, source):
         return Prepared(read_json(paths.done), ignored)
-    entries = convert_all({p.stem: p for p in files}, draft, paths, engine, workers, on_tick)
+    entries = convert_all({p.stem: p for p in files}, draft, paths, execution)
     if old is not None and not update:
         same_bytes(old, entries, paths)
         manifest = old
@@ -110,9 +108,7 @@ def convert_all(
     named: Mapping[str, Path],
     manifest: Manifest,
     paths: PreparedPaths,
-    engine: str,
-    workers: int | None,
-    on_tick: Callable[[float], None] | None,
+    execution: Execution,
 ) -> list[ImageEntry]:
     """Prepare the picture file of every id, in order; one error names all that cannot be used."""
     assert manifest.folder is not None
@@ -126,7 +122,7 @@ def convert_all(
         {"files": dict(named), "spec": manifest.folder, "resolution": manifest.resolution, "paths": paths},
     )
     shards = make_shards(list(named), SHARD)
-    parts = map_shards(work, shards, engine if len(shards) > 2 else "serial", workers, on_tick=on_tick)
+    parts = map_shards(work, shards, execution.serial_if(len(shards) < 3))
     results = [result for part in parts for result in part]
     bad = [(named[i].name, reason) for i, entry, reason in results if entry is None]
     if bad:
@@ -136,7 +132,7 @@ def convert_all(
 
 def refusal(manifest: Manifest, bad: Sequence[tuple[str, str]], paths: PreparedPaths) -> DataError:
     """The one error that names every unusable file, in the message or in problems.csv."""
-    write_rows(paths.problems, PROBLEMS, bad)
+    write_csv(paths.problems, PROBLEMS, bad)
     count = len(bad)
     return DataError(
         f"{count} picture{'s' * (count > 1)} of dataset {manifest.id!r} cannot be used",
@@ -241,7 +237,7 @@ def same_bytes(old: Manifest, entries: Sequence[ImageEntry], paths: PreparedPath
         (rounded, "decode to other pixels than in the manifest"),
     ):
         if found:
-            write_rows(paths.problems, PROBLEMS, [(e.file or e.id, what) for e in found])
+            write_csv(paths.problems, PROBLEMS, [(e.file or e.id, what) for e in found])
             raise DataError(
                 f"{len(found)} pictures of dataset {old.id!r} {what}",
                 got=name_some(e.id for e in found),

@@ -13,7 +13,7 @@ between machines and a run must read what was hashed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from bench.data.dataset import PreparedPaths
@@ -21,8 +21,9 @@ from bench.data.import_folder import FolderRequest, Prepared, convert_all, refus
 from bench.data.import_image import SUFFIXES
 from bench.data.index_map import mapped_numbers
 from bench.data.manifest import ImageEntry, Manifest, Numbers, load_manifest, manifest_path
+from bench.engine import PROCESSES, Execution
 from bench.errors import BenchError, DataError, name_some
-from bench.files import file_sha256, picture_errors, read_json, write_json, write_rows
+from bench.files import file_sha256, picture_errors, read_json, write_csv, write_json
 
 COLUMNS = ("id", "sha256", "pixels")
 SOURCE = "source.json"  # in the prepared folder: where the user's pictures are on this machine
@@ -33,9 +34,7 @@ def prepare_numbered(
     declared: Manifest,
     asked: FolderRequest,
     update: bool = False,
-    engine: str = "processes",
-    workers: int | None = None,
-    on_tick: Callable[[float], None] | None = None,
+    execution: Execution = PROCESSES,
 ) -> Prepared:
     """Make or verify a dataset whose manifest has ``folder.numbers``.
 
@@ -70,7 +69,7 @@ def prepare_numbered(
         if intact:
             return Prepared(read_json(paths.done), ignored, notes)
     _same_size(named, declared, paths)
-    entries = convert_all(named, declared, paths, engine, workers, on_tick)
+    entries = convert_all(named, declared, paths, execution)
     _all_different(entries, declared)
     if recorded:
         same_bytes(recorded, entries, paths)
@@ -221,5 +220,5 @@ def _sidecar(manifest: Manifest) -> str:
 def _record(root: Path, declared: Manifest, entries: Sequence[ImageEntry]) -> Manifest:
     """Write the sidecar (the manifest itself stays as its author wrote it) and read both back."""
     path = manifest_path(root, declared.id).with_name(_sidecar(declared))
-    write_rows(path, COLUMNS, ([getattr(e, c) for c in COLUMNS] for e in entries))
+    write_csv(path, COLUMNS, ([getattr(e, c) for c in COLUMNS] for e in entries))
     return load_manifest(root, declared.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.data.sources import Mapped
-from bench.errors import DataError
+from bench.errors import DataError, message_of
 
 
 def mapped_numbers(folder: Path, mapped: Mapped, count: int) -> list[int]:
@@ -30,7 +30,7 @@ def mapped_numbers(folder: Path, mapped: Mapped, count: int) -> list[int]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        raise DataError(f"table {path} cannot be read", got=" ".join(str(error).split())) from None
+        raise DataError(f"table {path} cannot be read", got=message_of(error)) from None
     for line, text in enumerate(lines, 1):
         fields = text.split()
         if not fields or (line == 1 and not fields[0].isdecimal()):

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from bench.api import DatasetInfo
 from bench.data.sources import FolderSpec, Numbers, RenderSpec
-from bench.errors import BenchError, DataError, UnknownName, duplicates, name_some, one_line
-from bench.files import YAML_LOADER, atomic_write, read_rows, write_rows
+from bench.errors import BenchError, DataError, UnknownName, duplicates, name_some
+from bench.files import atomic_write, check_model, load_yaml, read_csv, read_text, write_csv
 from bench.names import canonical_json, check_id
 
 INLINE = 2000  # images listed in the yaml itself; a longer list goes to a csv beside it
@@ -71,6 +71,7 @@ class Manifest(BaseModel):
 
     @property
     def info(self) -> DatasetInfo:
+        """What a method is told of the dataset: id, domain, resolution, number of images."""
         return DatasetInfo(self.id, self.domain, self.resolution, self.count)
 
     @property
@@ -98,6 +99,7 @@ class Manifest(BaseModel):
 
 
 def manifest_path(root: Path, dataset_id: str) -> Path:
+    """Return the path of a dataset's manifest."""
     return Path(root) / "datasets" / f"{dataset_id}.yaml"
 
 
@@ -107,9 +109,9 @@ def dataset_ids(root: Path) -> list[str]:
 
 
 @lru_cache(maxsize=4)
-def _parsed(text: str) -> Any:
+def _parsed(path: Path, text: str) -> Any:
     """YAML of a manifest. A command reads the same one several times, and 1,500 entries take a tenth of a second."""
-    return yaml.load(text, Loader=YAML_LOADER)
+    return load_yaml(path, "manifest", text=text)
 
 
 def load_manifest(root: Path, dataset_id: str, allow_empty: bool = False, images: bool = True) -> Manifest:
@@ -124,12 +126,7 @@ def load_manifest(root: Path, dataset_id: str, allow_empty: bool = False, images
     path = manifest_path(root, dataset_id)
     if not path.is_file():
         raise UnknownName.of("dataset", dataset_id, dataset_ids(root))
-    try:
-        raw = _parsed(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that is none
-        raise DataError(
-            f"manifest {path} is not YAML", got=" ".join(str(error).split()), fix="correct the file"
-        ) from None
+    raw = _parsed(path, read_text(path, "manifest"))
     if not isinstance(raw, dict):
         raise DataError(
             f"manifest {path} is not a mapping",
@@ -163,7 +160,7 @@ def save_manifest(root: Path, manifest: Manifest) -> Path:
         head.pop("title", None)
     if len(manifest.images) > INLINE:
         sidecar = path.with_suffix(".csv")
-        write_rows(sidecar, columns, ([getattr(e, c) for c in columns] for e in manifest.images))
+        write_csv(sidecar, columns, ([getattr(e, c) for c in columns] for e in manifest.images))
         head["images_file"] = sidecar.name
     body = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=120)
     if len(manifest.images) <= INLINE:
@@ -194,18 +191,13 @@ def _read_sidecar(path: Path, manifest: Path, raw: Mapping[str, Any], allow_empt
             else f"restore it, or write it: `{command} --update`",
         )
     fix = f"restore it, or write it anew: `{command}{' --images DIR' * numbered} --update`"
-    return list(read_rows(path, ("id", "sha256"), "image list", fix))
+    return list(read_csv(path, ("id", "sha256"), "image list", fix))
 
 
 def _validate(raw: dict[str, Any], path: Path) -> Manifest:
-    try:
-        manifest = Manifest.model_validate(raw)
-    except ValidationError as error:
-        raise DataError(
-            f"manifest {path} is not valid",
-            got=one_line(error),
-            fix="correct these keys; docs/adding_a_dataset.md lists all",
-        ) from None
+    manifest = check_model(
+        raw, path, Manifest, "manifest", fix="correct these keys; docs/adding_a_dataset.md lists all"
+    )
     check_id("dataset", manifest.id)
     check_id("domain", manifest.domain)
     section = "render" if manifest.kind == "rendered" else "folder"

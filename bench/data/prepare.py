@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import annyfaces
-from bench.config.project import Config
 from bench.data.dataset import PreparedDataset
 from bench.data.import_folder import FolderRequest, Prepared, prepare_folder
 from bench.data.import_numbered import prepare_numbered
 from bench.data.manifest import load_manifest, manifest_path
-from bench.data.render import prepare_rendered, renderer
-from bench.errors import BenchError, DataError
+from bench.data.render import prepare_rendered
+from bench.engine import PROCESSES, Execution
+from bench.errors import BenchError, DataError, message_of
 from bench.files import picture_errors, read_rgb, write_error, write_png
+from bench.renderers.by_name import renderer_of
 from bench.store.paths import RunStore, read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
 
 
+class Project(Protocol):
+    """What preparing a dataset needs of a project's settings (:class:`bench.config.project.Config` has it).
+
+    Attributes:
+        root: the project folder.
+        datasets: ids of the profile's datasets; the first gives a new folder its domain and resolution.
+    """
+
+    @property
+    def root(self) -> Path: ...
+
+    @property
+    def datasets(self) -> Sequence[str]: ...
+
+
 def prepare(
-    config: Config,
+    project: Project,
     dataset_id: str,
     asked: FolderRequest | None = None,
     update: bool = False,
-    engine: str = "processes",
-    workers: int | None = None,
-    on_tick: Callable[[float], None] | None = None,
+    execution: Execution = PROCESSES,
 ) -> Prepared:
     """Prepare one dataset of whatever kind; see bench/data/render.py and bench/data/import_folder.py.
 
@@ -36,37 +49,38 @@ def prepare(
         asked: settings of a folder dataset; a new one needs ``asked.images``.
     """
     asked = asked or FolderRequest()
-    exists = manifest_path(config.root, dataset_id).is_file()
-    manifest = load_manifest(config.root, dataset_id, True, images=not update) if exists else None
+    exists = manifest_path(project.root, dataset_id).is_file()
+    manifest = load_manifest(project.root, dataset_id, True, images=not update) if exists else None
     if manifest is not None and manifest.numbers is not None:
-        return prepare_numbered(config.root, manifest, asked, update, engine, workers, on_tick)
+        return prepare_numbered(project.root, manifest, asked, update, execution)
     if asked.images is None and (exists or not asked_anything(asked)):
-        if load_manifest(config.root, dataset_id, images=False).kind == "rendered":
+        if load_manifest(project.root, dataset_id, images=False).kind == "rendered":
             if asked_anything(asked):
                 raise BenchError(
                     f"dataset {dataset_id!r} is rendered and takes no folder settings",
                     fix="drop --images, --resolution, --crop, --convert and --domain",
                 )
-            return Prepared(prepare_rendered(config.root, dataset_id, update, engine, workers, on_tick))
-    return prepare_folder(config.root, dataset_id, asked, folder_defaults(config), update, engine, workers, on_tick)
+            return Prepared(prepare_rendered(project.root, dataset_id, update, execution))
+    return prepare_folder(project.root, dataset_id, asked, folder_defaults(project), update, execution)
 
 
 def asked_anything(asked: FolderRequest) -> bool:
+    """Whether any option of an import from a folder is given."""
     return asked != FolderRequest()
 
 
-def folder_defaults(config: Config) -> tuple[str, int] | None:
+def folder_defaults(project: Project) -> tuple[str, int] | None:
     """(domain, resolution) of the profile's data: what a user's folder gets if it does not say otherwise."""
-    for name in config.settings.datasets:
-        if manifest_path(config.root, name).is_file():
-            first = load_manifest(config.root, name, images=False)
+    for name in project.datasets:
+        if manifest_path(project.root, name).is_file():
+            first = load_manifest(project.root, name, images=False)
             return first.domain, first.resolution
     return None
 
 
-def record_profile(config: Config, store: RunStore, done: dict[str, dict[str, Any]]) -> Path:
+def record_profile(profile: str, store: RunStore, done: dict[str, dict[str, Any]]) -> Path:
     """Write the pipeline's proof that a profile's datasets are prepared: counts and manifest hashes, no clock."""
-    path = store.prepared_path(config.profile)
+    path = store.prepared_path(profile)
     write_json(path, {name: {k: v for k, v in entry.items() if k != "id"} for name, entry in done.items()})
     return path
 
@@ -76,7 +90,7 @@ def counterfactual(dataset: PreparedDataset, image_id: str, attribute: str, degr
 
     Args:
         dataset: a prepared dataset of kind rendered.
-        attribute, degree: as in :func:`annyfaces.scene.edit_scene`.
+        attribute, degree: as in :meth:`bench.api.renderer.Renderer.edit`.
     Returns:
         Path of an RGB PNG of the dataset's resolution.
     Raises:
@@ -96,22 +110,21 @@ def counterfactuals(dataset: PreparedDataset, ids: Sequence[str], attribute: str
         raise BenchError(
             f"dataset {dataset.id!r} has no counterfactuals", got=f"kind {manifest.kind!r}", expected="rendered"
         )
+    renderer = renderer_of(manifest.render.renderer)
     index = {image_id: n for n, image_id in enumerate(manifest.ids)}
     if unknown := [i for i in ids if i not in index]:
         raise DataError(f"dataset {dataset.id!r} has no image {unknown[0]!r}", expected=f"e.g. {manifest.ids[0]!r}")
     paths = {i: dataset.paths.counterfactual(i, attribute, degree) for i in ids}
-    state = {"manifest_sha256": manifest.sha256, "renderer_sha256": annyfaces.code_sha256()}
+    state = {"manifest_sha256": manifest.sha256, "renderer_sha256": renderer.code_sha256()}
     todo = [i for i in dict.fromkeys(ids) if not _current(paths[i], manifest.resolution, state)]
     if todo:
-        from annyfaces.scene import edit_scene, sample_scene
-
         spec = manifest.render
-        scenes = [edit_scene(sample_scene(spec.split, index[i], spec.seed), attribute, degree) for i in todo]
+        scenes = [renderer.edit(renderer.sample(spec.split, index[i], spec.seed), attribute, degree) for i in todo]
         try:
             paths[todo[0]].parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(paths[todo[0]].parent, error) from None
-        for image_id, picture in zip(todo, renderer(manifest.resolution).render(scenes), strict=True):
+        for image_id, picture in zip(todo, renderer.render(scenes, manifest.resolution), strict=True):
             write_png(paths[image_id], picture.image)
             write_png(paths[image_id].with_suffix(".labels.png"), picture.labels)
             write_json(paths[image_id].with_suffix(".json"), state)  # last: what has it is whole
@@ -128,7 +141,7 @@ def _current(path: Path, resolution: int, state: dict[str, str]) -> bool:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """(R, R) uint8 part of each pixel (annyfaces/labels.py).
+    """(R, R) uint8 part of each pixel (``Renderer.parts``).
 
     Raises:
         DataError: no such file, or no picture of one channel.
@@ -140,7 +153,7 @@ def read_labels(path: Path) -> np.ndarray:
         with Image.open(path) as picture:
             labels = np.asarray(picture)
     except picture_errors() as error:
-        raise DataError(f"labels {path} cannot be read", got=" ".join(str(error).split())) from None
+        raise DataError(f"labels {path} cannot be read", got=message_of(error)) from None
     if labels.ndim != 2:
         raise DataError(f"labels {path} have several channels", got=labels.shape, expected="(R, R)")
     return labels

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import io
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import annyfaces
+from bench.api.renderer import RenderedImage
 from bench.data.dataset import PreparedPaths
 from bench.data.fingerprint import coarse, drifted
 from bench.data.manifest import INLINE, ImageEntry, Manifest, load_manifest, save_manifest
-from bench.engine import Shard, Work, make_shards, map_shards, tick
+from bench.engine import PROCESSES, Execution, Shard, Work, make_shards, map_shards, tick
 from bench.errors import BenchError, DataError, name_some
-from bench.files import atomic_write, file_sha256, read_json, read_rgb, write_error, write_json, write_png, write_rows
+from bench.files import (
+    file_sha256,
+    read_json,
+    read_rgb,
+    read_table,
+    write_csv,
+    write_error,
+    write_json,
+    write_png,
+    write_table,
+)
 from bench.images import pixel_sha256
+from bench.renderers.by_name import renderer_of
 
 BATCH = 16  # pictures rendered together
+RENDER_AGAIN = "run `bench prepare` again"
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,7 @@ class RenderJob:
 
     paths: PreparedPaths
     resolution: int
+    renderer: str | None
     split: str
     seed: int
     index: dict[str, int]
@@ -49,9 +61,7 @@ def prepare_rendered(
     root: Path,
     dataset_id: str,
     update: bool = False,
-    engine: str = "processes",
-    workers: int | None = None,
-    on_tick: Callable[[float], None] | None = None,
+    execution: Execution = PROCESSES,
 ) -> dict[str, Any]:
     """Render what is missing, verify all, write truth and, last, prepared.json.
 
@@ -80,6 +90,7 @@ def prepare_rendered(
     job = RenderJob(
         paths=paths,
         resolution=manifest.resolution,
+        renderer=manifest.render.renderer,
         split=manifest.render.split,
         seed=manifest.render.seed,
         index={image_id: n for n, image_id in enumerate(ids)},
@@ -87,8 +98,7 @@ def prepare_rendered(
         reuse_truth=not update and paths.truth.is_file(),
     )
     shards = make_shards(ids, shard_size(len(ids)))
-    engine = engine if len(shards) > 1 else "serial"
-    map_shards(Work(render_shard, {"job": job}), shards, engine, workers, on_tick=on_tick)
+    map_shards(Work(render_shard, {"job": job}), shards, execution.serial_if(len(shards) < 2))
     return _finish(root, manifest, paths, shards, update, version)
 
 
@@ -109,8 +119,8 @@ def render_shard(shard: Shard, job: RenderJob) -> None:
             rows[image_id] = row
     todo = [i for i in shard.ids if i not in rows]
     tick(len(rows))
-    if todo and job.resolution not in _renderers and shard.index % 2:
-        renderer(job.resolution).compile_shading()  # while the worker of the shard before compiles the rest
+    if todo and shard.index % 2:
+        renderer_of(job.renderer).warm_up(job.resolution)  # while the worker of the shard before compiles the rest
     for start in range(0, len(todo), BATCH):
         chunk = todo[start : start + BATCH]
         for image_id, picture in zip(chunk, _render(job, chunk), strict=True):
@@ -118,28 +128,13 @@ def render_shard(shard: Shard, job: RenderJob) -> None:
         tick(len(chunk))
     table = pd.DataFrame([rows[i] for i in shard.ids])
     table = table.astype({name: np.float32 for name in table if name.startswith("lm_")})
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    atomic_write(_part(job.paths, shard), buffer.getvalue())
+    write_table(_part(job.paths, shard), table)
 
 
-def _render(job: RenderJob, ids: Sequence[str]) -> list[Any]:
-    from annyfaces.scene import sample_scene
-
-    scenes = [sample_scene(job.split, job.index[i], job.seed) for i in ids]
-    return renderer(job.resolution).render(scenes)
-
-
-def renderer(resolution: int) -> Any:
-    """The process's renderer: building one costs seconds, so it is kept."""
-    if resolution not in _renderers:
-        from annyfaces.render import Renderer
-
-        _renderers[resolution] = Renderer(resolution=resolution)
-    return _renderers[resolution]
-
-
-_renderers: dict[int, Any] = {}
+def _render(job: RenderJob, ids: Sequence[str]) -> list[RenderedImage]:
+    renderer = renderer_of(job.renderer)
+    scenes = [renderer.sample(job.split, job.index[i], job.seed) for i in ids]
+    return renderer.render(scenes, job.resolution)
 
 
 def _store(job: RenderJob, image_id: str, picture: Any) -> dict[str, Any]:
@@ -157,17 +152,15 @@ def _store(job: RenderJob, image_id: str, picture: Any) -> dict[str, Any]:
 
 def _known_rows(shard: Shard, job: RenderJob) -> dict[str, dict[str, Any]]:
     """Truth rows of this shard that an earlier preparation left."""
-    import pandas as pd
-
     part = _part(job.paths, shard)
     try:
         if part.is_file():
-            table = pd.read_parquet(part)
+            table = read_table(part, what="truth", fix=RENDER_AGAIN)
         elif job.reuse_truth:
-            table = pd.read_parquet(job.paths.truth, filters=[("image_id", "in", list(shard.ids))])
+            table = read_table(job.paths.truth, what="truth", fix=RENDER_AGAIN, image_ids=shard.ids)
         else:
             return {}
-    except (OSError, ValueError):  # damaged: render again
+    except DataError:  # damaged: render again
         return {}
     return {row["image_id"]: row for row in table.to_dict("records")}
 
@@ -188,7 +181,7 @@ def _finish(
 ) -> dict[str, Any]:
     import pandas as pd
 
-    truth = pd.concat([pd.read_parquet(_part(paths, s)) for s in shards], ignore_index=True)
+    truth = pd.concat([read_table(_part(paths, s), what="truth", fix=RENDER_AGAIN) for s in shards], ignore_index=True)
     rendered = dict(zip(truth["image_id"], truth["sha256"], strict=True))
     colours = dict(zip(truth["image_id"], truth["coarse"], strict=True))
     if update:
@@ -212,9 +205,7 @@ def _finish(
             f"with `bench prepare --dataset {manifest.id} --update`",
         )
     _drop_strays(paths, set(rendered))
-    buffer = io.BytesIO()
-    truth.to_parquet(buffer, index=False)
-    atomic_write(paths.truth, buffer.getvalue())
+    write_table(paths.truth, truth)
     done = {
         "id": manifest.id,
         "count": manifest.count,
@@ -245,7 +236,7 @@ def _write_problems(paths: PreparedPaths, rows: Sequence[tuple[str, str, str]]) 
     if not rows:
         _unlink(paths.problems)
         return
-    write_rows(paths.problems, ("id", "expected_sha256", "got_sha256"), rows)
+    write_csv(paths.problems, ("id", "expected_sha256", "got_sha256"), rows)
 
 
 def _part(paths: PreparedPaths, shard: Shard) -> Path:
@@ -256,7 +247,7 @@ def _open_parts(paths: PreparedPaths, manifest: Manifest) -> None:
     """Make the folders; drop parts that another renderer or recipe left."""
     assert manifest.render is not None
     plan = {
-        "code_sha256": annyfaces.code_sha256(),
+        "code_sha256": renderer_of(manifest.render.renderer).code_sha256(),
         "count": manifest.count,
         "resolution": manifest.resolution,
         "split": manifest.render.split,
@@ -276,18 +267,17 @@ def _open_parts(paths: PreparedPaths, manifest: Manifest) -> None:
 
 def _check_version(manifest: Manifest, update: bool) -> str:
     """The installed renderer's version; refuse to verify renders of another one."""
-    from annyfaces.render import RENDERER_VERSION
-
     if manifest.render is None:
         raise BenchError(f"dataset {manifest.id!r} is not rendered", got=f"kind {manifest.kind!r}")
-    if not update and str(manifest.render.renderer_version) != str(RENDERER_VERSION):
+    installed = renderer_of(manifest.render.renderer).version
+    if not update and str(manifest.render.renderer_version) != installed:
         raise DataError(
             f"dataset {manifest.id!r} was made by another renderer",
             got=f"version {manifest.render.renderer_version}",
-            expected=f"version {RENDERER_VERSION}, the installed one",
+            expected=f"version {installed}, the installed one",
             fix=f"`bench prepare --dataset {manifest.id} --update` renders it anew and rewrites the manifest",
         )
-    return str(RENDERER_VERSION)
+    return installed
 
 
 def _unlink(path: Path) -> None:

@@ -8,11 +8,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RenderSpec(BaseModel):
-    """Where a rendered dataset comes from. ``clip``: frames per clip of a video split (ids ``03_0017``)."""
+    """Where a rendered dataset comes from.
+
+    Args:
+        renderer_version: version of the renderer that made the images.
+        renderer: name of the renderer; None is the suite's own.
+        split: which images of it.
+        seed: of the scenes.
+        clip: frames per clip of a video split (ids ``03_0017``).
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     renderer_version: str | int
+    renderer: str | None = None
     split: str
     seed: int = 0
     clip: int | None = None
@@ -47,6 +56,7 @@ class Numbers(BaseModel):
     mapped: Mapped | None = None
 
     def id_of(self, number: int) -> str:
+        """Return the image id of a number, padded with zeros."""
         return f"{number:0{self.digits}d}"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.errors import BenchError, DataError
+from bench.errors import BenchError, DataError, message_of
 from bench.files import file_sha256, picture_errors, read_json, read_rgb, write_error, write_json, write_png
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -93,7 +93,7 @@ def _size(path: Path) -> tuple[int, int]:
         with Image.open(path) as picture:
             return picture.height, picture.width
     except picture_errors() as error:
-        raise DataError(f"frame {path} cannot be read", got=" ".join(str(error).split())) from None
+        raise DataError(f"frame {path} cannot be read", got=message_of(error)) from None
 
 
 def of_file(path: Path, work: Path, fps: float | None = None, limit: int | None = None) -> Clip:
@@ -134,7 +134,7 @@ def _decode(path: Path, work: Path, limit: int | None) -> dict[str, Any]:
                 write_png(work / f"{n:06d}.png", frame.to_ndarray(format="rgb24"))
     except av.error.FFmpegError as error:
         raise DataError(
-            f"video {path} cannot be read", got=" ".join(str(error).split())[:200], fix="convert it, or use a folder"
+            f"video {path} cannot be read", got=message_of(error, 200), fix="convert it, or use a folder"
         ) from None
     if not sizes:
         raise DataError(f"video {path} has no frames")

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from bench.errors import BenchError, UnknownName, one_line
+from bench.errors import BenchError, UnknownName
+from bench.files import read_yaml
 
 if TYPE_CHECKING:
     from bench.directions.direction import Direction
@@ -88,12 +88,7 @@ def read_recipe(path: Path) -> Recipe:
     """
     if not path.is_file():
         return Recipe.model_validate({})
-    try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path} is not YAML", got=" ".join(str(error).split())) from None
-    except ValidationError as error:
-        raise BenchError(f"{path} has wrong values", got=one_line(error), fix="mend the recipe") from None
+    return read_yaml(path, Recipe, fix="mend the recipe", raises=BenchError)
 
 
 def check_attributes(recipe: Recipe, known: Mapping[str, Any]) -> None:

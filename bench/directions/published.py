@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.directions.direction import Direction
-from bench.errors import BenchError, DataError, UnknownName
+from bench.errors import BenchError, DataError, UnknownName, message_of
 
 # edits of HFGI's release on ffhq_pca.pt: component, first row, one past the last
 NAMED = {"eyes": (54, 7, 8), "beard": (58, 7, 9), "lip": (34, 10, 11)}
@@ -35,7 +35,7 @@ def read_pt(path: Path, pick: str = "") -> Direction:
     except Exception as error:  # the reader has many ways to say that a file is no archive of tensors
         raise DataError(
             f"direction file {path} cannot be read",
-            got=" ".join(str(error).split())[:160],
+            got=message_of(error, 160),
             expected="a file of torch.save that holds tensors alone",
         ) from None
     if isinstance(held, Tensor):

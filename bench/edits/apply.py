@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.device import free_after
 from bench.directions.direction import Direction
-from bench.errors import BenchError, DataError
+from bench.engine import map_images
+from bench.errors import BenchError, DataError, message_of
 from bench.files import read_json, read_rgb, write_error, write_json, write_png
 from bench.images import resize_pil, to_tensor, to_uint8
-from bench.inversion.runner import image_seed
+from bench.inversion.runner import NOT_FINITE, image_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,6 +111,7 @@ class Edit:
     settings: Mapping[str, Any]
 
     def picture(self, image_id: str) -> Path:
+        """File of one edited image."""
         return self.out / "images" / f"{image_id}.png"
 
     def run(self, pictures: Pictures, batch: int, on_done: Callable[[float], None]) -> dict[str, Any]:
@@ -132,7 +133,7 @@ class Edit:
         done: list[str] = []
         failures: dict[str, str] = {}
         for ids, x in _batches(pictures, batch, failures):
-            for image_id, image in self._edited(ids, x.to(self.method.device), pictures, failures):
+            for image_id, image in self._edited(ids, x.to(self.method.device), pictures, failures).items():
                 write_png(self.picture(image_id), image)
                 done.append(image_id)
             on_done(len(ids))
@@ -160,35 +161,27 @@ class Edit:
             )
         return held
 
-    def _edited(
-        self, ids: list[str], x: Tensor, pictures: Pictures, failures: dict[str, str]
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        """(id, picture) of those that could be edited; a batch that raises is tried again one by one."""
+    def _edited(self, ids: list[str], x: Tensor, pictures: Pictures, failures: dict[str, str]) -> dict[str, np.ndarray]:
+        """id -> edited image, of those that could be edited; ``failures`` gains the reasons of the others."""
         import torch
 
-        self.method.context.image_seeds = [image_seed(self.seed, pictures.name, i) for i in ids]
-        try:
+        def edit(part: Sequence[str]) -> dict[str, np.ndarray | None]:
+            here = slice(ids.index(part[0]), ids.index(part[-1]) + 1)
+            self.method.context.image_seeds = [image_seed(self.seed, pictures.name, i) for i in part]
             with torch.no_grad():
-                inversion = self._inverted(ids, x, pictures.codes)
+                inversion = self._inverted(part, x[here], pictures.codes)
                 edited = self.method.render(self.direction.apply(inversion.w_plus, self.degree), inversion)
-        except BenchError:
-            raise
-        except Exception as error:  # a method may raise anything; its other pictures must not suffer
-            free_after(error, alone=len(ids) == 1)
-            if len(ids) == 1:
-                failures[ids[0]] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
-                return
-            for n, image_id in enumerate(ids):
-                yield from self._edited([image_id], x[n : n + 1], pictures, failures)
-            return
-        finite = edited.flatten(1).isfinite().all(1).tolist()
-        for image_id, image, good in zip(ids, to_uint8(torch.nan_to_num(edited)), finite, strict=True):
-            if good:
-                yield image_id, image
-            else:
-                failures[image_id] = "the output is not finite"
+            finite = edited.flatten(1).isfinite().all(1).tolist()
+            images = to_uint8(torch.nan_to_num(edited))
+            return {i: images[n] if finite[n] else None for n, i in enumerate(part)}
 
-    def _inverted(self, ids: list[str], x: Tensor, codes: Mapping[str, np.ndarray]) -> Inversion:
+        parts, failed = map_images(ids, edit)
+        found = {i: image for part in parts for i, image in part.items()}
+        failed |= {i: NOT_FINITE for i, image in found.items() if image is None}
+        failures |= {i: failed[i] for i in ids if i in failed}
+        return {i: image for i, image in found.items() if image is not None}
+
+    def _inverted(self, ids: Sequence[str], x: Tensor, codes: Mapping[str, np.ndarray]) -> Inversion:
         if not all(i in codes for i in ids):
             return self.method.embed(x)
         import torch
@@ -207,7 +200,7 @@ def _batches(pictures: Pictures, size: int, failures: dict[str, str]) -> Iterato
             arrays.append(pictures.read(image_id))
             ids.append(image_id)
         except DataError as error:
-            failures[image_id] = " ".join(str(error).split())
+            failures[image_id] = message_of(error)
         if len(ids) == size:
             yield ids, to_tensor(np.stack(arrays))
             ids, arrays = [], []

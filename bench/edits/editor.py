@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,10 +13,10 @@ import numpy as np
 from bench import api, registry
 from bench.config.sections import EditSettings
 from bench.data.dataset import PreparedDataset
-from bench.device import autocast, free_after
+from bench.device import autocast
 from bench.directions import files
 from bench.edits.targets import Targets, Wanted, exact
-from bench.engine import Shard, tick
+from bench.engine import Shard, map_images, tick
 from bench.errors import BenchError
 from bench.images import to_tensor, to_uint8
 from bench.inversion.plan import RunPlan
@@ -82,6 +82,14 @@ class Part:
             self.features.setdefault(name, []).extend(more)
 
 
+def joined(parts: Iterable[Part]) -> Part:
+    """All results of some parts, in their order."""
+    done = Part()
+    for part in parts:
+        done.join(part)
+    return done
+
+
 @dataclass(frozen=True)
 class _Tools:
     """What calibration and scoring have in common, loaded once per process; equal where it would be loaded alike.
@@ -126,6 +134,7 @@ def _loaded(
 
 @lru_cache(maxsize=1)
 def editor_of(job: EditJob) -> Editor:
+    """Return this process's editor of a job, made once."""
     return Editor(job)
 
 
@@ -136,25 +145,16 @@ def forget() -> None:
 
 
 def calibrate_shard(shard: Shard, job: EditJob) -> Part:
-    """Calibration of a shard's pictures."""
+    """Calibration of a shard's images."""
     return isolated(shard.ids, editor_of(job).calibrate)
 
 
 def isolated(ids: Sequence[str], work: Callable[[Sequence[str]], Part]) -> Part:
-    """Work on pictures together; if that raises, one by one, and those that still do are failures by name."""
-    try:
-        done = work(ids)
-    except BenchError:  # the user's to mend, not a picture's fault
-        raise
-    except Exception as error:  # a method may raise anything; its other pictures must not suffer
-        free_after(error, alone=len(ids) == 1)
-        if len(ids) == 1:
-            return Part(failures={ids[0]: f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]})
-        done = Part()
-        for image_id in ids:
-            done.join(isolated([image_id], work))
-        return done
+    """Work on a batch of images; those that fail alone are failures by name (:func:`bench.engine.map_images`)."""
+    parts, failures = map_images(ids, work)
     tick(len(ids))
+    done = joined(parts)
+    done.failures |= failures
     return done
 
 
@@ -182,11 +182,14 @@ class Editor:
     """A method, its directions, a judge and metrics, loaded once per process."""
 
     def __init__(self, job: EditJob):
-        self.job, self.plan, self.settings = job, job.plan, job.settings
+        self.job = job
+        self.plan = job.plan
+        self.settings = job.settings
         self.method, self.read, self.metrics, self.sets = _loaded(_Tools.of(job))
         self.device = self.method.device
         self.dataset = PreparedDataset.open(job.plan.root, job.dataset)
-        fixed, generator = job.settings.policy == "fixed", self.method.generator
+        fixed = job.settings.policy == "fixed"
+        generator = self.method.generator
         self.directions = {one.name: direction_of(job.plan, one, generator, fixed) for one in job.edits}
         self.exact = self.dataset.manifest.render is not None and not fixed
 
@@ -238,7 +241,8 @@ class Editor:
         start = self.look(self.render(inversion.w_plus, inversion))
         done = Part(judged={"source": dict(zip(ids, self.look(sources), strict=True))})
         for wanted in self.job.edits:
-            exact_ones, name = self.targets(ids, wanted), wanted.attribute
+            name = wanted.attribute
+            exact_ones = self.targets(ids, wanted)
             images = exact_ones.images if exact_ones else {}
             found = self.look(np.stack(list(images.values()))) if images else []
             done.judged[wanted.name] = {i: one[name] for i, one in zip(images, found, strict=True)}

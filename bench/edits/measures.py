@@ -6,7 +6,7 @@ datasets, or from the user's own masks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,14 @@ class Regions:
         return Regions(self.face | other.face, self.rest & other.rest)
 
 
-def of_labels(labels: np.ndarray) -> Regions:
-    """From part labels (R, R) uint8."""
-    from annyfaces.labels import PARTS
+def of_labels(labels: np.ndarray, parts: Sequence[str]) -> Regions:
+    """Make regions from part labels.
 
-    face, head = (np.isin(labels, [PARTS.index(name) for name in names]) for names in (FACE, HEAD))
+    Args:
+        labels: (R, R) uint8, index into ``parts``.
+        parts: names of the part labels, the renderer's.
+    """
+    face, head = (np.isin(labels, [parts.index(name) for name in names]) for names in (FACE, HEAD))
     return Regions(face, ~head)
 
 
@@ -61,7 +64,12 @@ def mean_over(values: np.ndarray, where: np.ndarray) -> float:
 
 
 def distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(R, R) absolute difference of two (R, R, 3) uint8 pictures, mean over channels, in 0..1."""
+    """(R, R) absolute difference of two (R, R, 3) uint8 pictures, mean over channels, in 0..1.
+
+    Examples:
+        >>> distance(np.zeros((1, 1, 3), np.uint8), np.array([[[0, 51, 102]]], np.uint8)).round(6).tolist()
+        [[0.2]]
+    """
     return np.abs(one.astype(np.float64) - other.astype(np.float64)).mean(-1) / 255.0
 
 

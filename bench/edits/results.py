@@ -1,8 +1,8 @@
 """Results of edits on the disk: results/edits/<scope>/<method[.variant]>/.
 
 ``edits.json`` (written last) says how they were made: matched strengths, failures, pictures without room for a change,
-distances of sets, pictures kept. ``features.npz``: bench/edits/set_metrics.py. ``rows.parquet`` is tidy: COLUMNS, one value a
-row. Tasks:
+distances of sets, pictures kept. ``features.npz``: bench/edits/set_metrics.py. ``rows.parquet`` is tidy: COLUMNS, one
+value a row. Tasks:
 
 - ``edit``: at the matched strength, against the exact target where there is one.
 - ``curve``: at the profile's degrees; 0 is the inversion.
@@ -13,9 +13,6 @@ row. Tasks:
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +22,7 @@ import numpy as np
 
 from bench.edits.set_metrics import Features
 from bench.edits.strength import Matched
-from bench.errors import DataError
-from bench.files import atomic_write, write_error, write_png
+from bench.files import read_table, replaced_folder, write_error, write_png, write_table
 from bench.names import parse_label
 from bench.scoring.set_metrics import SetValue
 from bench.store.paths import RunStore, read_json, write_json
@@ -48,7 +44,6 @@ COLUMNS = [
 ]
 TASKS = ("edit", "curve", "round_trip", "cycle", "sweep")
 ROWS, RECORD, PICTURES = "rows.parquet", "edits.json", "pictures"
-BESIDE = ".new"  # folder beside the results, where they are written before they take the place of earlier ones
 TITLES: dict[str, tuple[str, bool]] = {  # measure -> (title, higher is better); others are metrics of the registry
     "mae_face": ("MAE in the face", False),
     "mae_rest": ("MAE outside the face", False),
@@ -88,6 +83,7 @@ class Edits:
 
     @property
     def sets(self) -> list[SetValue]:
+        """Edit -> values of the distribution metrics."""
         held: list[dict[str, Any]] = self.record["sets"]
         return [SetValue(**{**one, **{k: np.nan for k, v in one.items() if v is None}}) for one in held]
 
@@ -129,42 +125,16 @@ def write_edits(
 
     table = pd.DataFrame(list(rows), columns=COLUMNS).astype({"change": "float64", "value": "float64"})
     table = table.sort_values(["task", "direction", "change", "degree", "metric", "image_id"], kind="stable")
-    buffer = io.BytesIO()
-    table.reset_index(drop=True).to_parquet(buffer, index=False)
-    fresh = folder.parent / BESIDE / folder.name
-    try:
-        shutil.rmtree(fresh, ignore_errors=True)
+    with replaced_folder(folder) as fresh:
         for kind in {kind for kind, _ in pictures} | {""}:
             (fresh / PICTURES / kind).mkdir(parents=True, exist_ok=True)
         for (kind, image_id), picture in pictures.items():
             write_png(fresh / PICTURES / kind / f"{image_id}.png", picture)
-        atomic_write(fresh / ROWS, buffer.getvalue())
+        write_table(fresh / ROWS, table.reset_index(drop=True))
         if features is not None:
             features.write(fresh)
         write_json(fresh / RECORD, record)
-        _swap(fresh, folder)
-    except OSError as error:
-        raise write_error(folder, error) from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if fresh.parent.is_dir() and not any(fresh.parent.iterdir()):
-            fresh.parent.rmdir()
     return [folder / ROWS, folder / RECORD]
-
-
-def _swap(fresh: Path, folder: Path) -> None:
-    """Put a folder in another's place; the other is moved away first and removed last."""
-    old = fresh.with_name(f"{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    try:
-        os.replace(fresh, folder)
-    except OSError:
-        if old.exists():
-            os.replace(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_nothing(folder: Path) -> Path:
@@ -183,22 +153,14 @@ def read_edits(store: RunStore, scope: str, labels: Iterable[str] | None = None)
     Raises:
         DataError: a file that cannot be what :func:`write_edits` wrote.
     """
-    import pandas as pd
-
     wanted = None if labels is None else set(labels)
     found: dict[str, Edits] = {}
     for path in sorted(edits_dir(store, scope).glob(f"*/{RECORD}")):
         label, record = path.parent.name, read_json(path)
         if (wanted is not None and label not in wanted) or not record:
             continue  # {}: a profile that asks for no edits
-        try:
-            rows = pd.read_parquet(path.parent / ROWS)[COLUMNS]
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(
-                f"edits {path.parent} cannot be read",
-                got=" ".join(str(error).split())[:200],
-                fix=f"run `bench score-edits --method {parse_label(label)[0]}` again",
-            ) from None
+        fix = f"run `bench score-edits --method {parse_label(label)[0]}` again"
+        rows = read_table(path.parent / ROWS, COLUMNS, "edits", fix=fix)
         found[label] = Edits(label, rows, record, path.parent)
     return found
 

@@ -24,7 +24,7 @@ from bench.edits.measures import (
     of_mask,
     picture_rows,
 )
-from bench.edits.targets import Wanted
+from bench.edits.targets import Wanted, parts_of
 from bench.engine import Shard
 from bench.scoring.pair_metrics import Views, score_batch, score_views
 
@@ -90,14 +90,16 @@ class Scoring:
             return of_mask(self.job.masks, image_id, side)
         if self.editor.dataset.manifest.render is None:
             return None
-        return of_labels(read_labels(self.editor.dataset.paths.label(image_id)))
+        return of_labels(read_labels(self.editor.dataset.paths.label(image_id)), parts_of(self.editor.dataset))
 
     def add(self, task: str, wanted: Wanted | None, degree: float, metric: str, ids, values) -> None:
+        """Add one row an image: task, edit, degree, metric, value."""
         head = {"task": task, "direction": wanted.direction if wanted else "", "degree": float(degree)}
         head |= {"change": wanted.change if wanted else 0.0, "metric": metric}
         self.done.rows += [{**head, "image_id": i, "value": float(v)} for i, v in zip(ids, values, strict=True)]
 
     def run(self) -> Part:
+        """Score all edits of the batch, then its cycles of inversion."""
         for wanted in self.job.edits:
             batch = self._of(wanted)
             if not batch.ids:
@@ -122,7 +124,8 @@ class Scoring:
         meant = np.stack([targets.images[i] for i in batch.ids])
         regions = batch.regions
         if self.job.masks is None:
-            regions = [one | of_labels(targets.labels[i]) for i, one in zip(batch.ids, regions, strict=True)]
+            parts = parts_of(self.editor.dataset)
+            regions = [one | of_labels(targets.labels[i], parts) for i, one in zip(batch.ids, regions, strict=True)]
         return replace(batch, regions=regions, meant=meant, seen_meant=self.editor.look(meant))
 
     def _identity(self, pictures: np.ndarray, others: np.ndarray) -> list[float]:
@@ -140,7 +143,8 @@ class Scoring:
 
     def _common(self, task: str, wanted: Wanted, degree: float, edited: np.ndarray, seen, batch: Batch, kept) -> None:
         """What needs no exact target: attribute change, identity, background."""
-        if name := wanted.attribute:
+        name = wanted.attribute
+        if name:
             change = [after[name] - before[name] for before, after in zip(batch.seen_start, seen, strict=True)]
             self.add(task, wanted, degree, "change", batch.ids, change)
         if self.job.settings.identity:
@@ -168,7 +172,8 @@ class Scoring:
 
     def _attribute(self, wanted: Wanted, degree: float, seen: list, batch: Batch) -> None:
         """The judge's distance from the target, and the change that it sees between source and target."""
-        name, unit = wanted.attribute, self.job.spread[wanted.attribute]
+        name = wanted.attribute
+        unit = self.job.spread[name]
         meant = [one[name] for one in batch.seen_meant or []]
         error = [abs(after[name] - due) / unit for after, due in zip(seen, meant, strict=True)]
         self.add("edit", wanted, degree, "attribute_error", batch.ids, error)
@@ -196,7 +201,8 @@ class Scoring:
         views = {"": Views(edited), "_face": Views(np.stack([inside(w, a, b) for a, b, w in triples]))}
         views["_rest"] = Views(np.stack([inside(w, b, a) for a, b, w in triples]))
         for name, metric in self.editor.metrics.items():
-            for suffix in ("",) if name in NATIVE else views:
+            suffixes = [""] if name in NATIVE else list(views)
+            for suffix in suffixes:
                 values = score_views(metric, name, meant, views[suffix])
                 self.add("edit", wanted, degree, name + suffix, batch.ids, values)
 
@@ -214,7 +220,8 @@ class Scoring:
         if not rows:
             return
         ids = [batch.ids[n] for n in rows]
-        second, codes = self.editor.embed(ids, edited[rows]), batch.inversion.w_plus[rows]
+        second = self.editor.embed(ids, edited[rows])
+        codes = batch.inversion.w_plus[rows]
         step = self.editor.directions[wanted.name].apply(codes, degree) - codes
         back = second.w_plus - step  # the way it went: one that set a coordinate would not know where it had been
         pictures = self.editor.render(back, second)
@@ -244,7 +251,8 @@ class Scoring:
             if self.job.shown.get(i) != wanted.name:
                 continue
             kept = {"source": batch.sources[n], "inversion": batch.start[n], "edit": edited[n]}
-            kept |= {"target": batch.meant[n]} if batch.meant is not None else {}
+            if batch.meant is not None:
+                kept["target"] = batch.meant[n]
             self.done.pictures |= {(kind, i): picture for kind, picture in kept.items()}
             if self.job.brief:
                 continue

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench import registry
-from bench.errors import DataError
+from bench.errors import DataError, message_of
 from bench.files import atomic_write
 from bench.scoring.build import signature
 from bench.scoring.set_metrics import GROUPS, SetValue, groups, interval
@@ -30,9 +30,11 @@ def set_values(root: Path, names: Iterable[str], features: Features, ids: Sequen
         names: ids of set metrics. ids: of all pictures scored: intervals leave out groups of them, each picture with
             all its edits; below 20 pictures there are none.
     """
-    known, found = registry.metrics(root), []
+    known = registry.metrics(root)
+    found = []
     dealt = dict(zip(ids, groups(ids, seed), strict=True))
-    group, everything = np.array([dealt[i] for _, i in features.keys]), np.arange(len(features.keys))
+    group = np.array([dealt[i] for _, i in features.keys])
+    everything = np.arange(len(features.keys))
     subsets = [everything[group != g] for g in range(GROUPS)] if len(ids) >= 2 * GROUPS else []
     subsets = [rows for rows in subsets if 2 <= len(rows) < len(everything)]
     for name in names:
@@ -97,5 +99,5 @@ class Features:
                 keys = [(str(edit), str(i)) for edit, i in held["keys"]]
                 return cls(keys, {name: (held[f"{name}.0"], held[f"{name}.1"]) for name in names})
         except (OSError, ValueError, KeyError) as error:
-            got = " ".join(str(error).split())[:200]
+            got = message_of(error, 200)
             raise DataError(f"{folder / FILE} cannot be read", got=got, fix="run `bench score-edits` again") from None

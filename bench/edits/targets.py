@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from bench.api.renderer import FactorEdit
 from bench.data.dataset import PreparedDataset
 from bench.data.prepare import counterfactuals, read_labels
-from bench.engine import Shard, Work, even_shards, map_shards
+from bench.engine import Execution, Shard, Work, even_shards, map_shards
 from bench.errors import BenchError, UnknownName
 from bench.files import read_rgb
 from bench.images import pixel_sha256
+from bench.renderers.by_name import renderer_of
 
 SLACK = 1e-9  # of a factor's change: rounding alone
 SHARD = 8
@@ -39,6 +41,7 @@ class Wanted:
 
     @property
     def name(self) -> str:
+        """Direction and signed change, e.g. ``smile+0.5``."""
         return f"{self.direction}{self.change:+g}"
 
 
@@ -62,28 +65,37 @@ def degree_of(dataset: PreparedDataset, wanted: Wanted) -> float:
     Raises:
         UnknownName: the renderer has no such edit. BenchError: it moves another factor than the judge reads.
     """
-    from annyfaces.scene import EDITS
-
-    if wanted.direction not in EDITS:
-        raise UnknownName.of(f"exact edit of dataset {dataset.id!r}", wanted.direction, EDITS)
-    _, factor, _, _, amount = EDITS[wanted.direction]
-    if factor != wanted.attribute:
+    edits = edits_of(dataset)
+    if wanted.direction not in edits:
+        raise UnknownName.of(f"exact edit of dataset {dataset.id!r}", wanted.direction, edits)
+    edit = edits[wanted.direction]
+    if edit.factor != wanted.attribute:
         raise BenchError(
             f"edit {wanted.direction!r} of the renderer moves another attribute than the direction",
-            got=factor,
+            got=edit.factor,
             expected=wanted.attribute,
         )
-    return wanted.change / amount
+    return wanted.change / edit.amount
+
+
+def parts_of(dataset: PreparedDataset) -> tuple[str, ...]:
+    """Names of the part labels of a dataset's renderer."""
+    spec = dataset.manifest.render
+    return renderer_of(spec.renderer if spec else None).parts
+
+
+def edits_of(dataset: PreparedDataset) -> Mapping[str, FactorEdit]:
+    """Attribute -> the factor that its exact edit moves, of a dataset's renderer."""
+    spec = dataset.manifest.render
+    return renderer_of(spec.renderer if spec else None).edits
 
 
 def with_room(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> list[str]:
     """Those of ``ids`` whose factor can change by the whole amount."""
-    from annyfaces.scene import EDITS
-
     degree_of(dataset, wanted)
-    _, factor, low, high, _ = EDITS[wanted.direction]
-    truth = dataset.factor(factor)
-    return [i for i in ids if low - SLACK <= truth[i] + wanted.change <= high + SLACK]
+    edit = edits_of(dataset)[wanted.direction]
+    truth = dataset.factor(edit.factor)
+    return [i for i in ids if edit.low - SLACK <= truth[i] + wanted.change <= edit.high + SLACK]
 
 
 def exact(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> Targets:
@@ -92,7 +104,8 @@ def exact(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> Targe
     if not chosen:
         return Targets({}, {})
     made = counterfactuals(dataset, chosen, wanted.direction, degree_of(dataset, wanted))
-    paths, side = dict(zip(chosen, made, strict=True)), dataset.manifest.resolution
+    paths = dict(zip(chosen, made, strict=True))
+    side = dataset.manifest.resolution
     images = {i: read_rgb(path, side) for i, path in paths.items()}
     unseen = {i for i, x in zip(chosen, dataset.stack(chosen), strict=True) if np.array_equal(images[i], x)}
     labels = {i: read_labels(paths[i].with_suffix(".labels.png")) for i in chosen if i not in unseen}
@@ -100,7 +113,7 @@ def exact(dataset: PreparedDataset, ids: Sequence[str], wanted: Wanted) -> Targe
 
 
 def render_targets(
-    root: Path, parts: Mapping[str, Sequence[str]], edits: Sequence[Wanted], engine: str, workers: int | None
+    root: Path, parts: Mapping[str, Sequence[str]], edits: Sequence[Wanted], execution: Execution
 ) -> dict[str, dict[str, dict[str, str | None]]]:
     """Render all targets of some datasets, on all cores; those that are there are read.
 
@@ -114,7 +127,7 @@ def render_targets(
         shards = even_shards(list(ids), SHARD)
         work = Work(_render_shard, {"root": root, "dataset": dataset, "edits": tuple(edits)})
         alone = len(shards) == 1 or _all_there(PreparedDataset.open(root, dataset), ids, edits)
-        done = map_shards(work, shards, "serial" if alone else engine, workers)
+        done = map_shards(work, shards, execution.quiet().serial_if(alone))
         found[dataset] = {
             one.name: {i: part[one.name].get(i) for shard, part in zip(shards, done, strict=True) for i in shard.ids}
             for one in edits
@@ -133,7 +146,8 @@ def _all_there(dataset: PreparedDataset, ids: Sequence[str], edits: Sequence[Wan
 
 
 def _render_shard(shard: Shard, root: Path, dataset: str, edits: Sequence[Wanted]) -> dict[str, dict[str, str]]:
-    prepared, found = PreparedDataset.open(root, dataset), {}
+    prepared = PreparedDataset.open(root, dataset)
+    found = {}
     for one in edits:
         targets = exact(prepared, shard.ids, one)
         found[one.name] = {i: pixel_sha256(image) for i, image in targets.images.items()}

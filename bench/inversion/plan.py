@@ -72,6 +72,7 @@ class RunPlan:
 
     @property
     def run_id(self) -> str:
+        """Id of the run: method, dataset and variant."""
         return run_id(self.method, self.dataset, self.variant)
 
     @property

@@ -18,8 +18,8 @@ import numpy as np
 from bench import registry
 from bench.api import Context, Inversion, Method
 from bench.data.dataset import PreparedDataset
-from bench.device import ACCELERATOR_BATCH, autocast, engine_for, free_after, resolve_device
-from bench.engine import Shard, Work, make_shards, map_shards, tick
+from bench.device import ACCELERATOR_BATCH, autocast, resolve_device
+from bench.engine import SERIAL, Execution, Shard, Work, check_failures, make_shards, map_images, map_shards, tick
 from bench.errors import BenchError, ShapeError, name_some
 from bench.files import write_png
 from bench.images import to_uint8
@@ -33,6 +33,8 @@ from bench.weights import manifest as weights
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+NOT_FINITE = "the output is not finite"
 
 
 @dataclass
@@ -51,27 +53,23 @@ class Inverted:
 
 def run(
     plan: RunPlan,
-    engine: str = "serial",
-    workers: int | None = None,
+    execution: Execution = SERIAL,
     overwrite: bool = False,
     fresh: bool = False,
-    engine_asked: bool = False,
-    on_tick: Callable[[float], None] | None = None,
     on_plan: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Carry out a plan, resuming what an earlier process left.
 
     Args:
-        engine, workers: see :func:`bench.engine.map_shards`. engine_asked: the user named the engine.
+        execution: its progress is told in finished images.
         overwrite, fresh: see :meth:`bench.store.run.Run.begin`.
-        on_tick: called with numbers of finished images. on_plan: called once with (images to do, images in all).
+        on_plan: called once with (images to do, images in all).
     Returns:
         The content of run.json.
     Raises:
         BenchError: input, disk, weights, or every picture failed.
     """
-    device = resolve_device(plan.device)
-    engine = engine_for(device, engine, engine_asked)
+    execution = execution.on(resolve_device(plan.device))
     PreparedDataset.open(plan.root, plan.dataset)
     folder = plan.run
     with folder.lock():
@@ -82,16 +80,13 @@ def run(
         if on_plan:
             on_plan(sum(len(shard.ids) for shard in todo), len(plan.ids))
         try:
-            map_shards(Work(invert_shard, {"plan": plan}), todo, engine, workers, on_tick=on_tick)
+            map_shards(Work(invert_shard, {"plan": plan}), todo, execution)
         finally:
             _loaded.cache_clear()
         result = folder.finish([shard.ids for shard in shards], plan.record())
         if result["n"] == 0:
             folder.discard()
-            reason = next(iter(result["failures"].values()))
-            raise BenchError(
-                f"method {plan.method!r} failed on all {len(plan.ids)} images of {plan.dataset!r}", got=reason
-            )
+        check_failures(result["failures"], plan.ids, plan.method, f"images of {plan.dataset!r}")
     return result
 
 
@@ -189,43 +184,44 @@ def image_seed(seed: int, dataset: str, image_id: str) -> int:
 def invert_isolated(
     method: Method, ids: Sequence[str], x: Tensor, seeds: Sequence[int], precision: str, into: Inverted
 ) -> None:
-    """Invert a batch; if it raises, or for pictures whose output is not finite, try them one by one.
-
-    A batch that is too large for the device's memory is halved instead.
+    """Invert a batch of images; one that fails, or whose output is not finite, is tried again alone.
 
     Args:
         x: (B, 3, R, R) in [-1, 1] on the method's device.
-        into: gains one picture and code, or one failure, for every id.
+        into: gains one image and its latents, or one failure, for every id.
     Raises:
-        BenchError: the user's to mend: weights, input, options, or the device has no memory for one picture.
+        BenchError: see :func:`bench.engine.map_images`.
     """
-    step = 1
-    try:
-        images, inversion, finite = invert_batch(method, x, seeds, precision)
-    except BenchError:  # the user's to mend (weights, input, options), not this picture's fault
-        raise
-    except Exception as error:  # a method may raise anything; its other pictures must not suffer
-        if free_after(error, alone=len(ids) == 1):
-            step = (len(ids) + 1) // 2
-        elif len(ids) == 1:
-            into.failures[ids[0]] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
-            return
-        finite = [False] * len(ids)
-    if step > 1:
-        for part in (slice(0, step), slice(step, None)):
-            invert_isolated(method, ids[part], x[part], seeds[part], precision, into)
-        return
-    for n, image_id in enumerate(ids):
-        if finite[n]:
-            into.images[image_id] = images[n]
-            into.codes[image_id] = inversion.w_plus[n].detach().float().cpu().numpy()
-            if inversion.steps is not None:
-                into.steps[image_id] = inversion.steps[n].detach().float().cpu().numpy()
-            into.rates.add(inversion.rate())
-        elif len(ids) == 1:
-            into.failures[image_id] = "the output is not finite"
-        else:
-            invert_isolated(method, [image_id], x[n : n + 1], [seeds[n]], precision, into)
+    row = {image_id: n for n, image_id in enumerate(ids)}
+
+    def invert(part: Sequence[str]) -> tuple[Sequence[str], list[str]]:
+        """Returns ``part`` and those of its ids whose output is not finite."""
+        here = slice(row[part[0]], row[part[-1]] + 1)
+        images, inversion, finite = invert_batch(method, x[here], seeds[here], precision)
+        for n, image_id in enumerate(part):
+            if finite[n]:
+                _keep(image_id, images[n], inversion, n, into)
+        return part, [image_id for image_id, good in zip(part, finite, strict=True) if not good]
+
+    parts, failures = map_images(ids, invert)
+    again = [image_id for tried, bad in parts if len(tried) > 1 for image_id in bad]
+    for image_id in again:
+        alone, failed = map_images([image_id], invert)
+        parts += alone
+        failures |= failed
+    for tried, bad in parts:
+        if len(tried) == 1:
+            failures |= dict.fromkeys(bad, NOT_FINITE)
+    into.failures |= {image_id: failures[image_id] for image_id in ids if image_id in failures}
+
+
+def _keep(image_id: str, image: np.ndarray, inversion: Inversion, n: int, into: Inverted) -> None:
+    """Keep row ``n`` of an inverted batch."""
+    into.images[image_id] = image
+    into.codes[image_id] = inversion.w_plus[n].detach().float().cpu().numpy()
+    if inversion.steps is not None:
+        into.steps[image_id] = inversion.steps[n].detach().float().cpu().numpy()
+    into.rates.add(inversion.rate())
 
 
 def invert_batch(

@@ -55,6 +55,7 @@ class Stopwatch:
     clock: Callable[[], float] = time.perf_counter
 
     def read(self) -> float:
+        """Return seconds so far, once the device has finished what it was given."""
         import torch
 
         if self.device.type == "cuda":

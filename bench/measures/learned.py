@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from bench.api import MetricWeights
+from bench.api import MetricWeights, PairMetric
 from bench.nets.lpips_distance import TRUNKS, empty_trunk, fill_trunk, heads_of, lpips_on
 
 __all__ = ["build", "lpips_on", "trunk_of"]
@@ -35,3 +35,25 @@ def _seeded(trunk: nn.Module) -> nn.Module:
 def build(net: str, weights: MetricWeights, weights_id: str) -> Any:
     """LPIPS v0.1 on ``alex``, ``vgg`` or ``squeeze``."""
     return lpips_on(trunk_of(net, weights, weights_id), TRUNKS[net][1], heads_of(net))
+
+
+class LpipsMetric(PairMetric):
+    """LPIPS on the trunk that a subclass names.
+
+    Class attributes:
+        net: ``alex``, ``vgg`` or ``squeeze``. The trunk's weights are the first of :attr:`weights`.
+    """
+
+    net: ClassVar[str]
+    size, resize = 256, "pil_bilinear"
+    value_range = (-1.0, 1.0)
+
+    def __init__(self, device: torch.device | str = "cpu", weights: MetricWeights | None = None):
+        super().__init__(device, weights)
+        self.distance = build(self.net, self.networks, self.weights[0]).to(device)
+
+    def __call__(self, x: Tensor, x_hat: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B,) float64, from features in float32."""
+        x, x_hat = self.pair(x, x_hat)
+        with torch.no_grad():
+            return self.distance(x.float(), x_hat.float()).flatten().to(x.dtype)

@@ -18,6 +18,7 @@ class OnInception(api.SetMetric):
     extractor = "inception_fid"
 
     def network(self) -> Callable[[Tensor], Tensor]:
+        """Build the Inception network: images -> features (B, 2048)."""
         from bench.measures import inception
 
         return inception.features(inception.network(self.networks, self.weights[0]), self.device)
@@ -30,6 +31,7 @@ class OnEffLite0(api.SetMetric):
     size, resize = 128, "pil_bilinear"
 
     def network(self) -> Callable[[Tensor], Tensor]:
+        """Build the EfficientNet-Lite0 network: images -> features (B, D)."""
         from bench.measures import efflite, inception
 
         return inception.features(efflite.extractor(), self.device)
@@ -44,6 +46,7 @@ class Frechet(api.SetMetric):
     def values(
         cls, source: np.ndarray, reconstruction: np.ndarray, subsets: Sequence[np.ndarray]
     ) -> list[dict[str, float]]:
+        """Compute the Frechet distance of each subset of rows."""
         # The first is the value; the others only say how it spreads.
         return [{"": sets.frechet_of_rows(source, reconstruction, rows, not n)} for n, rows in enumerate(subsets)]
 
@@ -55,10 +58,12 @@ class Kernel(api.SetMetric):
     def values(
         cls, source: np.ndarray, reconstruction: np.ndarray, subsets: Sequence[np.ndarray]
     ) -> list[dict[str, float]]:
+        """Compute the kernel distance of each subset of rows."""
         return [{"": value} for value in sets.kernel_distances(source, reconstruction, subsets)]
 
     @classmethod
     def ideal_of(cls, source: np.ndarray) -> tuple[float, float]:
+        """Return the distance of a set from itself, and how far equal sets may be from it."""
         expected, error = sets.kernel_distance_of_itself(source)
         # Another order of pictures is another 100 draws; float32 features of other batches differ in the last digits.
         return expected, 5 * error + 1e-4 * abs(expected) + 1e-6
@@ -73,5 +78,6 @@ class PrecisionRecall(api.SetMetric):
     def values(
         cls, source: np.ndarray, reconstruction: np.ndarray, subsets: Sequence[np.ndarray]
     ) -> list[dict[str, float]]:
+        """Compute precision and recall of each subset of rows, both in [0, 1]."""
         pairs = sets.precision_recall(source, reconstruction, subsets)
         return [{"precision": precision, "recall": recall} for precision, recall in pairs]

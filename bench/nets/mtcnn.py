@@ -45,6 +45,7 @@ class PNet(nn.Module):
         self.conv4_1, self.conv4_2 = nn.Conv2d(32, 2, 1), nn.Conv2d(32, 4, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) -> offsets (B, 4, h, w) and probabilities (B, 2, h, w)."""
         x = self.features(x)
         # Over the width, not over the two classes: a slip of the source that its thresholds were chosen with.
         return self.conv4_2(x), self.conv4_1(x).softmax(-1)
@@ -59,6 +60,7 @@ class RNet(nn.Module):
         self.conv5_1, self.conv5_2 = nn.Linear(128, 2), nn.Linear(128, 4)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, 24, 24) -> offsets (B, 4) and probabilities (B, 2)."""
         x = self.features(x)
         return self.conv5_2(x), self.conv5_1(x).softmax(-1)
 
@@ -72,6 +74,7 @@ class ONet(nn.Module):
         self.conv6_1, self.conv6_2, self.conv6_3 = nn.Linear(256, 2), nn.Linear(256, 4), nn.Linear(256, 10)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, 48, 48) -> points (B, 10), offsets (B, 4) and probabilities (B, 2)."""
         x = self.features(x)
         return self.conv6_3(x), self.conv6_2(x), self.conv6_1(x).softmax(-1)
 

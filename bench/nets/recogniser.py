@@ -15,6 +15,7 @@ from bench.images import resize
 from bench.nets.identity import CROP_FROM, arcface_ir_se50, face_crop
 from bench.nets.moco import moco_from
 from bench.nets.ops import check_shape
+from bench.nets.residual import ResidualBlock
 from bench.nets.resnet_ir import Groups, IRTrunk, groups_of
 from bench.nets.statedict import filled, part
 
@@ -88,7 +89,7 @@ class ResidualRecogniser(Recogniser):
         blocks: list[nn.Module] = []
         for number, (width, count) in enumerate(groups):
             for n in range(count):
-                blocks.append(_Block(before, width, 2 if number and not n else 1))
+                blocks.append(ResidualBlock(before, width, 2 if number and not n else 1))
                 before = width
         self.body = nn.Sequential(*blocks)
         grid = side >> (len(groups) + 1)
@@ -99,27 +100,6 @@ class ResidualRecogniser(Recogniser):
         """(B, 3, side, side) in [-1, 1] -> (B, features) of unit length."""
         check_shape("faces", x, (None, 3, self.side, self.side))
         return F.normalize(self.read(self.by_place(self.body(self.entry(x)))).float(), dim=1)
-
-
-class _Block(nn.Module):
-    """Two convolutions and a short cut: (B, I, H, W) -> (B, O, H / stride, W / stride)."""
-
-    def __init__(self, channels_in: int, channels_out: int, stride: int):
-        super().__init__()
-        self.residual = nn.Sequential(
-            nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(channels_out),
-            nn.ReLU(),
-            nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(channels_out),
-        )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels_in != channels_out:
-            projection = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(channels_out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.residual(x) + self.shortcut(x))
 
 
 KINDS: dict[str, Callable[[int, Groups, int], Recogniser]] = {

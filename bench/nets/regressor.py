@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bench.errors import WeightsError
 from bench.images import resize
 from bench.nets.ops import check_shape
+from bench.nets.residual import ResidualBlock
 from bench.nets.statedict import filled, part
 
 POINTS = 68
@@ -37,7 +38,7 @@ class Regressor(nn.Module):
         body: list[nn.Module] = []
         for number, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             for n in range(count):
-                body.append(_Block(before, width, 2 if number and not n else 1))
+                body.append(ResidualBlock(before, width, 2 if number and not n else 1))
                 before = width
         self.body = nn.Sequential(*body)
         grid = side >> len(widths)
@@ -50,27 +51,6 @@ class Regressor(nn.Module):
         check_shape("pictures", x, (None, 3, self.side, self.side))
         read = F.relu(self.by_place(self.body(self.entry(x)))).flatten(1)
         return self.factors(read).float(), self.landmarks(read).float()
-
-
-class _Block(nn.Module):
-    """Two convolutions and a short cut: (B, I, H, W) -> (B, O, H / stride, W / stride)."""
-
-    def __init__(self, channels_in: int, channels_out: int, stride: int):
-        super().__init__()
-        self.residual = nn.Sequential(
-            nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(channels_out),
-            nn.ReLU(),
-            nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(channels_out),
-        )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels_in != channels_out:
-            projection = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(channels_out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.residual(x) + self.shortcut(x))
 
 
 @dataclass

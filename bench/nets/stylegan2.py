@@ -93,6 +93,7 @@ class Generator(nn.Module):
 
     @impl.setter
     def impl(self, value: str) -> None:
+        """Choose the implementation of the generator's operations by name."""
         self._impl = _checked_impl(value)
 
     @staticmethod

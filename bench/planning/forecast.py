@@ -7,16 +7,14 @@ from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
-import yaml
-
 from bench import registry
 from bench.config.project import Config
 from bench.data.dataset import PreparedPaths
 from bench.data.manifest import Manifest, load_manifest
 from bench.device import resolve_device
 from bench.directions.files import published
-from bench.errors import BenchError
-from bench.files import read_json
+from bench.errors import BenchError, message_of
+from bench.files import load_yaml, read_json
 from bench.names import parse_label
 from bench.planning import time_estimate
 from bench.planning.required_weights import profile_needs
@@ -55,6 +53,7 @@ class PlannedRun:
 
     @property
     def hours(self) -> float | None:
+        """Estimated hours of the run; None if nothing like it was timed."""
         return None if self.seconds is None else self.seconds * self.images / 3600
 
 
@@ -81,9 +80,11 @@ class Forecast:
 
     @property
     def ready(self) -> bool:
+        """Whether nothing is lacking."""
         return not self.lacks
 
     def to_json(self) -> dict[str, Any]:
+        """Return the forecast as a dict for ``bench plan --json``."""
         runs = [{**asdict(run), "hours": run.hours} for run in self.runs]
         return {**asdict(self), "runs": runs, "ready": self.ready}
 
@@ -115,6 +116,7 @@ def forecast(config: Config) -> Forecast:
 
 
 def gigabytes(count: float) -> str:
+    """Format a number of bytes in GB or MB."""
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
 
 
@@ -122,16 +124,17 @@ def _stages(config: Config) -> dict[str, int]:
     path = config.root / "dvc.yaml"
     if not path.is_file():
         return {}
+    pipeline = load_yaml(path, fix="correct it", raises=BenchError)
     try:
-        stages = yaml.safe_load(path.read_text(encoding="utf-8")).get("stages", {})
+        stages = pipeline.get("stages", {})
         each = {"ablations": config.listed_ablations, **config.lists}  # foreach: ${ablations}
         found = {}
         for name, stage in stages.items():
             key = str(stage.get("foreach", "")).strip("${}")
             found[name] = len(config.methods) if "matrix" in stage else len(each[key]) if key in each else 1
         return found
-    except (yaml.YAMLError, AttributeError, TypeError) as error:
-        raise BenchError(f"{path} cannot be read", got=" ".join(str(error).split()), fix="correct it") from None
+    except (AttributeError, TypeError) as error:
+        raise BenchError(f"{path} cannot be read", got=message_of(error), fix="correct it") from None
 
 
 def _planned(config: Config, manifest: Manifest, label: str, device: str) -> PlannedRun:

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from bench.errors import DataError, one_line
-from bench.files import read_json
+from bench.files import check_model, load_yaml, read_json
 from bench.store import provenance
 
 FILE = Path("results") / "reference" / "cost.yaml"
@@ -62,12 +60,7 @@ def references(root: Path) -> list[Reference]:
     path = Path(root) / FILE
     if not path.is_file():
         return []
-    try:
-        return [Reference.model_validate(entry) for entry in yaml.safe_load(path.read_text(encoding="utf-8")) or []]
-    except ValidationError as error:
-        raise DataError(f"{path} is not valid", got=one_line(error), fix="correct these keys") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read", got=" ".join(str(error).split()), expected="YAML") from None
+    return [check_model(entry, path, Reference) for entry in load_yaml(path) or []]
 
 
 def seconds_of(root: Path, method: str, options: Mapping[str, Any], resolution: int, device: str) -> Seconds | None:

@@ -17,14 +17,13 @@ from bench.config.project import Config
 from bench.config.sections import EditSettings
 from bench.data.dataset import PreparedDataset
 from bench.data.manifest import Manifest, load_manifest
-from bench.device import engine_for, resolve_device
-from bench.edits.editor import EditJob, Part, calibrate_shard, direction_of, forget
-from bench.edits.prepare import check_judge, pictures_of, wanted_edits
+from bench.edits.editor import EditJob, direction_of, forget
+from bench.edits.plan import check_judge, plan_targets, wanted_edits
 from bench.edits.results import read_edits
-from bench.edits.score_method import SHARD, strength_of
+from bench.edits.score_method import calibrate, strength_of
 from bench.edits.strength import Matched
 from bench.edits.targets import Wanted, exact
-from bench.engine import Work, even_shards, map_shards
+from bench.engine import Execution
 from bench.errors import UnknownName
 from bench.inversion.plan import RunPlan
 from bench.names import label
@@ -66,7 +65,7 @@ class Scene:
 
 
 def moves_of(
-    config: Config, store: RunStore, plan: RunPlan, engine: str, workers: int | None, engine_asked: bool = False
+    config: Config, store: RunStore, plan: RunPlan, execution: Execution
 ) -> tuple[tuple[Move, ...], list[str]]:
     """The edits to make at each operating point, and why some or all are not.
 
@@ -91,13 +90,13 @@ def moves_of(
     if not chosen:
         return (), ["inversions only: `rate: directions` is empty"]
     settings = settings.model_copy(update={"directions": chosen})
-    matched = _stored(config, store, plan, settings)
+    edits = {one.name: one for one in wanted_edits(config.root, plan.domain, settings)}
+    matched = _stored(config, store, plan, settings, list(edits))
     if matched is None and registry.methods(config.root).load(plan.method).cost == "slow":
         command = f"`bench score-edits --method {plan.method}`"
         return (), [f"inversions only: strengths of {plan.method!r} take long to match, {command} does it"]
     if matched is None:
-        matched = _matched_here(config, plan, settings, engine, workers, engine_asked)
-    edits = {one.name: one for one in wanted_edits(config.root, plan.domain, settings)}
+        matched = _matched_here(config, plan, settings, execution)
     moves = tuple(Move(edits[name], one.degree) for name, one in matched.items() if one.degree is not None)
     return moves, [f"{name} is left out: {one.told()}" for name, one in matched.items() if one.degree is None]
 
@@ -107,35 +106,33 @@ def has_targets(manifest: Manifest) -> bool:
     return manifest.render is not None
 
 
-def _stored(config: Config, store: RunStore, plan: RunPlan, settings: EditSettings) -> dict[str, Matched] | None:
+def _stored(
+    config: Config, store: RunStore, plan: RunPlan, settings: EditSettings, names: list[str]
+) -> dict[str, Matched] | None:
     """Strengths of `bench score-edits` in this profile, if they are of this very method and made in this way."""
-    name = label(plan.method, plan.variant)
-    found = read_edits(store, config.profile, [name]).get(name)
+    row = label(plan.method, plan.variant)
+    found = read_edits(store, config.profile, [row]).get(row)
     if found is None or found.record["config_hash"] != plan.config_hash or found.record["dataset"] != plan.dataset:
         return None
     held, wanted = found.record["settings"], settings.model_dump(mode="json")
-    names = [one.name for one in wanted_edits(config.root, plan.domain, settings)]
-    same = all(held[key] == wanted[key] for key in ("judge", "degrees", "calibration"))
-    return {n: found.matched[n] for n in names} if same and set(names) <= set(found.matched) else None
+    if any(held[key] != wanted[key] for key in ("judge", "degrees", "calibration")):
+        return None
+    matched = found.matched
+    if not set(names) <= set(matched):
+        return None
+    return {name: matched[name] for name in names}
 
 
-def _matched_here(
-    config: Config, plan: RunPlan, settings: EditSettings, engine: str, workers: int | None, engine_asked: bool
-) -> dict[str, Matched]:
-    edits = wanted_edits(config.root, plan.domain, settings)
+def _matched_here(config: Config, plan: RunPlan, settings: EditSettings, execution: Execution) -> dict[str, Matched]:
+    """Strengths as `bench score-edits` would match them."""
+    edits = plan_targets(config, plan.dataset, settings=settings)
     check_judge(config.root, plan.domain, settings)
-    assert settings.calibration is not None
-    other = settings.calibration.dataset
-    ids = pictures_of(config, settings, plan.dataset, None)[other]
     bare = settings.model_copy(update={"metrics": [], "sets": [], "identity": ""})
-    shards = even_shards(list(ids), SHARD)
-    kind = engine_for(resolve_device(plan.device), engine if len(shards) > 1 else "serial", engine_asked)
-    work = Work(calibrate_shard, {"job": EditJob(plan, other, tuple(edits), bare)})
-    done = Part()
+    job = EditJob(plan, edits.calibration, edits.edits, bare)
     try:
-        for part in map_shards(work, shards, kind, workers):
-            done.join(part)
-        return {one.name: strength_of(one, done, config.root, settings) for one in edits}
+        done = calibrate(job, edits.calibration_ids, execution.quiet())
+        exact_ones = edits.calibrated_on_targets
+        return {one.name: strength_of(one, done, settings.degrees, exact_ones) for one in edits.edits}
     finally:
         forget()
 

@@ -37,6 +37,7 @@ class Coded:
 
     @property
     def bits(self) -> float:
+        """Bits in all: data and side information."""
         return self.data + self.side
 
 
@@ -45,6 +46,10 @@ def quantise(values: np.ndarray, step: float) -> np.ndarray:
 
     Raises:
         BenchError: a negative step, or one far too small.
+
+    Examples:
+        >>> quantise(np.array([-0.6, 0.2, 1.1]), 0.5).tolist()
+        [-1, 0, 2]
     """
     if step < 0 or not math.isfinite(step):
         raise BenchError("a step of quantisation is no positive number", got=step, fix="correct `rate:` in the profile")

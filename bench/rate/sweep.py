@@ -8,7 +8,7 @@ edit must show (bench/rate/edits.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -21,9 +21,9 @@ from bench.api import Inversion, Method, PairMetric
 from bench.config.project import Config
 from bench.config.sections import RateSettings
 from bench.data.dataset import PreparedDataset
-from bench.device import autocast, engine_for, free_after, resolve_device
+from bench.device import autocast, resolve_device
 from bench.edits.apply import of_dataset
-from bench.engine import Shard, Work, make_shards, map_shards, tick
+from bench.engine import Execution, Shard, Work, check_failures, make_shards, map_images, map_on_device, tick
 from bench.errors import BenchError
 from bench.images import to_uint8
 from bench.inversion.plan import RunPlan
@@ -129,17 +129,14 @@ def measure_plan(
     plan: RunPlan,
     asked: RateSettings,
     moves: Sequence[Move],
-    engine: str,
-    workers: int | None,
-    engine_asked: bool = False,
-    on_tick: Callable[[float], None] | None = None,
+    execution: Execution,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Measure one method on the first ``asked.images`` pictures of its plan.
 
     Args:
         moves: edits to make at every point (bench.rate.edits.moves_of).
     Returns:
-        tidy rows (COLUMNS) in a fixed order, whatever engine and workers; id -> reason of pictures that failed.
+        tidy rows (COLUMNS) in a fixed order, whatever the execution; id -> reason of pictures that failed.
     Raises:
         BenchError: a metric lacks something, or every picture failed.
     """
@@ -152,19 +149,15 @@ def measure_plan(
     here = {i: codes[i] for i in ids if i in codes}
     job = RateJob(plan, tuple(ids), tuple(asked.metrics), steps_of(asked, plan.variant), here, tuple(moves))
     shards = make_shards(ids, SHARD)
-    engine = engine_for(resolve_device(plan.device), engine if len(shards) > 1 else "serial", engine_asked)
+    device = resolve_device(plan.device)
     try:
-        parts = map_shards(Work(measure_shard, {"job": job}), shards, engine, workers, on_tick=on_tick)
+        parts = map_on_device(device, Work(measure_shard, {"job": job}), shards, execution)
     finally:
         _loaded.cache_clear()
     failures = {i: why for part in parts for i, why in part.failures.items()}
     head = (plan.dataset, plan.method, plan.variant)
     rows = [(*head, form, *astuple(point), *rest) for part in parts for form, point, *rest in part.rows]
-    if not rows:
-        raise BenchError(
-            f"method {plan.method!r} failed on all {len(ids)} images of {plan.dataset!r}",
-            got=next(iter(failures.values())),
-        )
+    check_failures(failures, ids, plan.method, f"images of {plan.dataset!r}")
     return pd.DataFrame(rows, columns=COLUMNS).astype({"value": "float64"}), failures
 
 
@@ -181,36 +174,25 @@ def check_metrics(root: Path, names: Sequence[str]) -> None:
         cls = registry.metrics(root).load(name)
         if not issubclass(cls, PairMetric):
             raise BenchError(f"metric {name!r} compares no pair of pictures", fix="correct `rate: metrics`")
-        if missing := lacking(root, cls):
+        missing = lacking(root, cls)
+        if missing:
             raise BenchError(f"metric {name!r} lacks something", fix=missing)
 
 
 def measure_shard(shard: Shard, job: RateJob) -> Measured:
     """All points of a shard's pictures."""
-    have, out = _loaded(job), Measured()
+    have = _loaded(job)
     others = partners(job.ids, job.plan.seed) if have.method.shown == "another" else {i: i for i in shard.ids}
     source = have.dataset.stack(shard.ids)
     x = have.dataset.tensor([others[i] for i in shard.ids]).to(have.method.device)
-    _measure(have, job, list(shard.ids), x, source, out)
+
+    def measure(ids: Sequence[str]) -> list[tuple]:
+        here = slice(shard.ids.index(ids[0]), shard.ids.index(ids[-1]) + 1)
+        return list(_rows(have, job, list(ids), x[here], source[here]))
+
+    parts, failures = map_images(shard.ids, measure)
     tick(len(shard.ids))
-    return out
-
-
-def _measure(have: _Loaded, job: RateJob, ids: list[str], x: Tensor, source: np.ndarray, out: Measured) -> None:
-    """A batch; if it raises, or a picture is not finite, its pictures one by one."""
-    try:
-        rows = list(_rows(have, job, ids, x, source))
-    except BenchError:
-        raise
-    except Exception as error:  # a method may raise anything; its other pictures must not suffer
-        free_after(error, alone=len(ids) == 1)
-        if len(ids) == 1:
-            out.failures[ids[0]] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
-            return
-        for n, image_id in enumerate(ids):
-            _measure(have, job, [image_id], x[n : n + 1], source[n : n + 1], out)
-        return
-    out.rows += rows
+    return Measured([row for rows in parts for row in rows], failures)
 
 
 def _rows(have: _Loaded, job: RateJob, ids: list[str], x: Tensor, source: np.ndarray) -> Iterator[tuple]:
@@ -223,7 +205,10 @@ def _rows(have: _Loaded, job: RateJob, ids: list[str], x: Tensor, source: np.nda
         method.context.image_seeds = seeds
         inversion = _inverted(job, method, ids, x)
         maps = method.latent_maps(inversion)
-        for form, one in ((KEPT, inversion), (MAPS, maps)) if maps else ((KEPT, inversion),):
+        forms = [(KEPT, inversion)]
+        if maps:
+            forms.append((MAPS, maps))
+        for form, one in forms:
             held = list(_held(have, job, one))
             for h in held:
                 for i, b in zip(ids, h.bits, strict=True):
@@ -238,7 +223,8 @@ def _seen(
     have: _Loaded, form: str, held: Sequence[Held], scene: Scene, ids: list[str], x: Tensor
 ) -> Iterator[tuple[str, Point, str, str, str, str, float]]:
     """Distances of a scene's pictures from what they are to show, at every point."""
-    task, shown = ("edit" if scene.edit else "inversion"), [ids[n] for n in scene.rows]
+    task = "edit" if scene.edit else "inversion"
+    shown = [ids[n] for n in scene.rows]
     for h in held:
         decoded = picked(h.decoded, scene.rows)
         x_hat = have.method.render(scene.moved(decoded.w_plus), decoded)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.files import read_rgb
-from bench.report.material import Material
 from bench.report.pictures import choose_varied, difference, enlarge
+from bench.report.report_data import ReportData
 from bench.report.style import drawing, save
 
 IMAGES = 8
@@ -46,6 +46,7 @@ class Layout:
 
     @property
     def cell(self) -> int:
+        """Side of an image in the figure, in pixels."""
         return self.resolution * self.factor
 
     @property
@@ -55,6 +56,7 @@ class Layout:
 
     @property
     def size(self) -> tuple[int, int]:
+        """(width, height) of the figure in pixels."""
         width, height = self.block
         return self.across * width + BAR, HEAD + self.images // self.across * height
 
@@ -65,23 +67,23 @@ class Layout:
         return left, HEAD + image // self.across * height + below * (self.cell + GAP // 2)
 
 
-def write_grid(material: Material, dataset: str, path: Path, count: int = IMAGES) -> Path | None:
+def write_grid(report: ReportData, dataset: str, path: Path, count: int = IMAGES) -> Path | None:
     """Per picture: source and reconstructions, absolute differences below, one colour scale for all.
 
     Methods stand in the order of the table; controls have columns only where there is nothing else. Returns None where
     the methods share no image: then there is nothing to set side by side.
     """
-    shared = material.shared_ids(dataset)
+    shared = report.shared_ids(dataset)
     if not shared:
         return None
-    prepared = material.prepared(dataset)
-    labels = [m for m in material.labels(dataset) if not material.method(m).control] or material.labels(dataset)
-    order = {image_id: n for n, image_id in enumerate(material.manifest(dataset).ids)}
+    prepared = report.prepared(dataset)
+    labels = [m for m in report.labels(dataset) if not report.method(m).control] or report.labels(dataset)
+    order = {image_id: n for n, image_id in enumerate(report.manifest(dataset).ids)}
     ids = choose_varied(sorted(shared, key=lambda i: order[i]), prepared.read, count)
     sources = [prepared.read(i) for i in ids]
-    found = {(i, m): read_rgb(material.reconstruction(dataset, m, i), sources[0].shape[0]) for i in ids for m in labels}
+    found = {(i, m): read_rgb(report.reconstruction(dataset, m, i), sources[0].shape[0]) for i in ids for m in labels}
     maps = {(i, m): difference(sources[n], found[i, m]) for n, i in enumerate(ids) for m in labels}
-    titles = ["Source", *[material.method(m).title for m in labels]]
+    titles = ["Source", *[report.method(m).title for m in labels]]
     with drawing():
         return save(_draw(ids, sources, labels, found, maps, titles), path)
 

@@ -72,16 +72,21 @@ class Table:
 
 def to_markdown(table: Table, level: int = 2) -> str:
     """GitHub Markdown; group headings are rows of their own, in italics."""
+    lines = [f"{'#' * level} {table.title}", "", table.caption, "", *markdown_rows(table)]
+    if table.notes:
+        lines += ["", *[f"- {note}" for note in table.notes]]
+    return "\n".join(lines) + "\n"
+
+
+def markdown_rows(table: Table) -> list[str]:
+    """The lines of the grid alone: heads, alignment, then group headings and rows; no title, caption or notes."""
     head = [_md(h) for h in table.headers]
-    lines = [f"{'#' * level} {table.title}", "", table.caption, ""]
-    lines += ["| " + " | ".join(head) + " |", "| :-- |" + " --: |" * (len(head) - 1)]
+    lines = ["| " + " | ".join(head) + " |", "| :-- |" + " --: |" * (len(head) - 1)]
     for heading, rows in table.groups:
         if heading and rows:
             lines.append(f"| *{_md(heading)}* |" + " |" * (len(head) - 1))
         lines += ["| " + " | ".join(_md_cell(cell) for cell in row) + " |" for row in rows]
-    if table.notes:
-        lines += ["", *[f"- {note}" for note in table.notes]]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def to_latex(table: Table) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bench.report.material import Material
+from bench.report.report_data import ReportData
 
 CANDIDATES = 400  # at most so many pictures are read to choose from
 TYPICAL = 0.8  # share of the candidates nearest to the mean picture: extremes are shown by the plots, not by the grid
@@ -59,14 +59,14 @@ def difference(x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
     return np.abs(x.astype(np.float64) - x_hat.astype(np.float64)).mean(-1) / 255.0
 
 
-def sheet(material: Material, dataset: str, columns: int = 12, rows: int = 6, gap: int = 2) -> np.ndarray:
+def sheet(report: ReportData, dataset: str, columns: int = 12, rows: int = 6, gap: int = 2) -> np.ndarray:
     """A contact sheet of prepared pictures, evenly spaced through the dataset, on white; uint8."""
-    prepared, ids = material.prepared(dataset), material.manifest(dataset).ids
+    prepared, ids = report.prepared(dataset), report.manifest(dataset).ids
     count = min(columns * rows, len(ids))
     chosen = [ids[int(k)] for k in np.linspace(0, len(ids) - 1, count).round()]
     columns = min(columns, count)
     rows = -(-count // columns)
-    side = material.manifest(dataset).resolution
+    side = report.manifest(dataset).resolution
     out = np.full((rows * (side + gap) + gap, columns * (side + gap) + gap, 3), 255, np.uint8)
     for k, image_id in enumerate(chosen):
         y, x = gap + k // columns * (side + gap), gap + k % columns * (side + gap)

@@ -9,21 +9,21 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.score_table import wide
-from bench.report.material import Material
+from bench.report.report_data import ReportData
 from bench.report.style import drawing, save
 from bench.store.paths import write_json
 
 QUANTILES = 101
 
 
-def series(material: Material, dataset: str) -> tuple[pd.DataFrame, int]:
+def series(report: ReportData, dataset: str) -> tuple[pd.DataFrame, int]:
     """(rows label, metric, value on the images all methods have, their number); own images where none is shared."""
-    shared = material.shared_ids(dataset)
+    shared = report.shared_ids(dataset)
     parts = []
-    for metric in material.picture_metrics(dataset):
-        table = wide(material.scores, dataset, metric)
+    for metric in report.picture_metrics(dataset):
+        table = wide(report.scores, dataset, metric)
         table = table.loc[shared] if shared else table
-        for label in (name for name in material.labels(dataset) if name in table):
+        for label in (name for name in report.labels(dataset) if name in table):
             values = table[label].dropna()
             parts.append(
                 pd.DataFrame({"label": label, "metric": metric, "image_id": values.index, "value": values.values})
@@ -31,34 +31,32 @@ def series(material: Material, dataset: str) -> tuple[pd.DataFrame, int]:
     return pd.concat(parts, ignore_index=True), len(shared)
 
 
-def write_plots(material: Material, dataset: str, stem: Path) -> list[Path]:
+def write_plots(report: ReportData, dataset: str, stem: Path) -> list[Path]:
     """``stem``.png and .svg: one panel per metric, one violin with mean and interval per method."""
-    rows, shared = series(material, dataset)
+    rows, shared = series(report, dataset)
     spread = rows.groupby(["metric", "label"])["value"].agg(lambda v: float(v.max() - v.min()))
-    drawn = [m for m in material.picture_metrics(dataset) if (spread[m] > 0).any()]
+    drawn = [m for m in report.picture_metrics(dataset) if (spread[m] > 0).any()]
     if not drawn:
         return []
     written = []
     for suffix in (".png", ".svg"):
         with drawing():
-            written.append(
-                save(_draw(material, dataset, rows, spread, drawn, shared), stem.with_suffix(suffix), dpi=150)
-            )
+            written.append(save(_draw(report, dataset, rows, spread, drawn, shared), stem.with_suffix(suffix), dpi=150))
     return written
 
 
-def _draw(material, dataset, rows, spread, drawn, shared):
+def _draw(report, dataset, rows, spread, drawn, shared):
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    labels = material.labels(dataset)
+    labels = report.labels(dataset)
     columns = min(3, len(drawn))
     height = 0.9 + 0.42 * max(2, len(labels))
     shape = (math.ceil(len(drawn) / columns), columns)
     figure, axes = plt.subplots(
         *shape, figsize=(1.6 + 3.4 * columns, shape[0] * height + 0.5), squeeze=False, sharey=True
     )
-    lines = material.lines(dataset, common=True) or material.lines(dataset)
+    lines = report.lines(dataset, common=True) or report.lines(dataset)
     colours = dict(zip(labels, sns.color_palette("colorblind", len(labels)), strict=True))
     for metric, ax in zip(drawn, axes.flat, strict=False):
         varied = [name for name in labels if spread.get((metric, name), 0) > 0]
@@ -106,10 +104,10 @@ def _draw(material, dataset, rows, spread, drawn, shared):
                     color="0.4",
                     fontsize=8,
                 )
-        info = material.metric(metric)
+        info = report.metric(metric)
         better = "higher is better" if info.higher_is_better else "lower is better"
         ax.set(title=f"{info.title}{f' ({info.unit})' if info.unit else ''}", xlabel=better, ylabel="")
-        ax.set_yticks(range(len(labels)), [material.method(name).title for name in labels])
+        ax.set_yticks(range(len(labels)), [report.method(name).title for name in labels])
         ax.set_ylim(len(labels) - 0.5, -0.5)
         ax.grid(axis="x")
         ax.set_axisbelow(True)
@@ -123,22 +121,22 @@ def _draw(material, dataset, rows, spread, drawn, shared):
     return figure
 
 
-def write_plot_data(material: Material, folder: Path) -> list[Path]:
+def write_plot_data(report: ReportData, folder: Path) -> list[Path]:
     """Small JSON files for ``dvc plots``.
 
     means.json: one record per dataset and method with a column per metric. per_image.json: the distribution of the
     profile's first metric over images, as QUANTILES points (value, fraction of images at or below it) per method.
     """
     means, spread = [], []
-    for dataset in material.datasets:
-        lines = material.lines(dataset)
-        for label in material.labels(dataset):
+    for dataset in report.datasets:
+        lines = report.lines(dataset)
+        for label in report.labels(dataset):
             record = {"dataset": dataset, "method": label}
-            found = {m: lines[label, m].mean for m in material.metrics(dataset) if (label, m) in lines}
+            found = {m: lines[label, m].mean for m in report.metrics(dataset) if (label, m) in lines}
             means.append(record | {m: value for m, value in found.items() if math.isfinite(value)})
-        first = material.picture_metrics(dataset)[0]
-        table = wide(material.scores, dataset, first)
-        for label in (name for name in material.labels(dataset) if name in table):
+        first = report.picture_metrics(dataset)[0]
+        table = wide(report.scores, dataset, first)
+        for label in (name for name in report.labels(dataset) if name in table):
             fractions = np.linspace(0, 1, QUANTILES)
             values = np.quantile(table[label].dropna(), fractions)
             spread += [

@@ -7,36 +7,36 @@ from pathlib import Path
 from bench import registry
 from bench.analysis.protocol import CERTAINTIES, DISPERSIONS, Protocol, protocols
 from bench.files import atomic_write
-from bench.report.layout import Cell, Table, decimals, number, to_markdown
-from bench.report.material import Material
+from bench.report.layout import Cell, Table, decimals, number
+from bench.report.pages import page
+from bench.report.report_data import ReportData
 from bench.scoring.build import lacking
 
+NEVER_COMPARED = (
+    "Two tables of this page are never compared: their columns differ in definition, whatever their names.\n"
+)
 
-def write_protocols(material: Material, path: Path) -> Path:
+
+def write_protocols(report: ReportData, path: Path) -> Path:
     """All presets for all datasets of a scope."""
-    text = ["# The same pictures under every protocol\n"]
-    text.append(
-        "Two tables of this page are never compared: their columns differ in definition, whatever their names.\n"
-    )
-    for dataset in material.datasets:
-        for preset in protocols(material.root).values():
-            text.append(to_markdown(protocol_table(material, dataset, preset)))
-    atomic_write(path, "\n".join(text))
+    presets = protocols(report.root).values()
+    tables = [protocol_table(report, dataset, preset) for dataset in report.datasets for preset in presets]
+    atomic_write(path, page("The same pictures under every protocol", tables, NEVER_COMPARED))
     return path
 
 
-def protocol_table(material: Material, dataset: str, preset: Protocol) -> Table:
+def protocol_table(report: ReportData, dataset: str, preset: Protocol) -> Table:
     """Means and the preset's own dispersion; columns without scores say what they need."""
-    lines = material.lines(dataset)
-    rows: list[list[Cell]] = [[Cell(material.method(n).title)] for n in material.labels(dataset)]
+    lines = report.lines(dataset)
+    rows: list[list[Cell]] = [[Cell(report.method(n).title)] for n in report.labels(dataset)]
     for column in preset.columns:
-        known = {n: lines[n, column.metric] for n in material.labels(dataset) if (n, column.metric) in lines}
+        known = {n: lines[n, column.metric] for n in report.labels(dataset) if (n, column.metric) in lines}
         places = 0 if column.metric == "rate" else decimals(line.mean for line in known.values())
-        need = "" if known else needed(material, column.metric)
-        for row, name in zip(rows, material.labels(dataset), strict=True):
+        need = "" if known else needed(report, column.metric)
+        for row, name in zip(rows, report.labels(dataset), strict=True):
             row.append(_cell(preset, known[name], places) if name in known else Cell(need or "not scored"))
     caption = (
-        f"Protocol `{preset.id}` ({CERTAINTIES[preset.certainty]}), domain {material.manifest(dataset).domain}, "
+        f"Protocol `{preset.id}` ({CERTAINTIES[preset.certainty]}), domain {report.manifest(dataset).domain}, "
         f"dataset `{dataset}`. ±: {DISPERSIONS[preset.dispersion]}; n where it is not that of the run. "
         f"Source: {preset.source}."
     )
@@ -57,7 +57,7 @@ def _cell(preset: Protocol, line, places: int) -> Cell:
     return Cell(number(line.mean, places), " ".join(filter(None, [small, f"n={line.n:,}" if line.n_failed else ""])))
 
 
-def needed(material: Material, metric: str) -> str:
+def needed(report: ReportData, metric: str) -> str:
     """``needs: COMMAND`` that fills a column."""
-    why = lacking(material.root, registry.metrics(material.root).load(metric))
+    why = lacking(report.root, registry.metrics(report.root).load(metric))
     return f"needs: {why or f'bench score --metric {metric}'}"

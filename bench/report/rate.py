@@ -7,36 +7,34 @@ from pathlib import Path
 import numpy as np
 
 from bench.analysis.statistics import statistics
-from bench.files import atomic_write
 from bench.names import label
-from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
-from bench.report.material import Material
+from bench.report.layout import Cell, Table, decimals, interval, number
+from bench.report.pages import write_pages
 from bench.report.rate_claims import CLAIMS_FILE, argument
-from bench.report.rate_points import Rates, rates_of, title_of, told, values_at
+from bench.report.rate_points import Rates, describe_point, rates_of, title_of, values_at
+from bench.report.report_data import ReportData
 from bench.report.tables import metric_head
 from bench.store.rate import EDIT, SERIES
 
 MARKS = (("front_rate", "D"), ("front_edit", "E"), ("front_all", "A"))
 
 
-def write_rate(material: Material, folder: Path, reference: Path) -> list[Path]:
+def write_rate(report: ReportData, folder: Path, reference: Path) -> list[Path]:
     """rate.md and .tex where rates were measured; otherwise nothing. ``reference``: folder of rate_claims.yaml."""
-    found = {dataset: rates for dataset in material.datasets if (rates := rates_of(material, dataset))}
+    found = {dataset: rates for dataset in report.datasets if (rates := rates_of(report, dataset))}
     if not found:
         return []
-    tables = [rate_table(material, dataset, rates) for dataset, rates in found.items()]
+    tables = [rate_table(report, dataset, rates) for dataset, rates in found.items()]
     claims = reference / CLAIMS_FILE
-    said = [argument(material, d, r, claims) for d, r in found.items()] if claims.is_file() else []
+    said = [argument(report, d, r, claims) for d, r in found.items()] if claims.is_file() else []
     lines = [table for _, table in said]
-    parts = ["\n".join(["## Where the argument holds", "", *short, ""]) for short, _ in said]
-    parts += [to_markdown(table) for table in [*lines, *tables]]
-    atomic_write(folder / "rate.md", "# Rate, distortion and edit error\n\n" + "\n".join(parts))
-    latex = "\n".join(to_latex(table) for table in [*tables, *lines])
-    atomic_write(folder / "rate.tex", "% needs: booktabs, graphicx\n" + latex)
-    return [folder / "rate.md", folder / "rate.tex"]
+    short = "\n".join("\n".join(["## Where the argument holds", "", *texts, ""]) for texts, _ in said)
+    return write_pages(
+        folder, "rate", "Rate, distortion and edit error", [*lines, *tables], short, latex_tables=[*tables, *lines]
+    )
 
 
-def rate_table(material: Material, dataset: str, rates: Rates) -> Table:
+def rate_table(report: ReportData, dataset: str, rates: Rates) -> Table:
     """A group for each method, variant, form and codec; a row for each point."""
     measures = [m for metric in rates.metrics for m in (metric, EDIT + metric) if m in rates.table]
     places = {m: decimals(rates.table[m].dropna()) for m in measures}
@@ -44,31 +42,31 @@ def rate_table(material: Material, dataset: str, rates: Rates) -> Table:
     for key, part in rates.table.groupby(SERIES, sort=False):
         rows = [
             [
-                Cell(told(line)),
+                Cell(describe_point(line)),
                 Cell(f"{line['n']:,}"),
                 Cell(number(line.get("floats", np.nan), 0)),
                 Cell(_bits(line["bpp"])),
                 Cell("–" if np.isnan(line["side"]) else f"{line['side']:.0%}"),
-                *_measured(material, rates, line, measures, places),
+                *_measured(report, rates, line, measures, places),
                 Cell(" ".join(mark for front, mark in MARKS if line[front]) or "–"),
             ]
             for _, line in part.iterrows()
         ]
-        groups.append((title_of(material, *key[1:]), rows))
+        groups.append((title_of(report, *key[1:]), rows))
     return Table(
-        f"Operating points on {material.manifest(dataset).title or dataset}",
-        _caption(material, dataset, rates),
-        ["Point", "n", "Floats", "Bits per pixel", "Side", *(_head(material, m) for m in measures), "Pareto"],
+        f"Operating points on {report.manifest(dataset).title or dataset}",
+        _caption(report, dataset, rates),
+        ["Point", "n", "Floats", "Bits per pixel", "Side", *(_head(report, m) for m in measures), "Pareto"],
         groups,
         _notes(rates),
         f"tab:{dataset}-rate",
     )
 
 
-def _measured(material: Material, rates: Rates, line, measures: list[str], places: dict[str, int]) -> list[Cell]:
+def _measured(report: ReportData, rates: Rates, line, measures: list[str], places: dict[str, int]) -> list[Cell]:
     values = values_at(rates, line, measures)
     have = [m for m in measures if values.get(m)]
-    found = statistics([np.array(values[m]) for m in have], material.config.bootstrap, material.config.seed)
+    found = statistics([np.array(values[m]) for m in have], report.config.bootstrap, report.config.seed)
     cells = {
         m: Cell(number(one.mean, places[m]), interval(one.ci_low, one.ci_high, places[m]))
         for m, one in zip(have, found, strict=True)
@@ -76,8 +74,8 @@ def _measured(material: Material, rates: Rates, line, measures: list[str], place
     return [cells.get(m, Cell("–")) for m in measures]
 
 
-def _head(material: Material, measure: str) -> str:
-    head = metric_head(material, measure.removeprefix(EDIT))
+def _head(report: ReportData, measure: str) -> str:
+    head = metric_head(report, measure.removeprefix(EDIT))
     return f"Edits: {head}" if measure.startswith(EDIT) else head
 
 
@@ -85,20 +83,20 @@ def _bits(value: float) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
-def _caption(material: Material, dataset: str, rates: Rates) -> str:
-    side = material.manifest(dataset).resolution
+def _caption(report: ReportData, dataset: str, rates: Rates) -> str:
+    side = report.manifest(dataset).resolution
     edits = ", ".join(f"`{name}`" for name in rates.edits)
     edited = (
-        f"Edits ({edits}) are made from the quantised inversion, at the strength matched for the method as it is, and "
-        "compared with their exact targets; a picture's value is the mean over the edits that it has room for and all "
-        "methods reach. "
+        f"Edits ({edits}) are made from the quantised inversion, at the strength calibrated without quantisation, and "
+        "compared with their exact targets; a picture's value is the mean over the edits that its factors allow and that "
+        "all methods reach. "
         if edits
         else "No edits were made. "
     )
     return (
         f"Dataset `{dataset}`, the first pictures (n); {side} × {side} pixels. Bits of each picture's self-contained "
         "code: measured entropy of the quantised numbers and side information (its share: Side); `as it is` counts 32 "
-        f"bits a number. {edited}Means with 95 % bootstrap intervals (BCa, {material.config.bootstrap:,} resamples of "
+        f"bits a number. {edited}Means with 95 % bootstrap intervals (BCa, {report.config.bootstrap:,} resamples of "
         "pictures). Units of steps and the coder: docs/rate.md."
     )
 

@@ -1,24 +1,32 @@
-"""The paper's argument on rate, distortion and edits, tested on points: results/reference/rate_claims.yaml."""
+"""Test the paper's argument on rate, distortion and edits on operating points: results/reference/rate_claims.yaml."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.analysis.statistics import CONFIDENCE
-from bench.errors import DataError, one_line
+from bench.files import read_yaml
 from bench.names import parse_label
-from bench.report.claims import FAILS, HOLDS, MISSING, UNDECIDED, Measured, compared, verdict
-from bench.report.claims import told as line_of
-from bench.report.layout import Cell, Table
-from bench.report.material import Material
-from bench.report.rate_points import Rates, title_of, told
+from bench.report.claims import (
+    Claim,
+    ClaimsFile,
+    Measured,
+    check_claims,
+    claims_table,
+    compare,
+    in_short,
+    verdict_counts,
+)
+from bench.report.layout import Table
+from bench.report.rate_points import Rates, describe_point, title_of
+from bench.report.reference import RESTORE
+from bench.report.report_data import ReportData
 from bench.store.rate import CODEC_TITLES, EDIT, FILE, KEPT, OVER
 
 if TYPE_CHECKING:
@@ -27,12 +35,16 @@ if TYPE_CHECKING:
 CLAIMS_FILE = "rate_claims.yaml"
 
 
-class Spot(BaseModel):
-    """An operating point: of a row of the tables, its own inversion with numbers as they are unless said otherwise.
+class OperatingPoint(BaseModel):
+    """One side of a comparison: a row of the tables at given quantiser steps, or a picture codec.
 
     Args:
-        row: method or method.variant. form, codes, memory, pool: as in the results; codes null where memory says all.
-        codec: one of ``bench rate --codec``, at the bits of the other side, picture by picture; then nothing else.
+        row: ``method`` or ``method.variant``; by default its own inversion with unquantised numbers.
+        form: ``kept``, or ``latent maps`` in place of the memory.
+        codes: quantiser step of the latents; None takes any where ``memory`` names the point already.
+        memory: quantiser step of the memory; 0 for unquantised numbers.
+        pool: side of the squares over which maps are averaged, in pixels.
+        codec: one of ``bench rate --codec``, at the bits of the other side, image by image; then nothing else.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,76 +62,42 @@ class Spot(BaseModel):
         return {"row": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Spot:
+    def _row_or_codec(self) -> OperatingPoint:
         if bool(self.row) == bool(self.codec):
             raise ValueError("give a row or a codec")
         return self
 
 
-class RateClaim(BaseModel):
-    """One statement; see the head of rate_claims.yaml."""
+class RateClaim(Claim):
+    """A claim about operating points; see the head of rate_claims.yaml, where ``metrics`` are called ``measures``.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Args:
+        metrics: ``bits``; or a metric, alone (of inversions), after ``edit:`` (of edits against their targets) or after
+            ``over:`` (what edits add to the inversion's distortion).
+    """
 
-    text: str
-    source: str
-    left: Spot
-    right: list[Spot] = Field(min_length=1)
-    measures: list[str] = Field(min_length=1)
+    left: OperatingPoint
+    right: list[OperatingPoint] = Field(min_length=1)
+    metrics: list[str] = Field(min_length=1, validation_alias="measures")
     kind: Literal["difference", "ratio"] = "difference"
-    expect: Literal["better", "worse"] | tuple[float | None, float | None]
-
-    @field_validator("right", mode="before")
-    @classmethod
-    def _several(cls, value: Any) -> Any:
-        return value if isinstance(value, list) else [value]
-
-    @model_validator(mode="after")
-    def _sensible(self) -> RateClaim:
-        if isinstance(self.expect, str) and self.kind != "difference":
-            raise ValueError(f"expect {self.expect!r} belongs to kind difference; give [low, high]")
-        return self
 
 
-class RateClaims(BaseModel):
-    """The file."""
+def read_rate_claims(path: Path) -> ClaimsFile[RateClaim]:
+    """Read rate_claims.yaml.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    paper: str
-    claims: list[RateClaim] = Field(min_length=1)
-
-
-def read_rate_claims(path: Path) -> RateClaims:
-    """Raises DataError: missing, or breaks a rule; the message names the key."""
-    try:
-        return RateClaims.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise DataError(f"{path} is not valid", got=one_line(error), fix="correct these keys") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        got = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read", got=got, fix="restore the file from the repository") from None
+    Raises:
+        DataError: the file is missing or breaks a rule; the message names the key.
+    """
+    return read_yaml(path, ClaimsFile[RateClaim], fix=RESTORE)
 
 
-def argument(material: Material, dataset: str, rates: Rates, path: Path) -> tuple[list[str], Table]:
-    """Where the argument holds: a line of text for each statement; a table with a line for each comparison."""
-    claims, words, groups = read_rate_claims(path), [], []
-    for claim in claims.claims:
-        rows, verdicts = [], []
-        for measure in claim.measures:
-            for right in claim.right:
-                expected = _expected(material, claim, measure)
-                found = measured(material, rates, claim, right, measure)
-                word = verdict(found, *expected)
-                verdicts.append(word)
-                sign = " − " if claim.kind == "difference" else " / "
-                head = [sign.join(_title(material, spot) for spot in (claim.left, right)), _measure(material, measure)]
-                rows.append([Cell(text) for text in [*head, *line_of(found, expected, word)]])
-        groups.append((f"{claim.text}. {claim.source}.", rows))
-        words.append(verdicts)
-    short = [f"- {in_short(found)}: {one.text}." for one, found in zip(claims.claims, words, strict=True)]
+def argument(report: ReportData, dataset: str, rates: Rates, path: Path) -> tuple[list[str], Table]:
+    """Test the argument: return a line of text for each claim, and a table with a row for each comparison."""
+    claims = read_rate_claims(path)
+    tested = check_claims(RateValues(report, rates), claims.claims)
+    short = [f"- {in_short(one.verdicts)}: {one.claim.text}." for one in tested]
     caption = (
-        f"{claims.paper}. Dataset `{dataset}`: {_counted(sum(words, []))}. A line holds when the whole {CONFIDENCE:.0%} "
+        f"{claims.paper}. Dataset `{dataset}`: {verdict_counts(tested)}. A line holds when the whole {CONFIDENCE:.0%} "
         "interval of the measured value lies inside what is expected, does not hold when the whole interval lies "
         "outside, and is undecided otherwise; few pictures are measured, so small differences stay undecided."
     )
@@ -131,41 +109,61 @@ def argument(material: Material, dataset: str, rates: Rates, path: Path) -> tupl
         "A codec stands at the bits that the other side takes for the same picture, between the nearest qualities "
         "(linear in log bits); pictures beyond its range of qualities are left out.",
     ]
-    heads = ["Comparison", "Measure", "Measured", "95 % interval", "Expected", "n", "Verdict"]
-    label = f"tab:{dataset}-rate-argument"
-    return short, Table("Where the argument holds, line by line", caption, heads, groups, notes, label=label)
+    title = "Where the argument holds, line by line"
+    return short, claims_table(tested, title, caption, notes, f"tab:{dataset}-rate-argument")
 
 
-def in_short(verdicts: Sequence[str]) -> str:
-    """Of all lines of a statement: one word where they agree, as far as they are measured; else how many say what."""
-    found = [word for word in verdicts if word != MISSING] or [MISSING]
-    return f"**{found[0]}**" if len(set(found)) == 1 else f"mixed ({_counted(found)})"
+@dataclass(frozen=True)
+class RateValues:
+    """Values of operating points on one dataset: bits, distortion, error of edits, and what edits add."""
+
+    report: ReportData
+    rates: Rates
+
+    def measured(self, claim: RateClaim, right: OperatingPoint, metric: str) -> Measured:
+        """Compare two points on the images both have, a codec at the bits of the other side; or say what to run."""
+        lacking = [point for point in (claim.left, right) if not len(_rows(self.rates, point))]
+        if lacking:
+            return Measured(missing="; ".join(_remedy(point) for point in lacking))
+        sides = [values(self.rates, point, metric) for point in (claim.left, right)]
+        for n, (point, other) in enumerate(((claim.left, right), (right, claim.left))):
+            if point.codec:
+                sides[n] = at_bits(self.rates, point.codec, metric, values(self.rates, other, "bits"))
+        both = paired(*sides)
+        if not len(both):
+            return Measured(missing=f"{self.metric_title(claim, metric)}: no picture has both")
+        return compare(self.report, both[:, 0], both[:, 1], claim.kind)
+
+    def title(self, side: OperatingPoint) -> str:
+        """Return ``HFGI``, ``HFGI (codes 0.5, memory 2)`` or ``JPEG at these bits``."""
+        if side.codec:
+            return f"{CODEC_TITLES.get(side.codec, side.codec)} at these bits"
+        title = title_of(self.report, *parse_label(side.row), side.form)
+        codes = side.codes or 0.0
+        if not (codes or side.memory or side.pool > 1):
+            return title
+        point = {"form": side.form, "codes_step": codes, "memory_step": side.memory, "pool": side.pool}
+        return f"{title} ({describe_point(point)})"
+
+    def metric_title(self, claim: RateClaim, metric: str) -> str:
+        """Return ``Bits``, ``MAE``, ``MAE, edits`` or ``MAE, added by edits``."""
+        if metric == "bits":
+            return "Bits"
+        title = self.report.metric(metric.removeprefix(EDIT).removeprefix(OVER)).title
+        if metric.startswith(EDIT):
+            return f"{title}, edits"
+        return f"{title}, added by edits" if metric.startswith(OVER) else title
+
+    def higher_is_better(self, metric: str) -> bool:
+        """Return the direction of a metric."""
+        return self.report.metric(metric.removeprefix(EDIT).removeprefix(OVER)).higher_is_better
 
 
-def _counted(verdicts: Sequence[str]) -> str:
-    return ", ".join(f"{n} {word}" for word in (HOLDS, FAILS, UNDECIDED, MISSING) if (n := verdicts.count(word)))
-
-
-def measured(material: Material, rates: Rates, claim: RateClaim, right: Spot, measure: str) -> Measured:
-    """The value behind one line; of a codec at the bits of the other side."""
-    lacking = [spot for spot in (claim.left, right) if not len(_rows(rates, spot))]
-    if lacking:
-        return Measured(missing="; ".join(_remedy(spot) for spot in lacking))
-    sides = [values(rates, spot, measure) for spot in (claim.left, right)]
-    for n, (spot, other) in enumerate(((claim.left, right), (right, claim.left))):
-        if spot.codec:
-            sides[n] = at_bits(rates, spot.codec, measure, values(rates, other, "bits"))
-    both = paired(*sides)
-    if not len(both):
-        return Measured(missing=f"{_measure(material, measure)}: no picture has both")
-    return compared(material, both[:, 0], both[:, 1], claim.kind)
-
-
-def values(rates: Rates, spot: Spot, measure: str) -> pd.Series:
+def values(rates: Rates, point: OperatingPoint, measure: str) -> pd.Series:
     """Values by image id, and by edit too where the measure is of edits."""
     import pandas as pd
 
-    rows = _rows(rates, spot)
+    rows = _rows(rates, point)
     metric = measure.removeprefix(EDIT).removeprefix(OVER)
     rows = rows[rows["metric"] == metric]
     own = rows[rows["task"] != "edit"].set_index("image_id")["value"]
@@ -203,47 +201,20 @@ def at_bits(rates: Rates, codec: str, measure: str, bits: pd.Series) -> pd.Serie
     return pd.Series(found, dtype=float).rename_axis("image_id")
 
 
-def _rows(rates: Rates, spot: Spot) -> pd.DataFrame:
+def _rows(rates: Rates, point: OperatingPoint) -> pd.DataFrame:
     rows = rates.rows
-    if spot.codec:
-        return rows[(rows["form"] == FILE) & (rows["method"] == spot.codec)]
-    method, variant = parse_label(spot.row)
-    chosen = (rows["method"] == method) & (rows["variant"] == variant) & (rows["form"] == spot.form)
-    chosen &= (rows["memory_step"] == spot.memory) & (rows["pool"] == spot.pool)
-    codes = 0.0 if spot.codes is None and not spot.memory else spot.codes
+    if point.codec:
+        return rows[(rows["form"] == FILE) & (rows["method"] == point.codec)]
+    method, variant = parse_label(point.row)
+    chosen = (rows["method"] == method) & (rows["variant"] == variant) & (rows["form"] == point.form)
+    chosen &= (rows["memory_step"] == point.memory) & (rows["pool"] == point.pool)
+    codes = 0.0 if point.codes is None and not point.memory else point.codes
     return rows[chosen if codes is None else chosen & (rows["codes_step"] == codes)]
 
 
-def _expected(material: Material, claim: RateClaim, measure: str) -> tuple[float, float]:
-    if isinstance(claim.expect, str):
-        higher = material.metric(measure.removeprefix(EDIT).removeprefix(OVER)).higher_is_better
-        return (0.0, math.inf) if (claim.expect == "better") == higher else (-math.inf, 0.0)
-    low, high = claim.expect
-    return (-math.inf if low is None else low), (math.inf if high is None else high)
-
-
-def _title(material: Material, spot: Spot) -> str:
-    if spot.codec:
-        return f"{CODEC_TITLES.get(spot.codec, spot.codec)} at these bits"
-    title = title_of(material, *parse_label(spot.row), spot.form)
-    codes = spot.codes or 0.0
-    if not (codes or spot.memory or spot.pool > 1):
-        return title
-    return f"{title} ({told({'form': spot.form, 'codes_step': codes, 'memory_step': spot.memory, 'pool': spot.pool})})"
-
-
-def _measure(material: Material, measure: str) -> str:
-    if measure == "bits":
-        return "Bits"
-    title = material.metric(measure.removeprefix(EDIT).removeprefix(OVER)).title
-    if measure.startswith(EDIT):
-        return f"{title}, edits"
-    return f"{title}, added by edits" if measure.startswith(OVER) else title
-
-
-def _remedy(spot: Spot) -> str:
-    if spot.codec:
-        return f"`bench rate --codec {spot.codec}`"
-    method, variant = parse_label(spot.row)
-    point = f", {spot.form}, memory {spot.memory:g}" if spot.memory or spot.form != KEPT else ""
-    return f"`{spot.row}`{point}: `bench rate --method {method}{f' --ablation {variant}' * bool(variant)}`"
+def _remedy(point: OperatingPoint) -> str:
+    if point.codec:
+        return f"`bench rate --codec {point.codec}`"
+    method, variant = parse_label(point.row)
+    where = f", {point.form}, memory {point.memory:g}" if point.memory or point.form != KEPT else ""
+    return f"`{point.row}`{where}: `bench rate --method {method}{f' --ablation {variant}' if variant else ''}`"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.names import label
-from bench.report.material import Material
 from bench.report.rate_points import Rates, rates_of, title_of
+from bench.report.report_data import ReportData
 from bench.report.style import drawing, save
 from bench.report.tables import metric_head
 from bench.store.rate import EDIT, KEPT, SERIES
@@ -35,38 +35,38 @@ class Line(NamedTuple):
     points: pd.DataFrame
 
 
-def write_rate_figures(material: Material, dataset: str, folder: Path) -> list[tuple[str, Path]]:
+def write_rate_figures(report: ReportData, dataset: str, folder: Path) -> list[tuple[str, Path]]:
     """(caption, file) of each figure for which there is something to show."""
-    rates = rates_of(material, dataset)
+    rates = rates_of(report, dataset)
     if rates is None or not len(rates.inversions):
         return []
     made = []
     with drawing():
-        columns = panels(material, rates)
-        made.append((CAPTIONS[RATE], save(_draw(material, rates, columns, rates.metrics, ""), folder / RATE, dpi=150)))
+        columns = panels(report, rates)
+        made.append((CAPTIONS[RATE], save(_draw(report, rates, columns, rates.metrics, ""), folder / RATE, dpi=150)))
         edited = [metric for metric in rates.metrics if rates.edited(metric)]
         if edited:
-            figure = _draw(material, rates, columns, edited, EDIT)
+            figure = _draw(report, rates, columns, edited, EDIT)
             made.append((CAPTIONS[EDITED], save(figure, folder / EDITED, dpi=150)))
     return made
 
 
-def panels(material: Material, rates: Rates) -> dict[str, list[Line]]:
+def panels(report: ReportData, rates: Rates) -> dict[str, list[Line]]:
     """Title of a column -> its lines: methods; then, of those that have variants, all forms and variants.
 
     Controls are left out: a mean code has no rate to speak of and would stretch both axes.
     """
     lines = []
     for key, part in rates.inversions.groupby(SERIES, sort=False):
-        if not material.method(label(key[1], key[2])).control:
-            lines.append(Line(key, title_of(material, *key[1:]), part))
+        if not report.method(label(key[1], key[2])).control:
+            lines.append(Line(key, title_of(report, *key[1:]), part))
     bases = {line.key[1] for line in lines if line.key[2]}
     methods = [line for line in lines if not line.key[2]]
     variants = [line for line in lines if line.key[1] in bases and (line.key[2] == "" or line.key[3] == KEPT)]
     return {"Methods": methods} | ({"Variants": variants} if bases else {})
 
 
-def _draw(material: Material, rates: Rates, columns: dict[str, list[Line]], metrics: list[str], of: str):
+def _draw(report: ReportData, rates: Rates, columns: dict[str, list[Line]], metrics: list[str], of: str):
     """Rows: metrics; columns: panels. ``of``: "" for distortion against rate, EDIT for edits against distortion."""
     import matplotlib.pyplot as plt
 
@@ -83,13 +83,13 @@ def _draw(material: Material, rates: Rates, columns: dict[str, list[Line]], metr
             if of:
                 ax.axline((0, 0), slope=1, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
             else:
-                _codecs(material, rates, ax, metric)
+                _codecs(report, rates, ax, metric)
                 ax.set_xscale("log")
                 ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             ax.grid(True)
             ax.set_axisbelow(True)
             ax.set_title(title if not n else "", loc="left")
-            _name_axes(material, ax, metric, of, ax is axes[n][0], n == len(metrics) - 1)
+            _name_axes(report, ax, metric, of, ax is axes[n][0], n == len(metrics) - 1)
     for ax in axes[-1]:
         handles, names = ax.get_legend_handles_labels()
         ax.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=2, frameon=False, fontsize=8)
@@ -148,15 +148,15 @@ def _ring(ax, points: pd.DataFrame, x: str, y: str) -> None:
     ax.plot(points[x], points[y], "o", **look)
 
 
-def _codecs(material: Material, rates: Rates, ax, metric: str) -> None:
+def _codecs(report: ReportData, rates: Rates, ax, metric: str) -> None:
     for n, (key, part) in enumerate(rates.codecs.groupby(SERIES, sort=False)):
         part = part.sort_values("bpp")
         look = {"color": "0.55", "marker": ".", "linewidth": 1, "linestyle": ("-", "--", ":")[n % 3]}
-        ax.plot(part["bpp"], part[metric], label=title_of(material, *key[1:]), zorder=1, **look)
+        ax.plot(part["bpp"], part[metric], label=title_of(report, *key[1:]), zorder=1, **look)
 
 
-def _name_axes(material: Material, ax, metric: str, of: str, first: bool, last: bool) -> None:
-    head = metric_head(material, metric)
+def _name_axes(report: ReportData, ax, metric: str, of: str, first: bool, last: bool) -> None:
+    head = metric_head(report, metric)
     if of:
         ax.set_xlabel(f"Distortion of the inversion: {head}")
         ax.set_ylabel(f"Edits: {head}" if first else "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.names import label
-from bench.report.material import Material
+from bench.report.report_data import ReportData
 from bench.store.rate import (
     CODEC_TITLES,
     EDIT,
@@ -46,10 +46,12 @@ class Rates:
 
     @property
     def inversions(self) -> pd.DataFrame:
+        """Rows of methods."""
         return self.table[self.table["form"] != FILE]
 
     @property
     def codecs(self) -> pd.DataFrame:
+        """Rows of image codecs."""
         return self.table[self.table["form"] == FILE]
 
     def edited(self, metric: str) -> bool:
@@ -57,44 +59,44 @@ class Rates:
         return EDIT + metric in self.table and bool(self.table[EDIT + metric].notna().any())
 
 
-def rates_of(material: Material, dataset: str) -> Rates | None:
+def rates_of(report: ReportData, dataset: str) -> Rates | None:
     """What was measured in the report's scope; None for nothing."""
-    rows = read_rows(rate_dir(material.store, material.scope))
+    rows = read_rows(rate_dir(report.store, report.scope))
     rows = None if rows is None else rows[rows["dataset"] == dataset]
     if rows is None or not len(rows):
         return None
-    order = {name: n for n, name in enumerate([*material.config.labels, *CODEC_TITLES])}
+    order = {name: n for n, name in enumerate([*report.config.labels, *CODEC_TITLES])}
     names = [label(m, v) for m, v in zip(rows["method"], rows["variant"], strict=True)]
     rows = rows.assign(place=[order.get(name, len(order)) for name in names])
     rows = rows.sort_values("place", kind="stable").drop(columns="place")
-    table = points(rows, {dataset: material.manifest(dataset).resolution ** 2})
+    table = points(rows, {dataset: report.manifest(dataset).resolution ** 2})
     metrics = list(dict.fromkeys(rows.loc[rows["task"] == "inversion", "metric"]))
     for name in FRONTS:
         table[name] = False
     own = table["form"] != FILE
-    bits, loss = table.loc[own, "bpp"], _loss(material, table[own], metrics[0])
+    bits, loss = table.loc[own, "bpp"], _loss(report, table[own], metrics[0])
     table.loc[own, "front_rate"] = pareto(bits, loss)
     if EDIT + metrics[0] in table:
-        edit = _loss(material, table[own], EDIT + metrics[0])
+        edit = _loss(report, table[own], EDIT + metrics[0])
         table.loc[own, "front_edit"], table.loc[own, "front_all"] = pareto(bits, edit), pareto(bits, loss, edit)
     edits = reached(rows)
     return Rates(rows, table, per_picture(rows, edits), metrics, edits)
 
 
-def _loss(material: Material, table: pd.DataFrame, measure: str) -> pd.Series:
-    sign = -1 if material.metric(measure.removeprefix(EDIT)).higher_is_better else 1
+def _loss(report: ReportData, table: pd.DataFrame, measure: str) -> pd.Series:
+    sign = -1 if report.metric(measure.removeprefix(EDIT)).higher_is_better else 1
     return sign * table[measure]
 
 
-def title_of(material: Material, method: str, variant: str, form: str) -> str:
+def title_of(report: ReportData, method: str, variant: str, form: str) -> str:
     """``HFGI``, ``HFGI, latent maps kept``, ``consulted at 32 px``, ``JPEG``."""
     if form == FILE:
         return CODEC_TITLES.get(method, method)
-    title = material.method(label(method, variant)).title
+    title = report.method(label(method, variant)).title
     return f"{title}, {MAPS} kept" if form == MAPS else title
 
 
-def told(point: dict | pd.Series) -> str:
+def describe_point(point: dict | pd.Series) -> str:
     """``as it is``, ``codes 0.5``, ``codes 0.5, memory 2``, ``codes 0.5, memory 1, pooled 2 × 2``, ``quality 20``."""
     if point["form"] == FILE:
         return f"quality {point['codes_step']:g}"

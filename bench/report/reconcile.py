@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from bench.analysis.protocol import CERTAINTIES, Protocol, protocols
 from bench.analysis.summary import read_summary
 from bench.config.project import Config
 from bench.data.manifest import load_manifest
-from bench.errors import DataError, one_line
-from bench.files import atomic_write
-from bench.report.layout import Cell, Table, to_markdown
-from bench.report.reference import read_reference, references
+from bench.errors import DataError
+from bench.files import atomic_write, read_yaml
+from bench.report.layout import Cell, Table
+from bench.report.pages import page
+from bench.report.reference import RESTORE, read_reference, references
 from bench.store.paths import RunStore
 
 MAPPING = "reconcile.yaml"
@@ -78,13 +78,7 @@ class Line:
 
 def read_rules(folder: Path) -> Rules:
     """results/reference/reconcile.yaml; DataError when it is damaged or absent."""
-    path = folder / MAPPING
-    try:
-        return Rules.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise DataError(f"{path} is not valid", got=one_line(error), fix="correct these keys") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path} cannot be read", got=" ".join(str(error).split()), fix="restore the file") from None
+    return read_yaml(folder / MAPPING, Rules, fix=RESTORE)
 
 
 def write_reconciliation(config: Config, store: RunStore, scope: str) -> Path:
@@ -97,15 +91,15 @@ def write_reconciliation(config: Config, store: RunStore, scope: str) -> Path:
     summary = read_summary(store.summary_path(scope))
     files = references(folder)
     rules = read_rules(folder) if files else Rules(within={}, methods={}, tables={})
-    text = ["# Reconciliation with published numbers\n", scope_note(config, summary)]
+    tables = []
     for path in files:
         if path.stem not in rules.tables:
             raise DataError(f"{folder / MAPPING} has no rule for {path.name}", fix=f"add {path.stem!r} under tables")
         rows = read_reference(path)
         preset = preset_of(config.root, rules.tables[path.stem])
-        text.append(to_markdown(table_of(path.stem, rows, lines_of(rows, rules, path.stem, preset, summary), preset)))
+        tables.append(table_of(path.stem, rows, lines_of(rows, rules, path.stem, preset, summary), preset))
     target = store.reports_dir(scope) / "reconciliation.md"
-    atomic_write(target, "\n".join(text))
+    atomic_write(target, page("Reconciliation with published numbers", tables, scope_note(config, summary)))
     return target
 
 

@@ -1,4 +1,4 @@
-"""Published numbers: results/reference/*.csv, shown beside the measured ones and never mixed with them."""
+"""Read results/reference/: published numbers (*.csv), shown beside the measured ones and never mixed with them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.errors import DataError
+from bench.errors import DataError, message_of
 from bench.report.layout import Cell, Table
 
 COLUMNS = ["source", "certainty", "dataset", "protocol", "method", "metric", "value", "dispersion", "n", "note"]
 CERTAINTIES = ("read", "transcribed")  # in the source itself; or in later texts that copy it
 HIGHER = {"SSIM", "MS-SSIM", "PSNR", "ID", "preference_for_hfgi"}
 PAPER_TABLE = "hfgi_table1.csv"
+RESTORE = "restore the file from the repository"
 
 
 def read_reference(path: Path) -> pd.DataFrame:
@@ -22,20 +23,21 @@ def read_reference(path: Path) -> pd.DataFrame:
     Raises:
         DataError: missing, other columns, a value that is no number, an unknown certainty.
     """
-    fix = "restore the file from the repository"
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read", got=" ".join(str(error).split()), fix=fix) from None
+        raise DataError(f"{path} cannot be read", got=message_of(error), fix=RESTORE) from None
     if list(table.columns) != COLUMNS:
-        raise DataError(f"{path} has other columns", got=", ".join(table.columns), expected=", ".join(COLUMNS), fix=fix)
+        raise DataError(
+            f"{path} has other columns", got=", ".join(table.columns), expected=", ".join(COLUMNS), fix=RESTORE
+        )
     bad = table[pd.to_numeric(table["value"], errors="coerce").isna() | ~table["certainty"].isin(CERTAINTIES)]
     if len(bad):
         raise DataError(
             f"{path}, line {int(bad.index[0]) + 2} is not valid",
             got=dict(bad.iloc[0][["certainty", "value"]]),
             expected=f"a number, and certainty {' or '.join(CERTAINTIES)}",
-            fix=fix,
+            fix=RESTORE,
         )
     return table
 

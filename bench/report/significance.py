@@ -15,94 +15,94 @@ from bench.errors import BenchError
 from bench.files import atomic_write
 from bench.names import parse_label
 from bench.report.layout import Cell, Table, decimals, interval, to_markdown
-from bench.report.material import Material
+from bench.report.report_data import ReportData
 from bench.scoring.set_metrics import features_of
 
 SHOWN = 8  # ids named per line of the ledger
 LEDGER = "ledger.csv"  # names them all
 
 
-def write_significance(material: Material, path: Path) -> list[Path]:
+def write_significance(report: ReportData, path: Path) -> list[Path]:
     """All pages of a scope in one file, and every image without a value in ``ledger.csv`` beside it."""
     parts = ["# Significance, counts and controls\n"]
-    for dataset in material.datasets:
-        parts += [f"## Dataset `{dataset}`, protocol `{material.protocol}`\n", controls_text(material, dataset)]
-        parts += [*pair_texts(material, dataset), to_markdown(ledger_table(material, dataset), 3)]
+    for dataset in report.datasets:
+        parts += [f"## Dataset `{dataset}`, protocol `{report.protocol}`\n", controls_text(report, dataset)]
+        parts += [*pair_texts(report, dataset), to_markdown(ledger_table(report, dataset), 3)]
     atomic_write(path, "\n".join(parts))
     everything = path.with_name(LEDGER)
-    atomic_write(everything, ledger_rows(material).to_csv(index=False, lineterminator="\n"))
+    atomic_write(everything, ledger_rows(report).to_csv(index=False, lineterminator="\n"))
     return [path, everything]
 
 
-def per_image_metrics(material: Material, dataset: str) -> list[str]:
+def per_image_metrics(report: ReportData, dataset: str) -> list[str]:
     """Metrics of pictures that have a value per image: no set metric, and not the rate, which is a price."""
-    signatures = material.signatures(dataset)
-    return [m for m in material.picture_metrics(dataset) if "|run" not in signatures.get(m, "")]
+    signatures = report.signatures(dataset)
+    return [m for m in report.picture_metrics(dataset) if "|run" not in signatures.get(m, "")]
 
 
-def scored(material: Material, dataset: str, metric: str, control: bool) -> list[str]:
+def scored(report: ReportData, dataset: str, metric: str, control: bool) -> list[str]:
     """Labels with values of a metric, controls or methods."""
-    lines = material.lines(dataset)
+    lines = report.lines(dataset)
     return [
         name
-        for name in material.labels(dataset)
-        if (name, metric) in lines and lines[name, metric].n and material.method(name).control == control
+        for name in report.labels(dataset)
+        if (name, metric) in lines and lines[name, metric].n and report.method(name).control == control
     ]
 
 
-def comparisons(material: Material, dataset: str, metric: str, ids: Collection[str] | None = None) -> list[Comparison]:
+def comparisons(report: ReportData, dataset: str, metric: str, ids: Collection[str] | None = None) -> list[Comparison]:
     """Every pair of methods that are no control, on the images a pair has or on ``ids`` alone."""
     key = ("comparisons", dataset, metric, None if ids is None else tuple(ids))
-    if key not in material.memo:
-        labels, config = scored(material, dataset, metric, control=False), material.config
-        higher = material.metric(metric).higher_is_better
-        material.memo[key] = compare_all(
-            material.scores, dataset, metric, labels, higher, config.bootstrap, config.seed, ids=ids
+    if key not in report.memo:
+        labels, config = scored(report, dataset, metric, control=False), report.config
+        higher = report.metric(metric).higher_is_better
+        report.memo[key] = compare_all(
+            report.scores, dataset, metric, labels, higher, config.bootstrap, config.seed, ids=ids
         )
-    return material.memo[key]
+    return report.memo[key]
 
 
 def winner(
-    material: Material, dataset: str, metric: str, among: Collection[str], ids: Collection[str] | None = None
+    report: ReportData, dataset: str, metric: str, among: Collection[str], ids: Collection[str] | None = None
 ) -> str | None:
     """The method that is significantly better than every other of ``among``; Table 1 marks it.
 
     Holm's correction is over all pairs of methods, as on the page of pairs. None for metrics of sets and for the rate.
     """
-    if metric not in per_image_metrics(material, dataset):
+    if metric not in per_image_metrics(report, dataset):
         return None
-    found = comparisons(material, dataset, metric, ids)
+    found = comparisons(report, dataset, metric, ids)
     return clear_winner([c for c in found if c.a in among and c.b in among])
 
 
-def pair_texts(material: Material, dataset: str) -> list[str]:
+def pair_texts(report: ReportData, dataset: str) -> list[str]:
     """A table of pairs and the rankings, per metric."""
     texts = []
-    for metric in per_image_metrics(material, dataset):
-        if found := comparisons(material, dataset, metric):
-            notes = ranking_notes(material, material.metric(metric).unit, rankings(material, dataset, metric))
-            texts.append(to_markdown(pair_table(material, metric, found, notes), 3))
+    for metric in per_image_metrics(report, dataset):
+        if found := comparisons(report, dataset, metric):
+            notes = ranking_notes(report, report.metric(metric).unit, rankings(report, dataset, metric))
+            texts.append(to_markdown(pair_table(report, metric, found, notes), 3))
     return texts or ["Fewer than two methods share an image: there is no pair to compare.\n"]
 
 
-def rankings(material: Material, dataset: str, metric: str) -> list[Ranking]:
+def rankings(report: ReportData, dataset: str, metric: str) -> list[Ranking]:
     """Of the methods that were run on the most images, and of all methods where some were run on fewer."""
-    labels = scored(material, dataset, metric, control=False)
-    sizes = {name: material.run_size(dataset, name) for name in labels}
+    labels = scored(report, dataset, metric, control=False)
+    sizes = {name: report.run_size(dataset, name) for name in labels}
     most = [name for name in labels if sizes[name] == max(sizes.values())]
-    higher, seed = material.metric(metric).higher_is_better, material.config.seed
+    higher, seed = report.metric(metric).higher_is_better, report.config.seed
     groups = [most] if most == labels else [most, labels]
-    found = [ranking(material.scores, dataset, metric, group, higher, seed) for group in groups]
+    found = [ranking(report.scores, dataset, metric, group, higher, seed) for group in groups]
     return [order for order in found if order is not None]
 
 
-def pair_table(material: Material, metric: str, found: Sequence[Comparison], notes: list[str]) -> Table:
+def pair_table(report: ReportData, metric: str, found: Sequence[Comparison], notes: list[str]) -> Table:
     """Pairs of one metric."""
-    info = material.metric(metric)
+    info = report.metric(metric)
     places = decimals(v for c in found for v in (c.mean, c.high - c.low))
     rows = [
         [
-            Cell(f"{material.method(c.a).title} − {material.method(c.b).title}"),
+            Cell(f"{report.method(c.a).title} − {report.method(c.b).title}"),
             Cell(f"{c.n:,}", f"left out {c.only_a} and {c.only_b}" if c.only_a or c.only_b else ""),
             Cell(f"{c.mean:+.{places}f}", interval(c.low, c.high, places), c.significant),
             Cell(p_text(c.p)),
@@ -121,11 +121,11 @@ def pair_table(material: Material, metric: str, found: Sequence[Comparison], not
     return Table(info.title, caption, heads, [("", rows)], notes)
 
 
-def ranking_notes(material: Material, unit: str, orders: Sequence[Ranking]) -> list[str]:
+def ranking_notes(report: ReportData, unit: str, orders: Sequence[Ranking]) -> list[str]:
     """Per ranking: the order, how few images would have given it, and which differences its images resolve."""
     notes = []
     for order in orders:
-        names = " > ".join(material.method(name).title for name in order.order)
+        names = " > ".join(report.method(name).title for name in order.order)
         notes.append(
             f"Order on the {order.n:,} images that these {len(order.order)} methods have, best first: {names}."
         )
@@ -141,26 +141,25 @@ def ranking_notes(material: Material, unit: str, orders: Sequence[Ranking]) -> l
 
 
 def p_text(p: float) -> str:
+    """Format a p-value: four decimals, or scientific below 0.001."""
     return f"{p:.4f}" if p >= 0.001 else f"{p:.1e}"
 
 
-def ledger_table(material: Material, dataset: str) -> Table:
+def ledger_table(report: ReportData, dataset: str) -> Table:
     """n and failures of every row and metric; complete rows in one line each."""
-    lines = ledger(material.scores, dataset)
+    lines = ledger(report.scores, dataset)
     rows = []
-    for label in material.labels(dataset):
+    for label in report.labels(dataset):
         mine = [line for line in lines if line.label == label]
         whole = [line for line in mine if not line.reasons]
         if whole:
             names = ", ".join(line.metric for line in whole)
-            rows.append(
-                [Cell(material.method(label).title), Cell(names), Cell(f"{whole[0].n:,}"), Cell("0"), Cell("–")]
-            )
+            rows.append([Cell(report.method(label).title), Cell(names), Cell(f"{whole[0].n:,}"), Cell("0"), Cell("–")])
         for line in (line for line in mine if line.reasons):
             named = "; ".join(f"{i}: {why}" for i, why in list(line.reasons.items())[:SHOWN])
             more = f"; and {len(line.reasons) - SHOWN} more" if len(line.reasons) > SHOWN else ""
             cells = [f"{line.n:,}", str(len(line.reasons)), named + more]
-            rows.append([Cell(material.method(label).title), Cell(line.metric), *[Cell(c) for c in cells]])
+            rows.append([Cell(report.method(label).title), Cell(line.metric), *[Cell(c) for c in cells]])
     caption = (
         f"Images behind every mean, and the ones that are not: the first {SHOWN} by name, all of them in {LEDGER}."
     )
@@ -168,46 +167,46 @@ def ledger_table(material: Material, dataset: str) -> Table:
     return Table("Ledger", caption, ["Method", "Metrics", "n", "Without value", "Which, why"], [("", rows)], notes)
 
 
-def ledger_rows(material: Material) -> pd.DataFrame:
+def ledger_rows(report: ReportData) -> pd.DataFrame:
     """A line for each image that is missing from a mean; none where every mean has all its images."""
     columns = ["dataset", "row", "metric", "image_id", "reason"]
     found = [
         (dataset, line.label, line.metric, image_id, why)
-        for dataset in material.datasets
-        for line in ledger(material.scores, dataset)
+        for dataset in report.datasets
+        for line in ledger(report.scores, dataset)
         for image_id, why in sorted(line.reasons.items())
     ]
     return pd.DataFrame(found, columns=columns)
 
 
-def expected(material: Material, label: str) -> str:
+def expected(report: ReportData, label: str) -> str:
     """What a control expects, read from its file; "" for those that say nothing."""
     try:
-        attributes = registry.methods(material.root).entry(parse_label(label)[0]).attributes
+        attributes = registry.methods(report.root).entry(parse_label(label)[0]).attributes
     except BenchError:
         return ""
     return str(attributes.get("expects", ""))
 
 
-def control_landings(material: Material, dataset: str) -> list[Landing]:
+def control_landings(report: ReportData, dataset: str) -> list[Landing]:
     """Every control in every metric of pictures."""
-    names = [n for n in material.labels(dataset) if material.method(n).control]
-    expects = {name: expected(material, name) for name in names}
+    names = [n for n in report.labels(dataset) if report.method(n).control]
+    expects = {name: expected(report, name) for name in names}
     found: list[Landing] = []
-    for metric in per_image_metrics(material, dataset):
-        info = material.metric(metric)
-        methods = scored(material, dataset, metric, control=False)
-        found += landings(material.scores, dataset, metric, methods, expects, info.higher_is_better, info.ideal)
-    return found + _set_landings(material, dataset, expects)
+    for metric in per_image_metrics(report, dataset):
+        info = report.metric(metric)
+        methods = scored(report, dataset, metric, control=False)
+        found += landings(report.scores, dataset, metric, methods, expects, info.higher_is_better, info.ideal)
+    return found + _set_landings(report, dataset, expects)
 
 
-def _set_landings(material: Material, dataset: str, expects: dict[str, str]) -> list[Landing]:
+def _set_landings(report: ReportData, dataset: str, expects: dict[str, str]) -> list[Landing]:
     """Every control in every metric of sets, on the control's own images."""
-    known = registry.metrics(material.root)
+    known = registry.metrics(report.root)
     ideals: dict[tuple[str, tuple[str, ...]], tuple[float, float]] = {}  # controls share their sources
     landed = []
     for label in expects:
-        folder, scores = material.scores.sets.get(f"{label}-{dataset}", (material.root, None))
+        folder, scores = report.scores.sets.get(f"{label}-{dataset}", (report.root, None))
         for value in scores.values if scores and len(scores.ids) > 1 else []:
             name, ids = value.metric.partition(".")[0], tuple(scores.ids)
             if (name, ids) not in ideals:
@@ -217,13 +216,13 @@ def _set_landings(material: Material, dataset: str, expects: dict[str, str]) -> 
     return [landing for landing in landed if landing is not None]
 
 
-def controls_text(material: Material, dataset: str) -> str:
+def controls_text(report: ReportData, dataset: str) -> str:
     """Verdict first, then every control by metric."""
-    found = control_landings(material, dataset)
+    found = control_landings(report, dataset)
     wrong = [landing for landing in found if not landing.ok]
     rows = [
         [
-            Cell(material.method(landing.label).title),
+            Cell(report.method(landing.label).title),
             Cell(landing.metric),
             Cell("lands" if landing.ok else "DOES NOT LAND", bold=not landing.ok),
             Cell(landing.said),
@@ -240,6 +239,6 @@ def controls_text(material: Material, dataset: str) -> str:
         + ". Do not trust these metrics before this is explained."
     )
     kinds = dict.fromkeys((landing.label, landing.expects) for landing in found)
-    notes = [f"{material.method(label).title}: {EXPECTATIONS[kind]}." for label, kind in kinds]
+    notes = [f"{report.method(label).title}: {EXPECTATIONS[kind]}." for label, kind in kinds]
     table = Table("Negative controls", verdict, ["Control", "Metric", "Verdict", "Numbers"], [("", rows)], notes)
     return to_markdown(table, 3)

@@ -12,61 +12,59 @@ from typing import Any
 
 from bench.analysis.protocol import find_protocol
 from bench.files import atomic_write
-from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
-from bench.report.material import Material
+from bench.report.layout import Cell, Table, decimals, interval, number
+from bench.report.pages import page, write_pages
 from bench.report.reference import PAPER_TABLE, published_table, read_reference, references
+from bench.report.report_data import ReportData
 from bench.report.significance import winner
 
+PUBLISHED = "As printed in their sources; protocols differ from table to table.\n"
+CONTROLS = "Controls"  # heading of the group of controls
 SHOWN_FAILURES = 5
 MAIN = 5  # metrics in the main table where no preset gives them roles
 FURTHER = 6  # and in each further one
 
 
-def write_tables(material: Material, folder: Path, reference: Path) -> list[Path]:
-    """table1.md, table1.tex and published.md in ``folder``; ``reference`` holds the published CSV files."""
-    tables = [table for dataset in material.datasets for table in dataset_tables(material, dataset)]
+def write_tables(report: ReportData, folder: Path, reference: Path) -> list[Path]:
+    """Write table1.md, table1.tex and published.md into ``folder``; ``reference`` holds the published CSV files."""
+    tables = [table for dataset in report.datasets for table in dataset_tables(report, dataset)]
     files = references(reference)
     paper = [p for p in files if p.name == PAPER_TABLE]
     other = "Other data, another resolution, generator and metric definitions: not to be ranked with the rows above."
     beside = [
         published_table(read_reference(p), "Published: Table 1 of the paper", "tab:published", [other]) for p in paper
     ]
-    written = {
-        "table1.md": "# Table 1\n\n" + "\n".join(to_markdown(t) for t in [*tables, *beside]),
-        "table1.tex": "% needs: booktabs, graphicx\n" + "\n".join(to_latex(t) for t in [*tables, *beside]),
-        "published.md": "# Published numbers\n\nAs printed in their sources; protocols differ from table to table.\n\n"
-        + "\n".join(to_markdown(published_table(read_reference(p), p.stem, f"tab:{p.stem}")) for p in files),
-    }
-    for name, text in written.items():
-        atomic_write(folder / name, text)
-    return [folder / name for name in written]
+    written = write_pages(folder, "table1", "Table 1", [*tables, *beside])
+    everything = [published_table(read_reference(p), p.stem, f"tab:{p.stem}") for p in files]
+    atomic_write(folder / "published.md", page("Published numbers", everything, PUBLISHED))
+    return [*written, folder / "published.md"]
 
 
-def dataset_tables(material: Material, dataset: str) -> list[Table]:
-    """Main columns over each method's own images and, where these differ, over those all have; then the rest likewise."""
-    own, common = material.lines(dataset), material.lines(dataset, common=True)
-    main, *further = split_columns(material, dataset)
-    tables = [main_table(material, dataset, main, last=not further)]
+def dataset_tables(report: ReportData, dataset: str) -> list[Table]:
+    """Build all tables of a dataset: main metrics over each method's images and over common images; then the rest."""
+    own, common = report.lines(dataset), report.lines(dataset, common=True)
+    main, *further = split_columns(report, dataset)
+    tables = [main_table(report, dataset, main, last=not further)]
     if common:
-        tables.append(common_table(material, dataset, main, common))
+        tables.append(common_table(report, dataset, main, common))
     elif len({line.n for line in own.values()}) > 1:
         tables[0].notes.append("The methods have no image in common: no two rows of different n can be compared.")
     of = f" of {len(further)}" * (len(further) > 1)
     for n, metrics in enumerate(further, start=1):
         part = f"Further metrics, {n}{of}" if of else "Further metrics"
-        tables.append(further_table(material, dataset, metrics, part, last=n == len(further)))
-        here = [m for m in metrics if m in material.metrics(dataset)]
+        tables.append(further_table(report, dataset, metrics, part, last=n == len(further)))
+        here = [m for m in metrics if m in report.metrics(dataset)]
         if common and here:
-            tables.append(common_table(material, dataset, here, common, f"{part}: "))
+            tables.append(common_table(report, dataset, here, common, f"{part}: "))
     for n, table in enumerate(tables):
         table.label = f"tab:{dataset}" + (f"-{n}" if n else "")
     return tables
 
 
-def split_columns(material: Material, dataset: str) -> list[list[str]]:
-    """Metrics of the main table, then those of each further one; all of the profile's, scored or not."""
-    scored, absent = material.metrics(dataset), list(material.absent_metrics(dataset))
-    preset = find_protocol(material.root, material.protocol)
+def split_columns(report: ReportData, dataset: str) -> list[list[str]]:
+    """Split the profile's metrics, scored or not: those of the main table, then those of each further table."""
+    scored, absent = report.metrics(dataset), list(report.absent_metrics(dataset))
+    preset = find_protocol(report.root, report.protocol)
     main = preset.main(scored, absent) if preset else []
     main = main or [*scored, *absent][:MAIN]
     rest = [m for m in (*scored, *absent) if m not in main]
@@ -75,91 +73,91 @@ def split_columns(material: Material, dataset: str) -> list[list[str]]:
     return [main, *(rest[start : start + size] for start in range(0, len(rest), size))]
 
 
-def main_table(material: Material, dataset: str, metrics: Sequence[str], last: bool) -> Table:
-    """The columns that matter most, and the time of one picture; ``last``: no table of further metrics follows."""
-    table = own_table(material, dataset, metrics, [time_one, time_best] if last else [time_one])
-    manifest, full = material.manifest(dataset), full_size(material, dataset)
+def main_table(report: ReportData, dataset: str, metrics: Sequence[str], last: bool) -> Table:
+    """Build the table of the main metrics and the time of one image; ``last``: no table of further metrics follows."""
+    table = own_table(report, dataset, metrics, [time_one, time_best] if last else [time_one])
+    manifest, full = report.manifest(dataset), full_size(report, dataset)
     table.title = f"Inversion on {manifest.title or dataset}"
     table.caption = (
         f"Domain {manifest.domain}, dataset `{dataset}` ({full:,} images, {manifest.resolution} px), "
-        f"protocol `{material.protocol}`. Mean over images with its 95 % bootstrap interval (BCa) "
-        f"({material.config.bootstrap:,} resamples of images); n counts the images in the mean. "
+        f"protocol `{report.protocol}`. Mean over images with its 95 % bootstrap interval (BCa) "
+        f"({report.config.bootstrap:,} resamples of images); n counts the images in the mean. "
         f"Bold: best mean among the methods that have all {full:,} images; asterisk: better than each of the others "
         "among them (paired permutation tests, Holm over all pairs of methods, 5 %; significance.md). "
-        f"{time_caption(material)}"
+        f"{time_caption(report)}"
     )
     if any(heading.endswith("†") and rows for heading, rows in table.groups):
         table.notes.insert(0, "† Another set of images: compare these rows in the next table, not here.")
-    if absent := material.unscored(dataset):
+    if absent := report.unscored(dataset):
         table.notes.append(f"Without scores, so without a row: {', '.join(f'`{m}`' for m in absent)}.")
-    table.notes += failure_notes(material, dataset)
+    table.notes += failure_notes(report, dataset)
     return table
 
 
-def further_table(material: Material, dataset: str, metrics: Sequence[str], part: str, last: bool) -> Table:
-    """Metrics beside those of the main table."""
-    table = own_table(material, dataset, metrics, [time_best] if last else [])
-    table.title = f"{part}: {material.manifest(dataset).title or dataset}"
+def further_table(report: ReportData, dataset: str, metrics: Sequence[str], part: str, last: bool) -> Table:
+    """Build a table of the remaining metrics."""
+    table = own_table(report, dataset, metrics, [time_best] if last else [])
+    table.title = f"{part}: {report.manifest(dataset).title or dataset}"
     table.caption = f"Rows, images and marks as in the first table of `{dataset}`."
     return table
 
 
-def own_table(material: Material, dataset: str, metrics: Sequence[str], times: Sequence[TimeCell]) -> Table:
-    """Every method on all images it was run on; those that have fewer than others stand apart and get no marks."""
-    lines, full = material.lines(dataset), full_size(material, dataset)
-    methods, controls = methods_and_controls(material, dataset)
-    subset = [m for m in methods if material.run_size(dataset, m) < full]
+def own_table(report: ReportData, dataset: str, metrics: Sequence[str], times: Sequence[TimeCell]) -> Table:
+    """Build a table of every method on all images it was run on; methods with fewer images than others get no marks."""
+    lines, full = report.lines(dataset), full_size(report, dataset)
+    methods, controls = methods_and_controls(report, dataset)
+    subset = [m for m in methods if report.run_size(dataset, m) < full]
     whole = [m for m in methods if m not in subset]
     ranked = {m: [n for n in whole if (n, m) in lines and lines[n, m].n == full] for m in metrics}
-    firsts = {m: winner(material, dataset, m, ranked[m]) for m in metrics if len(ranked[m]) > 1}
-    rows = metric_rows(material, dataset, metrics, lines, methods + controls, ranked, firsts)
+    firsts = {m: winner(report, dataset, m, ranked[m]) for m in metrics if len(ranked[m]) > 1}
+    rows = metric_rows(report, dataset, metrics, lines, methods + controls, ranked, firsts)
     for name in rows:
-        rows[name] += [time(material, dataset, name) for time in times]
-    first = " and ".join(f"the first {n:,}" for n in sorted({material.run_size(dataset, m) for m in subset}))
+        rows[name] += [time(report, dataset, name) for time in times]
+    first = " and ".join(f"the first {n:,}" for n in sorted({report.run_size(dataset, m) for m in subset}))
     groups = [
         ("", [rows[m] for m in whole]),
         (f"On {first} of {full:,} images only †", [rows[m] for m in subset]),
-        ("Controls", [rows[m] for m in controls]),
+        (CONTROLS, [rows[m] for m in controls]),
     ]
-    heads = ["Method", "n", *[metric_head(material, m) for m in metrics], *[TIME_HEADS[time] for time in times]]
-    return Table("", "", heads, groups, column_notes(material, dataset, metrics))
+    heads = ["Method", "n", *[metric_head(report, m) for m in metrics], *[TIME_HEADS[time] for time in times]]
+    return Table("", "", heads, groups, column_notes(report, dataset, metrics))
 
 
 def common_table(
-    material: Material, dataset: str, metrics: Sequence[str], lines: dict[tuple[str, str], Any], part: str = ""
+    report: ReportData, dataset: str, metrics: Sequence[str], lines: dict[tuple[str, str], Any], part: str = ""
 ) -> Table:
-    """All methods on the images that every one of them has."""
-    methods, controls = methods_and_controls(material, dataset)
+    """Build a table of all methods on the images that every method has."""
+    methods, controls = methods_and_controls(report, dataset)
     methods, controls = ([n for n in names if any(key[0] == n for key in lines)] for names in (methods, controls))
-    n, ids = next(iter(lines.values())).n, material.shared_ids(dataset)
-    metrics = [m for m in metrics if m in material.metrics(dataset)]
+    n, ids = next(iter(lines.values())).n, report.shared_ids(dataset)
+    metrics = [m for m in metrics if m in report.metrics(dataset)]
     ranked = {m: [name for name in methods if (name, m) in lines] for m in metrics}
-    firsts = {m: winner(material, dataset, m, ranked[m], ids) for m in metrics if len(ranked[m]) > 1}
-    rows = metric_rows(material, dataset, metrics, lines, methods + controls, ranked, firsts)
+    firsts = {m: winner(report, dataset, m, ranked[m], ids) for m in metrics if len(ranked[m]) > 1}
+    rows = metric_rows(report, dataset, metrics, lines, methods + controls, ranked, firsts)
     caption = (
         f"The {n:,} images of `{dataset}` that every method has a result for. Bold: best mean of all methods; asterisk: "
         f"better than each of the others, tested on these {n:,} images alone; otherwise as above."
     )
-    heads = ["Method", "n", *[metric_head(material, m) for m in metrics]]
-    groups = [("", [rows[m] for m in methods]), ("Controls", [rows[m] for m in controls])]
+    heads = ["Method", "n", *[metric_head(report, m) for m in metrics]]
+    groups = [("", [rows[m] for m in methods]), (CONTROLS, [rows[m] for m in controls])]
     title = f"{part}the same {n:,} images for every method" if part else f"The same {n:,} images for every method"
     return Table(title, caption, heads, groups)
 
 
-def full_size(material: Material, dataset: str) -> int:
-    """Images of the methods that were run on the most."""
-    return max((material.run_size(dataset, name) for name in material.labels(dataset)), default=0)
+def full_size(report: ReportData, dataset: str) -> int:
+    """Count the images of the methods that were run on the most."""
+    return max((report.run_size(dataset, name) for name in report.labels(dataset)), default=0)
 
 
-def methods_and_controls(material: Material, dataset: str) -> tuple[list[str], list[str]]:
-    """Rows of Table 1 in its order."""
-    labels = material.labels(dataset)
-    controls = [m for m in labels if material.method(m).control]
+def methods_and_controls(report: ReportData, dataset: str) -> tuple[list[str], list[str]]:
+    """Return the labels of Table 1 in its order: methods, then controls."""
+    labels = report.labels(dataset)
+    controls = [m for m in labels if report.method(m).control]
     return [m for m in labels if m not in controls], controls
 
 
 def metric_rows(
-    material: Material,
+    report: ReportData,
     dataset: str,
     metrics: Sequence[str],
     lines: dict[tuple[str, str], Any],
@@ -173,12 +171,12 @@ def metric_rows(
         ranked: metric -> methods whose means are over the same images; the best is bold, if there are two or more.
         firsts: metric -> the one that is significantly better than these.
     """
-    absent = material.absent_metrics(dataset)
-    rows = {name: [Cell(material.method(name).title), _n_cell(lines, name, metrics)] for name in names}
+    absent = report.absent_metrics(dataset)
+    rows = {name: [Cell(report.method(name).title), _n_cell(lines, name, metrics)] for name in names}
     for metric in metrics:
         known = {name: lines[name, metric] for name in names if (name, metric) in lines}
         places = 0 if metric.endswith("rate") else decimals(line.mean for line in known.values())
-        best = _best(material, metric, {k: line.mean for k, line in known.items() if k in ranked[metric]}, places)
+        best = _best(report, metric, {k: line.mean for k, line in known.items() if k in ranked[metric]}, places)
         for name in names:
             line = known.get(name)
             if line is None:
@@ -199,39 +197,39 @@ def _n_cell(lines: dict[tuple[str, str], Any], name: str, metrics: Sequence[str]
     return Cell(text, f"{failed} failed" if failed else "")
 
 
-def _best(material: Material, metric: str, means: dict[str, float], places: int) -> set[str]:
+def _best(report: ReportData, metric: str, means: dict[str, float], places: int) -> set[str]:
     """The text of the best mean (equal texts are ties); nothing to choose among fewer than two."""
     finite = [v for v in means.values() if math.isfinite(v)]
     if len(finite) < 2 or metric.endswith("rate"):
         return set()
-    return {number(max(finite) if material.metric(metric).higher_is_better else min(finite), places)}
+    return {number(max(finite) if report.metric(metric).higher_is_better else min(finite), places)}
 
 
-def metric_head(material: Material, metric: str) -> str:
+def metric_head(report: ReportData, metric: str) -> str:
     """``SSIM ↑``, ``PSNR (dB) ↑``."""
-    info = material.metric(metric)
+    info = report.metric(metric)
     return f"{info.title}{f' ({info.unit})' if info.unit else ''} {'↑' if info.higher_is_better else '↓'}"
 
 
-def time_one(material: Material, dataset: str, label: str) -> Cell:
+def time_one(report: ReportData, dataset: str, label: str) -> Cell:
     """Seconds per image at batch 1, with the number of repetitions."""
-    record = material.timings.get(f"{label}-{dataset}")
+    record = report.timings.get(f"{label}-{dataset}")
     if record is None:
         return Cell("not timed")
     one = next(batch for batch in record["batches"] if batch["size"] == 1)
     return Cell(seconds(one["total_s"]), f"{one['repetitions']}×")
 
 
-def time_best(material: Material, dataset: str, label: str) -> Cell:
+def time_best(report: ReportData, dataset: str, label: str) -> Cell:
     """Seconds per image at the best batch, which is named."""
-    record = material.timings.get(f"{label}-{dataset}")
+    record = report.timings.get(f"{label}-{dataset}")
     if record is None:
         return Cell("not timed")
     best = next(batch for batch in record["batches"] if batch["size"] == record["best_batch"])
     return Cell(seconds(best["total_s"]), f"batch {best['size']}, {best['repetitions']}×")
 
 
-TimeCell = Callable[[Material, str, str], Cell]
+TimeCell = Callable[[ReportData, str, str], Cell]
 TIME_HEADS: dict[TimeCell, str] = {time_one: "Time, batch 1 (s)", time_best: "Time, best batch (s)"}
 
 
@@ -240,10 +238,11 @@ def seconds(value: float) -> str:
     return f"{value:.3g}" if value >= 1e-4 else "< 0.0001"
 
 
-def time_caption(material: Material) -> str:
-    if not material.timings:
+def time_caption(report: ReportData) -> str:
+    """Say on which machine, device and number of threads methods were timed."""
+    if not report.timings:
         return "Not timed (`bench time`)."
-    record = next(iter(material.timings.values()))
+    record = next(iter(report.timings.values()))
     count = record["threads"]
     threads = f", {count} thread{'s' * (count != 1)}" if record["device"] == "cpu" else ""
     return (
@@ -252,46 +251,46 @@ def time_caption(material: Material) -> str:
     )
 
 
-def column_notes(material: Material, dataset: str, metrics: Sequence[str]) -> list[str]:
-    """What each of these columns is, to the letter."""
-    signatures = {m: s for m, s in material.signatures(dataset).items() if m in metrics}
+def column_notes(report: ReportData, dataset: str, metrics: Sequence[str]) -> list[str]:
+    """Write the signature of each metric: its exact definition."""
+    signatures = {m: s for m, s in report.signatures(dataset).items() if m in metrics}
     return [
-        *cap_notes(material, dataset, signatures),
-        *set_notes(material, dataset, metrics),
-        *(f"{material.metric(m).title}: `{signature}`." for m, signature in signatures.items()),
+        *cap_notes(report, dataset, signatures),
+        *set_notes(report, dataset, metrics),
+        *(f"{report.metric(m).title}: `{signature}`." for m, signature in signatures.items()),
     ]
 
 
-def cap_notes(material: Material, dataset: str, signatures: Mapping[str, str]) -> list[str]:
-    """How many pictures of each method sit on a metric's cap."""
+def cap_notes(report: ReportData, dataset: str, signatures: Mapping[str, str]) -> list[str]:
+    """Count the images of each method whose value is a metric's cap."""
     notes = []
-    rows = material.scores.rows
+    rows = report.scores.rows
     for metric, signature in signatures.items():
         if "cap=" not in signature:
             continue
-        ideal = material.metric(metric).ideal
+        ideal = report.metric(metric).ideal
         part = rows[(rows["dataset"] == dataset) & (rows["metric"] == metric) & (rows["value"] >= ideal)]
         counts = part.groupby(["method", "variant"]).size()
-        who = [f"{material.method(f'{m}.{v}' if v else m).title} {n:,}" for (m, v), n in counts.items()]
-        title = material.metric(metric).title
+        who = [f"{report.method(f'{m}.{v}' if v else m).title} {n:,}" for (m, v), n in counts.items()]
+        title = report.metric(metric).title
         notes.append(
             f"{title} is capped at {ideal:g} for identical pictures; pictures at the cap: {', '.join(who) or 'none'}."
         )
     return notes
 
 
-def set_notes(material: Material, dataset: str, metrics: Sequence[str]) -> list[str]:
-    """What the intervals of set metrics are: not those of means."""
-    known, of_pictures = material.metrics(dataset), material.picture_metrics(dataset)
+def set_notes(report: ReportData, dataset: str, metrics: Sequence[str]) -> list[str]:
+    """Say what the intervals of set metrics are: jackknife, not bootstrap intervals of means."""
+    known, of_pictures = report.metrics(dataset), report.picture_metrics(dataset)
     of_sets = [m for m in metrics if m in known and m not in of_pictures]
-    names = ", ".join(material.metric(m).title for m in of_sets)
+    names = ", ".join(report.metric(m).title for m in of_sets)
     return [f"{names}: of all n pictures as a set; 95 % jackknife interval over ten groups of pictures."] * bool(names)
 
 
-def failure_notes(material: Material, dataset: str) -> list[str]:
-    """Every run with failures, the first few by name."""
+def failure_notes(report: ReportData, dataset: str) -> list[str]:
+    """List every run with failures, the first few images by name."""
     notes = []
-    for run_id, reasons in material.scores.failed().items():
+    for run_id, reasons in report.scores.failed().items():
         if run_id.endswith(f"-{dataset}"):
             named = "; ".join(f"{i}: {reason}" for i, reason in list(reasons.items())[:SHOWN_FAILURES])
             more = f"; and {len(reasons) - SHOWN_FAILURES} more (ledger.csv)" if len(reasons) > SHOWN_FAILURES else ""

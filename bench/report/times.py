@@ -11,27 +11,26 @@ from typing import Any
 
 from bench.files import atomic_write
 from bench.names import parse_label
-from bench.report.layout import Cell, Table, to_markdown
-from bench.report.material import Material
+from bench.report.layout import Cell, Table
+from bench.report.pages import page
 from bench.report.reconcile import read_rules
 from bench.report.reference import PAPER_TABLE, read_reference
+from bench.report.report_data import ReportData
 from bench.report.tables import seconds, time_caption
 
 CLOCK = "seconds"  # the published column
 
 
-def write_times(material: Material, path: Path, reference: Path) -> Path:
+def write_times(report: ReportData, path: Path, reference: Path) -> Path:
     """One table per dataset. ``reference``: folder of published tables."""
-    text = ["# Time and work\n"]
-    text += [to_markdown(time_table(material, dataset, reference)) for dataset in material.datasets]
-    atomic_write(path, "\n".join(text))
+    atomic_write(path, page("Time and work", [time_table(report, dataset, reference) for dataset in report.datasets]))
     return path
 
 
-def time_table(material: Material, dataset: str, reference: Path) -> Table:
+def time_table(report: ReportData, dataset: str, reference: Path) -> Table:
     """Every timed row of a dataset."""
-    to = material.config.time.reference
-    records = {n: material.timings.get(f"{n}-{dataset}") for n in material.labels(dataset)}
+    to = report.config.time.reference
+    records = {n: report.timings.get(f"{n}-{dataset}") for n in report.labels(dataset)}
     base = records.get(to)
     printed = published_seconds(reference)
     rows = []
@@ -43,7 +42,7 @@ def time_table(material: Material, dataset: str, reference: Path) -> Table:
         memory = best.get("memory", {}).get("bytes")
         rows.append(
             [
-                Cell(material.method(label).title),
+                Cell(report.method(label).title),
                 Cell(seconds(one["embed_s"])),
                 Cell(seconds(one["render_s"])),
                 Cell(seconds(one["total_s"]), f"{one['repetitions']}×{'' if one['warmup_stable'] else ', not stable'}"),
@@ -71,7 +70,7 @@ def time_table(material: Material, dataset: str, reference: Path) -> Table:
         notes.append(
             f"Rows differ in versions or driver of the device (fingerprints {', '.join(fingerprints)}): time again."
         )
-    return Table(f"Dataset `{dataset}`", time_caption(material), heads, [("", rows)], notes)
+    return Table(f"Dataset `{dataset}`", time_caption(report), heads, [("", rows)], notes)
 
 
 def _batch(record: Mapping[str, Any], size: int) -> Mapping[str, Any]:

@@ -12,9 +12,9 @@ from bench.analysis.statistics import CONFIDENCE, bootstrap_means, statistics
 from bench.data.mosaic import board
 from bench.data.video_files import write_gif, write_mp4
 from bench.edits.strength import Matched
-from bench.files import atomic_write
-from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
-from bench.report.material import Material
+from bench.report.layout import Cell, Table, decimals, interval, number
+from bench.report.pages import write_pages
+from bench.report.report_data import ReportData
 from bench.report.style import drawing, save
 from bench.store.video import TITLES, Films, read_films
 
@@ -27,10 +27,10 @@ REFERENCE = {"inversion": ("source", "Source"), "edit": ("target", "Exact edit")
 CELL, SMALL = 192, 112  # px of a picture in the film and in the GIF
 
 
-def films_of(material: Material) -> tuple[dict[str, Films], list[str]]:
+def films_of(report: ReportData) -> tuple[dict[str, Films], list[str]]:
     """Films in the order of the profile's rows; labels of those that are of other clips and cannot be compared."""
-    found = read_films(material.store, material.scope)
-    order = [label for label in material.config.labels if label in found]
+    found = read_films(report.store, report.scope)
+    order = [label for label in report.config.labels if label in found]
     order += [label for label in found if label not in order]
     same = [label for label in order if _of(found[label]) == _of(found[order[0]])]
     return {label: found[label] for label in same}, [label for label in order if label not in same]
@@ -41,7 +41,7 @@ def _of(films: Films) -> tuple[str, str, str, float]:
     return films.record["dataset"], films.record["ids_sha256"], settings["direction"], settings["change"]
 
 
-def write_video(material: Material, folder: Path) -> tuple[list[Path], list[tuple[str, Path]]]:
+def write_video(report: ReportData, folder: Path) -> tuple[list[Path], list[tuple[str, Path]]]:
     """Tables, films and figures, where clips were measured; otherwise nothing.
 
     Args:
@@ -49,23 +49,21 @@ def write_video(material: Material, folder: Path) -> tuple[list[Path], list[tupl
     Returns:
         Files to link to; (caption, file) of pictures to show.
     """
-    films, others = films_of(material)
+    films, others = films_of(report)
     (folder / "video").mkdir(parents=True, exist_ok=True)
     if not films:
         return [], []
-    tables = [_table(material, films, task) for task in REFERENCE]
+    tables = [_table(report, films, task) for task in REFERENCE]
     tables[0].notes += [f"`{label}` is of other clips and was left out." for label in others]
     for task, table in zip(REFERENCE, tables, strict=True):
         table.label = f"tab:video-{task}"
-    atomic_write(folder / "tables" / "video.md", "# Video\n\n" + "\n".join(to_markdown(t) for t in tables))
-    latex = "% needs: booktabs, graphicx\n" + "\n".join(to_latex(t) for t in tables)
-    atomic_write(folder / "tables" / "video.tex", latex)
+    pages = write_pages(folder / "tables", "video", "Video", tables)
     with drawing():
-        curves = save(_curves(material, films), folder / "figures" / "video_frames.png", dpi=150)
+        curves = save(_curves(report, films), folder / "figures" / "video_frames.png", dpi=150)
     count = len(next(iter(films.values())).record["ids"])
     bands = f"Measures over frames: means over {count} clips; bands: 95 % bootstrap over clips."
-    written, shown = _films(material, films, folder / "video")
-    return [folder / "tables" / "video.md", folder / "tables" / "video.tex", *written], [(bands, curves), *shown]
+    written, shown = _films(report, films, folder / "video")
+    return [*pages, *written], [(bands, curves), *shown]
 
 
 def by_clip(films: Mapping[str, Films], task: str, metric: str) -> pd.DataFrame:
@@ -87,28 +85,28 @@ def measures_of(films: Mapping[str, Films], task: str) -> list[str]:
     return [m for m in (*settings["metrics"], *TITLES) if m in have]
 
 
-def head(material: Material, measure: str) -> str:
+def head(report: ReportData, measure: str) -> str:
     """Title with the arrow of what is better."""
-    info = None if measure in TITLES else material.metric(measure)
+    info = None if measure in TITLES else report.metric(measure)
     title, higher = (info.title, info.higher_is_better) if info else TITLES[measure]
     return title if higher is None else f"{title} {'↑' if higher else '↓'}"
 
 
-def _table(material: Material, films: Mapping[str, Films], task: str) -> Table:
+def _table(report: ReportData, films: Mapping[str, Films], task: str) -> Table:
     measures, labels = measures_of(films, task), list(films)
-    columns = [_column(material, by_clip(films, task, m), labels, head(material, m)) for m in measures]
+    columns = [_column(report, by_clip(films, task, m), labels, head(report, m)) for m in measures]
     rows = []
     for k, label in enumerate(labels):
         strength = [Cell(_strength(films[label]))] if task == "edit" else []
-        rows.append([Cell(material.method(label).title), *strength, *(c[k] for c in columns)])
+        rows.append([Cell(report.method(label).title), *strength, *(c[k] for c in columns)])
     some = next(iter(films.values()))
     kind, title = REFERENCE[task]
-    reference = [_column(material, by_clip({"": some}, kind, m), [""], "")[0] for m in measures]
+    reference = [_column(report, by_clip({"": some}, kind, m), [""], "")[0] for m in measures]
     rows.append([Cell(title), *([Cell("–")] if task == "edit" else []), *reference])
-    heads = ["Method", *(["Degree"] if task == "edit" else []), *(head(material, m) for m in measures)]
+    heads = ["Method", *(["Degree"] if task == "edit" else []), *(head(report, m) for m in measures)]
     notes = _failed(films) if task == "inversion" else [_room(some)]
     name = "Inversions" if task == "inversion" else "Edits"
-    return Table(name, _caption(material, some, task), heads, [("", rows)], notes)
+    return Table(name, _caption(report, some, task), heads, [("", rows)], notes)
 
 
 def _strength(films: Films) -> str:
@@ -132,13 +130,13 @@ def _failed(films: Mapping[str, Films]) -> list[str]:
     return notes
 
 
-def _caption(material: Material, films: Films, task: str) -> str:
+def _caption(report: ReportData, films: Films, task: str) -> str:
     settings, ids = films.record["settings"], films.record["ids"]
     frames = sorted({len(one) for one in ids.values()})
     clips = (
         f"{len(ids)} clips of `{films.record['dataset']}`, {' or '.join(str(n) for n in frames)} frames each. Means "
         "over clips of their means over frames, with 95 % intervals (BCa, "
-        f"{material.config.bootstrap:,} resamples of whole clips: frames of one are not independent). "
+        f"{report.config.bootstrap:,} resamples of whole clips: frames of one are not independent). "
     )
     if task == "inversion":
         return clips + (
@@ -155,10 +153,10 @@ def _caption(material: Material, films: Films, task: str) -> str:
     )
 
 
-def _column(material: Material, table: pd.DataFrame, labels: list[str], title: str) -> list[Cell]:
+def _column(report: ReportData, table: pd.DataFrame, labels: list[str], title: str) -> list[Cell]:
     if not len(table):
         return [Cell("–") for _ in labels]
-    config = material.config
+    config = report.config
     found = statistics([table[label].to_numpy() for label in labels], config.bootstrap, config.seed)
     places = decimals(one.mean for one in found)
     best = {"↑": max, "↓": min}.get(title[-1:], lambda means: None)([one.mean for one in found])
@@ -169,7 +167,7 @@ def _column(material: Material, table: pd.DataFrame, labels: list[str], title: s
 
 
 def over_frames(
-    material: Material, films: Films, task: str, metric: str
+    report: ReportData, films: Films, task: str, metric: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(frame numbers, mean over clips, low, high); frames that some clip has no value for are left out."""
     rows = films.rows[(films.rows["task"] == task) & (films.rows["metric"] == metric)]
@@ -179,26 +177,26 @@ def over_frames(
     values = table.to_numpy()
     if not len(values):
         return (np.zeros(0),) * 4
-    drawn = bootstrap_means(values, material.config.bootstrap, material.config.seed)
+    drawn = bootstrap_means(values, report.config.bootstrap, report.config.seed)
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     return table.index.to_numpy(), values.mean(1), low, high
 
 
-def _curves(material: Material, films: Mapping[str, Films]):
+def _curves(report: ReportData, films: Mapping[str, Films]):
     import matplotlib.pyplot as plt
 
     have = [(task, metric) for task, metric in OVER_FRAMES if metric in measures_of(films, task)]
     figure, axes = plt.subplots(1, len(have), figsize=(3.0 * len(have) + 0.4, 2.9), squeeze=False)
     for ax, (task, metric) in zip(axes[0], have, strict=True):
         for n, (label, one) in enumerate(films.items()):
-            x, y, low, high = over_frames(material, one, task, metric)
-            ax.plot(x, y, color=f"C{n}", linewidth=1.4, label=material.method(label).title)
+            x, y, low, high = over_frames(report, one, task, metric)
+            ax.plot(x, y, color=f"C{n}", linewidth=1.4, label=report.method(label).title)
             ax.fill_between(x, low, high, color=f"C{n}", alpha=0.12, linewidth=0)
         kind, title = REFERENCE[task]
-        x, y, _, _ = over_frames(material, next(iter(films.values())), kind, metric)
+        x, y, _, _ = over_frames(report, next(iter(films.values())), kind, metric)
         if len(x):
             ax.plot(x, y, color="0.3", linewidth=1.2, linestyle=":", label=title)
-        ax.set_title(f"{head(material, metric)}: {TASK_TITLES[task]}", fontsize=9)
+        ax.set_title(f"{head(report, metric)}: {TASK_TITLES[task]}", fontsize=9)
         ax.set_xlabel("frame")
         ax.set_ylim(bottom=0)
         ax.grid(True)
@@ -208,14 +206,14 @@ def _curves(material: Material, films: Mapping[str, Films]):
     return figure
 
 
-def _films(material: Material, films: Mapping[str, Films], folder: Path) -> tuple[list[Path], list[tuple[str, Path]]]:
+def _films(report: ReportData, films: Mapping[str, Films], folder: Path) -> tuple[list[Path], list[tuple[str, Path]]]:
     """An MP4 of each clip that all methods keep, and a GIF of the first."""
     some = next(iter(films.values()))
     shown = [clip for clip in some.record["shown"] if all(clip in one.record["shown"] for one in films.values())]
     written: list[Path] = []
     figures: list[tuple[str, Path]] = []
     for clip in shown:
-        draw, fps = _drawer(material, films, clip), some.record["settings"]["fps"]
+        draw, fps = _drawer(report, films, clip), some.record["settings"]["fps"]
         count = len(some.record["ids"][clip])
         path = folder / f"{some.record['dataset']}_{clip}.mp4"
         write_mp4(path, (draw(n, CELL) for n in range(count)), fps)
@@ -228,13 +226,13 @@ def _films(material: Material, films: Mapping[str, Films], folder: Path) -> tupl
     return written, figures
 
 
-def _drawer(material: Material, films: Mapping[str, Films], clip: str) -> Callable[[int, int], np.ndarray]:
+def _drawer(report: ReportData, films: Mapping[str, Films], clip: str) -> Callable[[int, int], np.ndarray]:
     """(frame, side of a cell) -> board: source above its exact edit, then each method's inversion above its edit."""
     some = next(iter(films.values()))
     settings = some.record["settings"]
     upper = [some.frames(clip, "source"), *(one.frames(clip, "inversion") for one in films.values())]
     lower = [some.frames(clip, "target"), *(one.frames(clip, "edit") for one in films.values())]
-    columns = ["Source, exact edit", *(material.method(label).title for label in films)]
+    columns = ["Source, exact edit", *(report.method(label).title for label in films)]
     rows = ["inversion", f"{settings['direction']} {settings['change']:+g}"]
 
     def draw(n: int, side: int) -> np.ndarray:

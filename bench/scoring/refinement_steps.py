@@ -17,8 +17,8 @@ import numpy as np
 from bench import registry
 from bench.api import PairMetric
 from bench.data.dataset import PreparedDataset
-from bench.device import autocast, engine_for, resolve_device
-from bench.engine import Shard, Work, even_shards, map_shards
+from bench.device import autocast, resolve_device
+from bench.engine import SERIAL, Execution, Shard, Work, even_shards, map_on_device
 from bench.errors import BenchError
 from bench.generator import SharedGenerator
 from bench.images import to_uint8
@@ -52,13 +52,11 @@ def _loaded(job: StepJob) -> tuple[PreparedDataset, SharedGenerator, dict[str, P
     return PreparedDataset.open(job.root, job.dataset), generator, metrics
 
 
-def score_steps(
-    job: StepJob, engine: str = "serial", workers: int | None = None, engine_asked: bool = False
-) -> pd.DataFrame:
+def score_steps(job: StepJob, execution: Execution = SERIAL) -> pd.DataFrame:
     """Rows (image_id, step from 1, metric, value), one for each image, step and metric, in a fixed order.
 
     Args:
-        engine, workers: see :func:`bench.engine.map_shards`; rows do not depend on them.
+        execution: rows do not depend on it.
     Raises:
         BenchError: a metric compares no pair of pictures.
     """
@@ -68,9 +66,8 @@ def score_steps(
         if not issubclass(registry.metrics(job.root).load(name), PairMetric):
             raise BenchError(f"metric {name!r} compares no pair of pictures", fix="correct `steps: metrics`")
     shards = even_shards(list(job.codes), SHARD)
-    engine = engine_for(resolve_device(job.device), engine if len(shards) > 1 else "serial", engine_asked)
     try:
-        parts = map_shards(Work(score_shard, {"job": job}), shards, engine, workers)
+        parts = map_on_device(resolve_device(job.device), Work(score_shard, {"job": job}), shards, execution)
     finally:
         _loaded.cache_clear()
     rows = [row for part in parts for row in part]

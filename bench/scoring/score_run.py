@@ -6,8 +6,7 @@ have a reconstruction; those that failed are named in run.json and counted by be
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,10 @@ from bench import api, registry
 from bench.config.project import Config
 from bench.config.sections import StepSettings
 from bench.data.dataset import PreparedDataset
-from bench.device import engine_for, resolve_device
-from bench.engine import Work, make_shards, map_shards
+from bench.device import resolve_device
+from bench.engine import SERIAL, Execution, Work, make_shards, map_on_device
 from bench.errors import BenchError, DataError, name_some
-from bench.files import atomic_write
+from bench.files import read_table, write_table
 from bench.names import config_hash
 from bench.scoring.build import lacking, signature
 from bench.scoring.pair_metrics import ScoreJob, ShardScores, loaded, score_shard
@@ -62,10 +61,7 @@ def score_run(
     dataset: str,
     metrics: Sequence[str] | None = None,
     device: str = "auto",
-    engine: str = "serial",
-    workers: int | None = None,
-    engine_asked: bool = False,
-    on_tick: Callable[[float], None] | None = None,
+    execution: Execution = SERIAL,
 ) -> ScoreResult:
     """Score one run with every metric and put its rows into the method's score file of the scope.
 
@@ -88,7 +84,7 @@ def score_run(
     usable = {name: cls for name, cls in classes.items() if name not in missing}
     signatures = {name: signature(config.root, name, cls) for name, cls in usable.items()}
     ids = [i for i in record["ids"] if i not in record["failures"]]
-    found = _compute(config, prepared, run, usable, ids, device, engine, workers, engine_asked, on_tick)
+    found = _compute(config, prepared, run, usable, ids, device, execution)
     of_run = {n: [cls().from_run(record)] * len(ids) for n, cls in usable.items() if issubclass(cls, api.RunMetric)}
     rows = [
         row for name, values in {**found.values, **of_run}.items() for row in _rows(ids, name, signatures[name], values)
@@ -102,8 +98,7 @@ def score_run(
     of_steps = steps_path(store, scope, run.name.label, dataset)
     of_steps.unlink(missing_ok=True)
     if config.settings.steps and (kept := run.read_steps()):
-        how = device, engine, workers, engine_asked
-        table, lacks = _steps(config, config.settings.steps, prepared, record, kept, *how)
+        table, lacks = _steps(config, config.settings.steps, prepared, record, kept, device, execution.quiet())
         missing |= lacks
         if len(table):
             write_steps(of_steps, table.assign(**head), config_hash(record))
@@ -117,9 +112,7 @@ def _steps(
     record: Mapping[str, Any],
     kept: tuple[list[str], np.ndarray],
     device: str,
-    engine: str,
-    workers: int | None,
-    engine_asked: bool,
+    execution: Execution,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Rows of the first images after each step of the run, and the metrics that lack something here."""
     from bench.scoring.refinement_steps import (  # loads a generator, which other runs can do without
@@ -134,7 +127,7 @@ def _steps(
     first, precision = dict(zip(ids, codes, strict=True)), record["config"]["precision"]
     where = resolve_device(device).type
     job = StepJob(config.root, prepared.id, prepared.manifest.domain, first, usable, where, precision)
-    table = score_steps(job, engine, workers, engine_asked)
+    table = score_steps(job, execution)
     signatures = {name: signature(config.root, name, classes[name]) for name in usable}
     return table.assign(signature=table["metric"].map(signatures)), missing
 
@@ -192,10 +185,7 @@ def _compute(
     usable: Mapping[str, Any],
     ids: Sequence[str],
     device: str,
-    engine: str,
-    workers: int | None,
-    engine_asked: bool,
-    on_tick: Callable[[float], None] | None,
+    execution: Execution,
 ) -> ShardScores:
     """Values of all pair metrics and features of all set metrics, in shards, joined in the order of ``ids``."""
     pairwise = tuple(name for name, cls in usable.items() if issubclass(cls, api.PairMetric))
@@ -206,9 +196,8 @@ def _compute(
     side = prepared.manifest.resolution
     job = ScoreJob(config.root, prepared.id, run.images, side, pairwise, where.type, run.command, extractors)
     shards = make_shards(ids, SHARD)
-    engine = engine_for(where, engine if len(shards) > 1 else "serial", engine_asked)
     try:
-        parts = map_shards(Work(score_shard, {"job": job}), shards, engine, workers, on_tick=on_tick)
+        parts = map_on_device(where, Work(score_shard, {"job": job}), shards, execution)
     finally:
         loaded.cache_clear()
     return ShardScores(
@@ -249,20 +238,9 @@ def _write(
     table = table.sort_values(["dataset", "metric", "image_id"], kind="stable").reset_index(drop=True)
     states[head["run_id"]] = state
     table.attrs = {STATES: dict(sorted(states.items()))}
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    atomic_write(path, buffer.getvalue())
+    write_table(path, table)
     return stale
 
 
 def _read_scores(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_parquet(path)[COLUMNS]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"score file {path} cannot be read",
-            got=" ".join(str(error).split())[:200],
-            fix="delete it and run `bench score` again",
-        ) from None
+    return read_table(path, COLUMNS, "score file", fix="delete it and run `bench score` again")

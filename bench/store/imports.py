@@ -11,14 +11,14 @@ import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.errors import BenchError
+from bench.errors import BenchError, message_of
 
 # Code that no number, no picture and no page depends on: changing it must not compute anything again.
 WITHOUT_EFFECT = {
     "bench/__init__.py": "the version's number",
     "bench/cli/__init__.py": "a sentence",
     "bench/cli/app.py": "finds the verb and prints errors",
-    "bench/cli/common.py": "texts of options and progress bars",
+    "bench/cli/common.py": "opens the project, texts of options, progress bars",
     "bench/errors.py": "texts of errors",
     "bench/config/stage_lists.py": "which stages a profile has",
 }
@@ -65,7 +65,7 @@ class Sources:
                 fix = "run it in a checkout of hfgi-bench"
                 raise BenchError(f"{file} is not there", expected=f"the code in {self.root}", fix=fix) from None
             except (OSError, SyntaxError, ValueError) as error:
-                told = " ".join(str(error).split())
+                told = message_of(error)
                 raise BenchError(f"{file} cannot be read", got=told, expected="Python", fix="correct it") from None
             found = {
                 self._file(name) for name in _imported(tree) if name.split(".")[0] in ("annyfaces", "bench", "methods")

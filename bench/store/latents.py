@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from bench.errors import DataError, ShapeError
+from bench.errors import DataError, ShapeError, message_of
 from bench.files import atomic_write
 
 AXES = {"w_plus": "L, D", "steps": "S, L, D"}  # key -> axes of one image
@@ -42,7 +42,7 @@ def read_codes(path: Path, key: str = "w_plus") -> tuple[list[str], np.ndarray]:
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise DataError(
             f"codes {path} cannot be read",
-            got=" ".join(str(error).split()) or type(error).__name__,
+            got=message_of(error),
             expected=f"safetensors with {key} and ids",
             fix="run the method again with --fresh",
         ) from None

@@ -27,6 +27,7 @@ class RunStore:
 
     @property
     def results(self) -> Path:
+        """Folder of all results."""
         return Path(self.root) / "results"
 
     @property
@@ -45,6 +46,7 @@ class RunStore:
         return [self.run(scope, parse_label(p.parts[-3])[0], p.parts[-2], parse_label(p.parts[-3])[1]) for p in found]
 
     def record_path(self, scope: str, run_id: str) -> Path:
+        """File of a finished run's record."""
         return self.results / "records" / scope / f"{run_id}.json"
 
     def scores_path(self, scope: str, label: str) -> Path:
@@ -52,6 +54,7 @@ class RunStore:
         return self.results / "scores" / scope / f"{label}.parquet"
 
     def scores(self, scope: str) -> list[Path]:
+        """Files of scores of a scope, sorted."""
         return sorted((self.results / "scores" / scope).glob("*.parquet"))
 
     def sets_dir(self, scope: str, label: str, dataset: str) -> Path:
@@ -59,6 +62,7 @@ class RunStore:
         return self.results / "sets" / scope / label / dataset
 
     def timing_dir(self, scope: str) -> Path:
+        """Folder of a scope's timings."""
         return self.results / "timing" / scope
 
     def timing_path(self, scope: str, machine: str, run_id: str) -> Path:
@@ -70,9 +74,11 @@ class RunStore:
         return self.results / "prepared" / f"{profile}.json"
 
     def summary_path(self, scope: str) -> Path:
+        """File of a scope's summary."""
         return self._summary_dir(scope) / "summary.csv"
 
     def metrics_path(self, scope: str) -> Path:
+        """File of a scope's metrics, for ``dvc metrics``."""
         return self._summary_dir(scope) / "metrics.json"
 
     def reports_dir(self, scope: str) -> Path:

@@ -6,16 +6,13 @@ A row is one value of one picture at one operating point. Tasks: ``rate`` (float
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.config.project import LOCAL, Config
-from bench.errors import DataError
-from bench.files import atomic_write
+from bench.files import read_table, write_table
 from bench.store.paths import RunStore
 
 if TYPE_CHECKING:
@@ -31,12 +28,13 @@ EDIT, OVER = "edit:", "over:"  # before a metric: of edits against their targets
 
 
 def rate_dir(store: RunStore, scope: str) -> Path:
+    """Folder of a scope's rate-distortion results."""
     return store.results / "rate" / scope
 
 
-def rate_path(store: RunStore, config: Config, name: str, limit: int | None) -> Path:
-    """File of a method's label or of ``codec-NAME``; any other number of pictures than the profile's is local."""
-    return rate_dir(store, config.profile if limit is None else LOCAL) / f"{name}.parquet"
+def rate_path(store: RunStore, scope: str, name: str) -> Path:
+    """File of a method's label or of ``codec-NAME`` in a scope."""
+    return rate_dir(store, scope) / f"{name}.parquet"
 
 
 def write_rows(path: Path, tables: Sequence[pd.DataFrame], failures: Mapping[str, Mapping[str, str]]) -> None:
@@ -45,9 +43,7 @@ def write_rows(path: Path, tables: Sequence[pd.DataFrame], failures: Mapping[str
 
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     table.attrs = {"failures": {name: dict(found) for name, found in failures.items()}}
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    atomic_write(path, buffer.getvalue())
+    write_table(path, table)
 
 
 def read_rows(folder: Path) -> pd.DataFrame | None:
@@ -58,14 +54,8 @@ def read_rows(folder: Path) -> pd.DataFrame | None:
     """
     import pandas as pd
 
-    tables = []
-    for path in sorted(folder.glob("*.parquet")):
-        try:
-            tables.append(pd.read_parquet(path)[COLUMNS])
-        except (OSError, ValueError, KeyError) as error:
-            got = " ".join(str(error).split())[:200]
-            fix = "delete it and run `bench rate` again"
-            raise DataError(f"rate file {path} cannot be read", got=got, fix=fix) from None
+    fix = "delete it and run `bench rate` again"
+    tables = [read_table(path, COLUMNS, "rate file", fix=fix) for path in sorted(folder.glob("*.parquet"))]
     for table in tables:
         table.attrs = {}
     tables = [table for table in tables if len(table)]  # empty: the profile asks for no rates

@@ -36,14 +36,17 @@ class Run:
 
     @property
     def scope(self) -> str:
+        """Scope of the run: a profile, or ``local``."""
         return self.folder.parent.parent.name
 
     @property
     def images(self) -> Path:
+        """Folder of the reconstructions."""
         return self.folder / "images"
 
     @property
     def codes(self) -> Path:
+        """File of the latents: image ids and (N, L, D) ``w_plus``."""
         return self.folder / "w_plus.safetensors"
 
     @property
@@ -58,6 +61,7 @@ class Run:
 
     @property
     def shards(self) -> Path:
+        """Folder of the shards of an unfinished run."""
         return self.folder / "shards"
 
     @property
@@ -66,9 +70,11 @@ class Run:
         return self.shards / "plan.json"
 
     def image(self, image_id: str) -> Path:
+        """File of one reconstruction."""
         return self.images / f"{image_id}.png"
 
     def shard(self, index: int) -> Path:
+        """Folder of one shard."""
         return self.shards / f"{index:05d}"
 
     @property
@@ -79,6 +85,7 @@ class Run:
         return f"{command} {option} {self.name.variant}" if self.name.variant else command
 
     def state(self) -> str:
+        """Return ``complete``, ``partial``, ``foreign`` (files of something else) or ``absent``."""
         if self.json.is_file():
             return "complete"
         if self.plan.is_file():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import DataError
-from bench.files import atomic_write
+from bench.files import read_table, write_table
 from bench.names import config_hash, parse_label
 
 if TYPE_CHECKING:
@@ -27,11 +26,9 @@ def steps_path(store: RunStore, scope: str, name: str, dataset: str) -> Path:
 
 def write_steps(path: Path, rows: pd.DataFrame, state: str) -> None:
     """Write rows (COLUMNS, ``step`` from 1) and the state of the run they are of; equal rows are equal files."""
-    buffer = io.BytesIO()
     table = rows[COLUMNS].reset_index(drop=True)
     table.attrs = {"state": state}
-    table.to_parquet(buffer, index=False)
-    atomic_write(path, buffer.getvalue())
+    write_table(path, table)
 
 
 def read_steps(store: RunStore, scope: str, names: Sequence[str], dataset: str) -> pd.DataFrame | None:
@@ -47,14 +44,9 @@ def read_steps(store: RunStore, scope: str, names: Sequence[str], dataset: str) 
         path = steps_path(store, scope, name, dataset)
         if not path.is_file():
             continue
-        try:
-            table = pd.read_parquet(path)
-            state, table = table.attrs.get("state"), table[COLUMNS]
-        except (OSError, ValueError, KeyError) as error:
-            got = " ".join(str(error).split())[:200]
-            raise DataError(f"scores of steps {path} cannot be read", got=got, fix=FIX) from None
+        table = read_table(path, COLUMNS, "scores of steps", fix=FIX)
         method, variant = parse_label(name)
-        if state != config_hash(store.run(scope, method, dataset, variant).read()):
+        if table.attrs.get("state") != config_hash(store.run(scope, method, dataset, variant).read()):
             raise DataError(f"scores of steps {path} belong to another state of the run", fix=FIX)
         _check_signatures(name, table, signatures)
         table.attrs = {}

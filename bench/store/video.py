@@ -12,8 +12,6 @@ kept. ``rows.parquet`` is tidy: COLUMNS, one value a row; what compares two fram
 
 from __future__ import annotations
 
-import io
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.errors import DataError
-from bench.files import atomic_write, read_rgb, write_error, write_png
+from bench.files import read_rgb, read_table, replaced_folder, write_png, write_table
 from bench.names import parse_label
 from bench.store.paths import RunStore, read_json, write_json
 
@@ -72,6 +69,7 @@ def targets_path(store: RunStore, scope: str) -> Path:
 
 
 def strip_path(folder: Path, clip: str, kind: str) -> Path:
+    """File of a clip's frames of one kind, side by side."""
     return folder / STRIPS / f"{clip}_{kind}.png"
 
 
@@ -81,27 +79,25 @@ def write_films(
     record: Mapping[str, Any],
     strips: Mapping[tuple[str, str], np.ndarray],
 ) -> list[Path]:
-    """Replace what a folder holds; the record goes first and comes last, so half a replacement is none.
+    """Replace what a folder holds, once everything is written: a full disk leaves it as it was.
 
     Args:
+        rows: tidy rows, COLUMNS.
+        record: content of video.json.
         strips: (clip, kind) -> (H, N * W, 3) uint8.
+    Raises:
+        BenchError: full disk, no permission.
     """
     import pandas as pd
 
     table = pd.DataFrame(list(rows), columns=COLUMNS).astype({"value": "float64"})
     table = table.sort_values(["task", "metric", "image_id"], kind="stable").reset_index(drop=True)
-    try:
-        (folder / RECORD).unlink(missing_ok=True)
-        shutil.rmtree(folder / STRIPS, ignore_errors=True)
-        (folder / STRIPS).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(folder, error) from None
-    for (clip, kind), strip in strips.items():
-        write_png(strip_path(folder, clip, kind), strip)
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    atomic_write(folder / ROWS, buffer.getvalue())
-    write_json(folder / RECORD, record)
+    with replaced_folder(folder) as fresh:
+        (fresh / STRIPS).mkdir()
+        for (clip, kind), strip in strips.items():
+            write_png(strip_path(fresh, clip, kind), strip)
+        write_table(fresh / ROWS, table)
+        write_json(fresh / RECORD, record)
     return [folder / ROWS, folder / RECORD]
 
 
@@ -117,20 +113,12 @@ def read_films(store: RunStore, scope: str) -> dict[str, Films]:
     Raises:
         DataError: a file that cannot be what :func:`write_films` wrote.
     """
-    import pandas as pd
-
     found: dict[str, Films] = {}
     for path in sorted(video_dir(store, scope).glob(f"*/{RECORD}")):
         label, record = path.parent.name, read_json(path)
         if not record:
             continue  # {}: a profile that asks for no clips
-        try:
-            rows = pd.read_parquet(path.parent / ROWS)[COLUMNS]
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(
-                f"films {path.parent} cannot be read",
-                got=" ".join(str(error).split())[:200],
-                fix=f"run `bench score-video --method {parse_label(label)[0]}` again",
-            ) from None
+        fix = f"run `bench score-video --method {parse_label(label)[0]}` again"
+        rows = read_table(path.parent / ROWS, COLUMNS, "films", fix=fix)
         found[label] = Films(label, rows, record, path.parent)
     return found

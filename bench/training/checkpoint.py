@@ -9,8 +9,23 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from bench.errors import WeightsError
+from bench.errors import BenchError, WeightsError
 from bench.files import write_error
+
+
+def path_of_run(folder: Path, may_exist: bool) -> Path:
+    """Name the checkpoint of a run.
+
+    Args:
+        folder: of the run.
+        may_exist: the run is resumed, looked at or exported, not begun.
+    Raises:
+        BenchError: a run that would begin anew has a checkpoint there.
+    """
+    path = folder / "checkpoint.pt"
+    if path.exists() and not may_exist:
+        raise BenchError(f"a run of {folder.name} exists in {folder}", fix="add --resume, or move that folder away")
+    return path
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

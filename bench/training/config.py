@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from bench.errors import BenchError
+from bench.training.settings import read_settings
 
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -93,22 +92,9 @@ class GeneratorConfig(_Strict):
 
 
 def read_config(path: Path) -> GeneratorConfig:
-    """Read and check a YAML file.
+    """Read and check a generator's configuration.
 
     Raises:
-        BenchError: the file is missing, is not YAML, or a key is unknown or has a wrong value (all named).
+        BenchError: as :func:`bench.training.settings.read_settings`.
     """
-    try:
-        data = yaml.safe_load(path.read_text())
-        return GeneratorConfig.model_validate(data)
-    except FileNotFoundError:
-        raise BenchError(
-            f"no training configuration at {path}", fix="pass --config, e.g. weights/annyfaces/generator.yaml"
-        ) from None
-    except yaml.YAMLError as error:
-        raise BenchError(f"{path} is not YAML", got=str(error).splitlines()[0]) from None
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise BenchError(
-            f"{path} has wrong values", got=wrong, expected="the keys of bench/training/config.py"
-        ) from None
+    return read_settings(path, GeneratorConfig, "pass --config, e.g. weights/annyfaces/generator.yaml")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,13 @@ import numpy as np
 
 from bench.data.dataset import PreparedDataset
 from bench.errors import BenchError
-from bench.files import atomic_write
 from bench.training.data import PackedImages
+from bench.training.export_files import check_exportable, project_path, write_export
 from bench.training.loop import Loop
 from bench.training.preset import Preset, weights_id
 from bench.training.spent import KEY, in_words
 from bench.training.validation import evaluated, validate
 from bench.weights import manifest as weights
-from bench.weights.manifest import enter
 
 ROWS = 12  # of the curve in the card
 
@@ -37,13 +35,9 @@ def export_run(
     Raises:
         BenchError: nothing was trained yet, the preset is a check of overfitting or does not lie under weights/.
     """
-    base, folder = (root / weights.FOLDER).resolve(), config_path.resolve().parent
-    if not loop.position:
-        raise BenchError(f"no training of {config_path.stem} to export", fix="run it without --export first")
+    check_exportable(config_path, root, loop.position)
     if loop.preset.overfit is not None:
         raise BenchError(f"{config_path} is a check, not a training", fix="read its curves; there is nothing to export")
-    if not folder.is_relative_to(base):
-        raise BenchError(f"cannot export beside {config_path}", expected="a preset under weights/")
     preset, name = loop.preset, weights_id(loop.preset, config_path)
     licence = preset.licence or PreparedDataset.open(root, preset.dataset).manifest.licence
     measured = {
@@ -55,25 +49,12 @@ def export_run(
         "curves": curves(run / "curves"),
     }
     recipe = {"method": preset.method, "dataset": preset.dataset, "seed": preset.seed, "pictures_seen": loop.position}
-    file = folder / f"{config_path.stem}.safetensors"
+    file = config_path.resolve().with_suffix(".safetensors")
     with evaluated(loop) as net:
         digest = weights.save(file, loop.method.trained(net), recipe)
-    card = file.with_suffix(".md")
-    atomic_write(file.with_suffix(".json"), (json.dumps(measured, indent=1) + "\n").encode())
-    made_from = config_path.resolve().relative_to(base.parent)
-    atomic_write(card, card_text(name, preset, measured, made_from, licence, in_words(saved)).encode())
-    entry = {
-        "id": name,
-        "file": file.relative_to(base).as_posix(),
-        "sha256": digest,
-        "size_bytes": file.stat().st_size,
-        "domain": preset.domain,
-        "kind": preset.method,
-        "licence": licence,
-        "card": card.relative_to(base).as_posix(),
-    }
-    enter(root, entry)
-    return [file, file.with_suffix(".json"), card, weights.manifest_path(root)]
+    card = card_text(name, preset, measured, project_path(config_path, root), licence, in_words(saved))
+    entry = {"id": name, "sha256": digest, "domain": preset.domain, "kind": preset.method, "licence": licence}
+    return write_export(root, file, measured, card, entry)
 
 
 def curves(folder: Path) -> dict[str, list[list[float]]]:

@@ -9,9 +9,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from annyfaces.labels import PARTS
 from bench.errors import BenchError, DataError
+from bench.files import read_table
 from bench.generator import SharedGenerator
+from bench.renderers.by_name import renderer_of
 from bench.seeds import seed_for
 from bench.training.config import GeneratorConfig
 from bench.training.data import PackedImages, pack
@@ -30,7 +31,9 @@ def load_data(config: GeneratorConfig, root: Path) -> tuple[pd.DataFrame, Packed
         raise DataError(
             f"dataset {config.dataset} is not prepared", fix=f"run `bench prepare --dataset {config.dataset}`"
         )
-    truth = pd.read_parquet(folder / "truth.parquet").sort_values("image_id", ignore_index=True)
+    truth = read_table(
+        folder / "truth.parquet", what="ground truth", fix=f"run `bench prepare --dataset {config.dataset}` again"
+    ).sort_values("image_id", ignore_index=True)
     if len(truth) <= config.held_out:
         raise DataError(
             f"dataset {config.dataset} is too small",
@@ -46,10 +49,11 @@ def part_table(config: GeneratorConfig) -> Tensor:
     Raises:
         BenchError: a weight names a part that does not exist.
     """
-    unknown = sorted(set(config.part_weights) - set(PARTS))
+    parts = renderer_of(None).parts
+    unknown = sorted(set(config.part_weights) - set(parts))
     if unknown:
-        raise BenchError(f"part_weights names unknown parts {unknown}", expected=f"some of {list(PARTS)}")
-    return torch.tensor([config.part_weights.get(part, 1.0) for part in PARTS], dtype=torch.float32)
+        raise BenchError(f"part_weights names unknown parts {unknown}", expected=f"some of {list(parts)}")
+    return torch.tensor([config.part_weights.get(part, 1.0) for part in parts], dtype=torch.float32)
 
 
 def shared(training: GeneratorTraining, averaged: bool = True) -> SharedGenerator:

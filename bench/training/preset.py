@@ -7,18 +7,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from bench.errors import BenchError, one_line
+from bench.errors import BenchError
+from bench.training.settings import Strict, read_settings
 from bench.weights.manifest import FOLDER
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class OptimizerSettings(_Strict):
+class OptimizerSettings(Strict):
     """How parameters move. ``name`` is one of :data:`bench.training.optimizers.OPTIMIZERS`."""
 
     name: str = "adam"
@@ -29,7 +25,7 @@ class OptimizerSettings(_Strict):
     options: dict[str, Any] = Field(default_factory=dict, description="keywords of the optimiser: betas, eps, ...")
 
 
-class Guide(_Strict):
+class Guide(Strict):
     """A teacher's codes, regressed before anything is rendered: the quickest way to heads that read a picture."""
 
     images: int = Field(gt=0, description="pictures seen with the teacher, the first of the training")
@@ -37,14 +33,14 @@ class Guide(_Strict):
     channels: dict[int, int] = Field(description="side -> width of the teacher")
 
 
-class Overfit(_Strict):
+class Overfit(Strict):
     """A check of the code instead of a training: the pictures learned from are also those measured, and are few."""
 
     pictures: int = Field(32, gt=0, description="the first so many")
     drawn: bool = Field(False, description="drawn by the generator, so that codes alone can tell all of them")
 
 
-class Preset(_Strict):
+class Preset(Strict):
     """Everything that fixes a training: same file, same machine -> same weights.
 
     What a training is belongs to its identity (:meth:`identity`); its length, its learning rates, the clipping of
@@ -133,21 +129,12 @@ def _but_rate(optimizer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_preset(path: Path) -> Preset:
-    """Read and check a YAML file.
+    """Read and check a method's preset.
 
     Raises:
-        BenchError: the file is missing, is not YAML, or a key is unknown or has a wrong value (all named).
+        BenchError: as :func:`bench.training.settings.read_settings`.
     """
-    try:
-        return Preset.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise BenchError(f"no training preset at {path}", fix="see `bench train --help`") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path} is not YAML", got=" ".join(str(error).split())) from None
-    except ValidationError as error:
-        raise BenchError(
-            f"{path} has wrong values", got=one_line(error), expected="the keys of bench/training/preset.py"
-        ) from None
+    return read_settings(path, Preset, "see `bench train --help`")
 
 
 def default_preset(root: Path, folder: str, method: str, used: Collection[str]) -> Path:

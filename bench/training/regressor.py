@@ -2,78 +2,46 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
+from pydantic import Field
+from torch import Tensor, nn
 
-from bench.errors import BenchError, one_line
+from bench.errors import BenchError
 from bench.images import resize
 from bench.nets.regressor import POINTS, Reader, Regressor
-from bench.seeds import seed_for
-from bench.training.data import PackedImages, Sampler
-from bench.training.finite import finite_step
+from bench.training.data import PackedImages
 from bench.training.known import MIRROR
-from bench.training.recogniser import identity_rows
+from bench.training.supervised import Span, SupervisedConfig, SupervisedTraining, identity_rows
 
 READ_TOGETHER = 250  # pictures
-MAY_CHANGE = {"lr", "warm_up_images"}  # between two stretches of a training, to mend one that diverged
 
 
-class RegressorConfig(BaseModel):
-    """Everything that fixes a training: same file, same machine -> same weights."""
+class RegressorConfig(SupervisedConfig):
+    """Keys of a regressor's training beside the common ones."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    id: str = Field(description="of the weights in weights/manifest.yaml")
-    dataset: str
-    domain: str
-    seed: int = 0
     side: int = Field(64, gt=0)
     widths: list[int] = Field(min_length=1)
     blocks: list[int] = Field(min_length=1)
-    identities: tuple[int, int] = Field(description="first and one past the last, in order of their names")
-    held_out: tuple[int, int] = Field(description="identities to be measured on, never trained on")
-    images: int = Field(gt=0)
-    batch: int = Field(64, gt=1)
-    lr: float = Field(2e-3, gt=0)
-    warm_up_images: int = Field(4000, gt=0)
+    held_out: Span = Field(description="identities to be measured on, never trained on")
     landmark_weight: float = Field(0.5, ge=0)
     factors: list[str] = Field(min_length=1, description="read alike from a picture and its mirror image")
     odd_factors: list[str] = Field(default_factory=list, description="change their sign with it")
-    precision: str = Field("bf16", pattern="^(fp32|bf16)$")
 
     @property
     def names(self) -> list[str]:
         """All factors, in the network's order."""
         return [*self.factors, *self.odd_factors]
 
-
-def read_config(path: Path) -> RegressorConfig:
-    """Read and check a YAML file.
-
-    Raises:
-        BenchError: missing, not YAML, unknown keys or wrong values (all named).
-    """
-    try:
-        config = RegressorConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise BenchError(f"no training configuration at {path}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path} is not YAML", got=" ".join(str(error).split())) from None
-    except ValidationError as error:
-        raise BenchError(
-            f"{path} has wrong values", got=one_line(error), expected="the keys of bench/training/regressor.py"
-        ) from None
-    if max(config.identities[0], config.held_out[0]) < min(config.identities[1], config.held_out[1]):
-        raise BenchError("identities to measure on are trained on", got=config.held_out, expected="others")
-    return config
+    @property
+    def test_identities(self) -> Span:
+        """As ``held_out``."""
+        return self.held_out
 
 
 def truth_values(truth: pd.DataFrame, config: RegressorConfig) -> np.ndarray:
@@ -100,101 +68,57 @@ def mirrored_values(values: np.ndarray, config: RegressorConfig, side: int) -> n
     return out
 
 
-class RegressorTraining:
-    """A training between two steps; every random number follows from the seed and the pictures drawn so far."""
+class RegressorTraining(SupervisedTraining[RegressorConfig]):
+    """Regression of standardised factors and landmarks, of images and of their mirror images."""
 
-    def __init__(self, config: RegressorConfig, images: PackedImages, truth: pd.DataFrame, device: torch.device):
-        self.config, self.images, self.device = config, images, device
-        self.rows = identity_rows(truth, config.identities)[0]
-        self.held_out = identity_rows(truth, config.held_out)[0]
-        self.values = truth_values(truth, config)
-        self.picture_side = images.images.shape[1]
+    log_every, checkpoint_every = 6400, 32000
+    net: Regressor
+
+    def read_truth(self, truth: pd.DataFrame) -> None:
+        """Keep the targets, standardised: (N, F + 136) as the images are, and mirrored."""
+        self.held_out = identity_rows(truth, self.config.held_out)[0]
+        self.values = truth_values(truth, self.config)
+        self.picture_side = self.images.images.shape[1]
         upright = self.values[self.rows]
-        mirrored = mirrored_values(upright, config, self.picture_side)
+        mirrored = mirrored_values(upright, self.config, self.picture_side)
         both = np.concatenate([upright, mirrored])
         self.mean, self.scale = both.mean(0), both.std(0) + 1e-6
         self.targets = [
             torch.from_numpy(((v - self.mean) / self.scale).astype(np.float32)) for v in (upright, mirrored)
         ]
-        torch.manual_seed(seed_for(config.seed, config.id, "start values") % 2**63)
-        self.net = Regressor(config.side, config.widths, config.blocks, len(config.names)).to(device)
+
+    def build(self) -> Mapping[str, nn.Module]:
+        """Make the regressor."""
+        config = self.config
+        self.net = Regressor(config.side, config.widths, config.blocks, len(config.names)).to(self.device)
         self.net.to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), config.lr, betas=(0.9, 0.99), weight_decay=0.02)
-        self.sampler = Sampler(len(self.rows), config.seed, config.id)
-        self.position = 0
+        return {"net": self.net}
 
-    def rate(self) -> float:
-        """Factor on the learning rate: a linear rise, then half a cosine to 0."""
-        config = self.config
-        rise = min(1.0, (self.position + config.batch) / config.warm_up_images)
-        return rise * 0.5 * (1 + float(np.cos(np.pi * min(1.0, self.position / config.images))))
-
-    def step(self) -> dict[str, float]:
-        """One update; the mean squared errors in standard deviations.
-
-        Raises:
-            Diverged: an error or the gradient is not finite; parameters are those of the step before.
-        """
-        config = self.config
-        drawn = self.sampler.rows(self.position, config.batch)
-        flips = self.sampler.flips(self.position, config.batch)
-        x = self._seen(self.images.batch(self.rows[drawn], flips)[0].to(self.device))
-        index = torch.from_numpy(drawn)
-        target = torch.where(torch.from_numpy(flips)[:, None], self.targets[1][index], self.targets[0][index])
-        target = target.to(self.device)
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.lr * self.rate()
-        self.net.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            factors, points = self.net(x)
-        count = len(config.names)
-        losses = {"factors": F.mse_loss(factors, target[:, :count]), "landmarks": F.mse_loss(points, target[:, count:])}
-        self.optimizer.zero_grad(set_to_none=True)
-        (losses["factors"] + config.landmark_weight * losses["landmarks"]).backward()
-        finite_step(self.optimizer, config.id, self.position // config.batch, losses, "lower `lr`")
-        self.position += config.batch
-        return {name: float(value.detach()) for name, value in losses.items()}
-
-    def _seen(self, x: Tensor) -> Tensor:
-        """What the network is shown: of another brightness, half of the batches softened as inversions are."""
-        rng = np.random.default_rng(seed_for(self.config.seed, self.config.id, "seen", self.position))
+    def augmented(self, x: Tensor) -> Tensor:
+        """Resize images and change their brightness; soften half of the batches as inversions are."""
+        rng = self.rng("seen")
         x = resize(x, self.config.side, "area")
         if rng.random() < 0.5:
             x = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
         gain = torch.from_numpy(rng.uniform(0.92, 1.08, (len(x), 1, 1, 1)).astype(np.float32)).to(x.device)
         return ((x + 1) * gain - 1).clamp(-1, 1).contiguous(memory_format=torch.channels_last)
 
+    def losses(self, output: tuple[Tensor, Tensor], drawn: np.ndarray, flips: np.ndarray) -> dict[str, Tensor]:
+        """``factors`` and ``landmarks``: mean squared errors in standard deviations."""
+        index, count = torch.from_numpy(drawn), len(self.config.names)
+        target = torch.where(torch.from_numpy(flips)[:, None], self.targets[1][index], self.targets[0][index])
+        target = target.to(self.device)
+        factors, points = output
+        return {"factors": F.mse_loss(factors, target[:, :count]), "landmarks": F.mse_loss(points, target[:, count:])}
+
+    def weights(self) -> Mapping[str, float]:
+        """1, and that of the landmarks."""
+        return {"factors": 1.0, "landmarks": self.config.landmark_weight}
+
     def reader(self) -> Reader:
         """The network as it is now, with the units of what it reads."""
         mean, scale = (torch.from_numpy(v.astype(np.float32)).to(self.device) for v in (self.mean, self.scale))
         return Reader(self.net.eval(), tuple(self.config.names), mean, scale, self.picture_side)
-
-    def state(self) -> dict[str, Any]:
-        """All that the next step depends on."""
-        return {
-            "config": self.config.model_dump(mode="json"),
-            "position": self.position,
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on exactly after :meth:`state`.
-
-        Raises:
-            BenchError: the state belongs to another configuration.
-        """
-        now = self.config.model_dump(mode="json")
-        differing = sorted(key for key in set(now) - MAY_CHANGE if state["config"].get(key) != now[key])
-        if differing:
-            raise BenchError(
-                "the checkpoint was made with another configuration",
-                got=f"other values of: {', '.join(differing)}",
-                fix="restore the configuration, or move the training's folder away",
-            )
-        self.position = state["position"]
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def measured(reader: Reader, images: PackedImages, rows: np.ndarray, values: np.ndarray) -> dict[str, Any]:

@@ -55,11 +55,7 @@ def main(
         return export_run(config_path, root)
     config = read_config(config_path)
     folder = root / "weights" / "training" / config_path.stem
-    latest = folder / "checkpoint.pt"
-    if latest.exists() and not resume and not dry_run:
-        raise BenchError(
-            f"a run of {config_path.stem} exists in {folder}", fix="add --resume, or move that folder away"
-        )
+    latest = checkpoint.path_of_run(folder, resume or dry_run)
     truth, data = load_data(config, root)
     clean = ~truth.filter(like="detail_").astype(bool).any(axis=1).to_numpy()
     train_rows, held_rows = split_rows(data.ids, clean, config.held_out, config.clean_only)

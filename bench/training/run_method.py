@@ -61,9 +61,7 @@ def main(
     """
     preset = chosen(read_preset(config_path), config_path, method, dataset)
     folder = run_folder(root, config_path)
-    latest = folder / "checkpoint.pt"
-    if latest.exists() and not (resume or dry_run or export):
-        raise BenchError(f"a run of {folder.name} exists in {folder}", fix="add --resume, or move that folder away")
+    latest = checkpoint.path_of_run(folder, resume or dry_run or export)
     world, where = join(torch.device(device))
     try:
         train, held = split(load_pictures(preset, root, world), preset.held_out)

@@ -2,142 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import os
-import time
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.data.dataset import PreparedDataset
-from bench.errors import BenchError
-from bench.files import atomic_write, file_sha256
-from bench.training import checkpoint
-from bench.training.data import pack
-from bench.training.ends import reached
-from bench.training.log import CurveLog
-from bench.training.recogniser import (
-    RecogniserConfig,
-    RecogniserTraining,
-    features_of,
-    identity_rows,
-    read_config,
-    verification,
-)
-from bench.training.spent import KEY, Spent, in_words
+from bench.files import file_sha256
+from bench.training.recogniser import RecogniserConfig, RecogniserTraining, features_of, verification
+from bench.training.run_supervised import Task, parameter_count, run
+from bench.training.supervised import identity_rows
 from bench.weights import manifest as weights
-from bench.weights.manifest import enter
-
-LOG_EVERY, CHECKPOINT_EVERY = 3200, 12800  # pictures
 
 
-def main(
-    config_path: Path,
-    root: Path,
-    *,
-    resume: bool = False,
-    device: str = "cpu",
-    dry_run: bool = False,
-    stop_after: int | None = None,
-    export: bool = False,
-) -> list[Path]:
-    """Train; write checkpoint and curves under ``weights/training/<config stem>``.
-
-    Args:
-        config_path: YAML of :class:`bench.training.recogniser.RecogniserConfig`.
-        root: project folder.
-        resume: continue from the last checkpoint. device: where to compute.
-        dry_run: print the resolved run and the size of its network, then stop.
-        stop_after: stop cleanly after this many pictures in all.
-        export: do not train; verify the last checkpoint and write it as committed weights.
-    Returns:
-        the run's folder, or the files exported; nothing after a dry run.
-    Raises:
-        BenchError: wrong configuration, unprepared data, an existing run without ``resume``.
-    """
-    config = read_config(config_path)
-    folder = root / "weights" / "training" / config_path.stem
-    latest = folder / "checkpoint.pt"
-    if latest.exists() and not (resume or dry_run or export):
-        raise BenchError(
-            f"a run of {config_path.stem} exists in {folder}", fix="add --resume, or move that folder away"
-        )
-    dataset = PreparedDataset.open(root, config.dataset)
-    images = pack(dataset.paths.folder, list(dataset.manifest.ids), dataset.manifest.resolution, with_labels=False)
-    training = RecogniserTraining(config, images, dataset.truth(), torch.device(device))
-    if dry_run:
-        count = sum(p.numel() for p in training.net.parameters())
-        print(f"{config.model_dump_json(indent=1)}\n{count:,} parameters, {len(training.rows):,} training pictures")
-        return []
-    saved = checkpoint.load(latest) if (resume or export) and latest.exists() else None
-    if saved is not None:
-        training.restore(saved)
-    if export:
-        return _export(training, dataset, config_path, root, saved)
-    if not reached(config.id, training.position, config.images, stop_after):
-        _drive(training, folder, stop_after, Spent(saved))
-    return [folder]
-
-
-def _drive(training: RecogniserTraining, folder: Path, stop_after: int | None, spent: Spent) -> None:
-    config, log = training.config, CurveLog(folder / "curves", training.position)
-    end = min(config.images, stop_after or config.images)
-    started, first = time.monotonic(), training.position
-    while training.position < end:
-        log.add(training.step())
-        last = training.position >= end
-        if training.position % LOG_EVERY < config.batch or last:
-            values = "  ".join(f"{name} {value:.4g}" for name, value in log.write(training.position).items())
-            rate = (training.position - first) / (time.monotonic() - started)
-            print(f"{config.id} {training.position:>8} pictures  {rate:.0f} pictures/s  {values}", flush=True)
-        if training.position % CHECKPOINT_EVERY < config.batch or last:
-            checkpoint.save(folder / "checkpoint.pt", {**training.state(), KEY: spent.state()})
-
-
-def _export(
-    training: RecogniserTraining,
-    dataset: PreparedDataset,
-    config_path: Path,
-    root: Path,
-    saved: Mapping[str, Any] | None,
-) -> list[Path]:
-    """Weights, measured numbers, card and manifest entry, beside the configuration."""
-    config, base = training.config, (root / weights.FOLDER).resolve()
-    folder = config_path.resolve().parent
-    if not training.position or not folder.is_relative_to(base):
-        raise BenchError(
-            f"cannot export {config_path.stem}", expected="a trained configuration under weights/", fix="train it first"
-        )
+def measure(training: RecogniserTraining, dataset: PreparedDataset) -> dict[str, Any]:
+    """Verify the identities that were not trained on; numbers of :func:`bench.training.recogniser.verification`."""
+    config = training.config
     rows, identity = identity_rows(dataset.truth(), config.verified)
-    found = features_of(training.net, config.network.side, training.images, rows)
-    measured = {"pictures_seen": training.position, **verification(found, identity)}
-    stated = {**measured, **((saved or {}).get(KEY) or {})}
-    file = folder / f"{config_path.stem}.{config.format}"
+    return verification(features_of(training.net, config.network.side, training.images, rows), identity)
+
+
+def save(training: RecogniserTraining, path: Path) -> tuple[Path, str]:
+    """Write the network as its configuration's ``format``; the file and its SHA-256."""
+    config = training.config
+    file = path.with_name(f"{path.name}.{config.format}")
     if config.format == "onnx":
-        digest = save_onnx(training.net, config.network.side, file)
-    else:
-        keep = {key: value for key, value in training.net.state_dict().items() if value.is_floating_point()}
-        digest = weights.save(file, keep, {"architecture": config.network.model_dump(mode="json")})
-    card = file.with_suffix(".md")
-    atomic_write(file.with_suffix(".json"), json.dumps(stated, indent=1) + "\n")
-    made_from = config_path.resolve().relative_to(base.parent)
-    licence = dataset.manifest.licence
-    atomic_write(card, card_text(config, measured, training, made_from, licence, in_words(saved)))
-    entry = {
-        "id": config.id,
-        "file": file.relative_to(base).as_posix(),
-        "sha256": digest,
-        "size_bytes": file.stat().st_size,
-        "domain": config.domain,
-        "kind": "recogniser",
-        "licence": licence,
-        "card": card.relative_to(base).as_posix(),
-    }
-    enter(root, entry)
-    return [file, file.with_suffix(".json"), card, weights.manifest_path(root)]
+        return file, save_onnx(training.net, config.network.side, file)
+    kept = {key: value for key, value in training.net.state_dict().items() if value.is_floating_point()}
+    return file, weights.save(file, kept, {"architecture": config.network.model_dump(mode="json")})
 
 
 def save_onnx(net: torch.nn.Module, side: int, path: Path) -> str:
@@ -172,19 +68,15 @@ def _trace(net: torch.nn.Module, side: int, path: Path) -> None:
 
 
 def card_text(
-    config: RecogniserConfig,
-    measured: dict[str, Any],
-    training: RecogniserTraining,
-    made_from: Path,
-    licence: str,
-    time_taken: str,
+    training: RecogniserTraining, numbers: Mapping[str, Any], made_from: Path, licence: str, spent: str
 ) -> str:
-    """The model card, from the configuration and what was measured."""
+    """Write the model card, from the configuration and what was measured."""
+    config = training.config
     first, last = config.verified[0], config.verified[1] - 1
-    count = sum(p.numel() for p in training.net.parameters())
-    numbers = "\n".join(
+    count = parameter_count(training)
+    table = "\n".join(
         f"| {name} | {value:,} |" if isinstance(value, int) else f"| {name} | {value:.4f} |"
-        for name, value in measured.items()
+        for name, value in numbers.items()
     )
     settings = "\n".join(f"| {key} | {value} |" for key, value in config.model_dump().items())
     stored = "float32 ONNX, (N, 3, 112, 112) RGB in [-1, 1]" if config.format == "onnx" else "float16 safetensors"
@@ -198,10 +90,10 @@ few years, expression, background and, in part, in details such as spectacles.
 
 | quantity | value |
 |---|---|
-{numbers}
+{table}
 | parameters | {count:,} |
 | training pictures | {len(training.rows):,} |
-| time of training | {time_taken} |
+| time of training | {spent} |
 | file | {stored}; SHA-256 in `weights/manifest.yaml` |
 | licence | {licence} |
 
@@ -223,3 +115,7 @@ moved and resized by a few pixels, mirrored, of varied brightness.
 Renders of one parametric head, not people: of no use on photographs. Hair and skin are part of an identity here, so it
 leans on them.
 """
+
+
+TASK = Task("recogniser", RecogniserConfig, RecogniserTraining, measure, save, card_text)
+main = partial(run, TASK)

@@ -15,12 +15,12 @@ import numpy as np
 
 from bench.data.mosaic import board
 from bench.data.video_files import Clip, write_mp4
-from bench.device import free_after
 from bench.directions.direction import Direction
+from bench.engine import map_images
 from bench.errors import BenchError, DataError
-from bench.files import read_json, read_rgb, write_json, write_png, write_rows
+from bench.files import read_json, read_rgb, write_csv, write_json, write_png
 from bench.images import resize_pil, to_tensor, to_uint8
-from bench.inversion.runner import image_seed
+from bench.inversion.runner import NOT_FINITE, image_seed
 from bench.scoring.pair_metrics import score_batch
 from bench.video.align import cut, paste
 from bench.video.face_track import make_folder
@@ -56,6 +56,7 @@ class VideoEdit:
     settings: Mapping[str, Any]
 
     def path(self, kind: str, frame: str) -> Path:
+        """File of one frame of a kind (source, inversion, edit)."""
         return self.out / "frames" / kind / f"{frame}.png"
 
     def run(
@@ -80,14 +81,14 @@ class VideoEdit:
         for start in range(0, len(todo), batch):
             ids = todo[start : start + batch]
             x = np.stack([self.crop(i) for i in ids])
-            for i, pictures in self._computed(ids, to_tensor(x).to(self.method.device), failures):
+            for i, pictures in self._computed(ids, to_tensor(x).to(self.method.device), failures).items():
                 for kind, picture in zip(KINDS, pictures, strict=True):
                     write_png(self.path(kind, i), picture)
             on_done(len(ids))
         if len(failures) == len(self.clip.ids):
             raise BenchError("no frame could be edited", got=next(iter(failures.values())))
         measured = self._measured(failures, identity)
-        write_rows(self.out / MEASURES, ["frame", "task", "metric", "value"], measured)
+        write_csv(self.out / MEASURES, ["frame", "task", "metric", "value"], measured)
         films = self._films(failures)
         record = {"settings": dict(self.settings), "frames": len(self.clip.ids), "failures": failures}
         record |= {"fps": self.clip.fps, "complete": True, "means": _means(measured)}
@@ -128,42 +129,36 @@ class VideoEdit:
 
     def crop(self, frame: str) -> np.ndarray:
         """The aligned picture (R, R, 3) uint8 that a method sees of a frame."""
-        picture, side = self.clip.read(frame), self.method.generator.resolution
+        picture = self.clip.read(frame)
+        side = self.method.generator.resolution
         if self.squares is None:
             return resize_pil(picture[None], side, "pil_lanczos")[0]
         return cut(picture, self.squares[self.clip.ids.index(frame)], side)
 
     def _computed(
         self, ids: Sequence[str], x: Tensor, failures: dict[str, str]
-    ) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
-        """(frame, (inversion, edit)); a batch that raises is tried again one by one."""
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """frame -> (inversion, edit), of those that could be edited; ``failures`` gains the reasons of the others."""
         import torch
 
-        self.method.context.image_seeds = [image_seed(self.seed, self.clip.name, i) for i in ids]
-        try:
+        def compute(part: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray] | None]:
+            here = slice(ids.index(part[0]), ids.index(part[-1]) + 1)
+            self.method.context.image_seeds = [image_seed(self.seed, self.clip.name, i) for i in part]
             with torch.no_grad():
-                inversion = self.method.embed(x)
+                inversion = self.method.embed(x[here])
                 both = [
                     self.method.render(inversion.w_plus, inversion),
                     self.method.render(self.direction.apply(inversion.w_plus, self.degree), inversion),
                 ]
             finite = torch.stack([r.flatten(1).isfinite().all(1) for r in both]).all(0).tolist()
-        except BenchError:
-            raise
-        except Exception as error:  # a method may raise anything; its other frames must not suffer
-            free_after(error, alone=len(ids) == 1)
-            if len(ids) == 1:
-                failures[ids[0]] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
-                return
-            for n, i in enumerate(ids):
-                yield from self._computed([i], x[n : n + 1], failures)
-            return
-        pictures = [to_uint8(torch.nan_to_num(r)) for r in both]
-        for n, i in enumerate(ids):
-            if finite[n]:
-                yield i, (pictures[0][n], pictures[1][n])
-            else:
-                failures[i] = "the output is not finite"
+            inverted, edited = (to_uint8(torch.nan_to_num(r)) for r in both)
+            return {i: (inverted[n], edited[n]) if finite[n] else None for n, i in enumerate(part)}
+
+        parts, failed = map_images(ids, compute)
+        found = {i: pictures for part in parts for i, pictures in part.items()}
+        failed |= {i: NOT_FINITE for i, pictures in found.items() if pictures is None}
+        failures |= {i: failed[i] for i in ids if i in failed}
+        return {i: pictures for i, pictures in found.items() if pictures is not None}
 
     def _films(self, failures: Mapping[str, str]) -> list[Path]:
         write_mp4(self.out / SIDE_BY_SIDE, self._boards(failures), self.clip.fps)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.data.video_files import Clip
-from bench.errors import BenchError, DataError, UnknownName
+from bench.errors import BenchError, DataError, UnknownName, message_of
 from bench.files import write_error
 from bench.video.align import filled, smooth, square
 
@@ -83,7 +83,7 @@ def read_points(path: Path, count: int) -> list[np.ndarray | None]:
             held = np.genfromtxt(path, delimiter=",", ndmin=2)
         points = np.asarray(held, np.float64).reshape(len(held), -1, 2)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"landmarks {path} cannot be read", got=" ".join(str(error).split())[:200]) from None
+        raise DataError(f"landmarks {path} cannot be read", got=message_of(error, 200)) from None
     if len(points) < count or points.shape[1] not in POINTS:
         raise DataError(
             f"landmarks {path} do not fit the clip", got=points.shape, expected=f"({count}, 68, 2) or ({count}, 5, 2)"

@@ -1,152 +1,48 @@
 """Where each pixel of a frame was in the frame before: from the renderer's own geometry, or estimated from pictures.
 
 A motion is (R, R, 2) float32, (column, row) in pixels from a pixel of the later frame to its place in the earlier one,
-NaN where that place does not exist or is hidden there. True motion: a point of the head's mesh follows its triangle;
-hair, headwear and spectacles turn with the head; what is behind the head stays. Beards, earrings and things in front of
-the face have no true motion and are left out.
+NaN where that place does not exist or is hidden there. True motion is the renderer's (:mod:`bench.api.renderer`).
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-import annyfaces
+from bench.api.renderer import Renderer, View
 from bench.data.dataset import PreparedDataset
+from bench.data.sources import RenderSpec
 from bench.errors import BenchError, DataError
-from bench.files import atomic_write, file_sha256
+from bench.files import atomic_write
+from bench.renderers.by_name import renderer_of
 
-HIDDEN = 0.006  # 1/m: a surface this much nearer (a centimetre at the camera's distance) hides what lies behind it
-SPREAD = 1.0  # px: samples of one pixel that move more apart than this straddle an edge
 AGREE = 1.0  # px: an estimate whose way back ends farther off than this is none
 
 
-@dataclass(frozen=True)
-class View:
-    """What the renderer knows of one frame, in samples (``factor`` a pixel side).
-
-    Args:
-        screen: (V, 3) projected vertices of the head and headwear: column, row, 1/distance. faces: (F, 3).
-        head: the first so many faces are the head's. rotation, similarity: of the camera, as in ``geometry.Posed``.
-        depth, triangle, weights, parts: (S, S[, 2]) buffers as ``raster`` leaves them.
-    """
-
-    screen: np.ndarray
-    faces: np.ndarray
-    head: int
-    rotation: np.ndarray
-    similarity: np.ndarray
-    depth: np.ndarray
-    triangle: np.ndarray
-    weights: np.ndarray
-    parts: np.ndarray
-    factor: int
-
-
-@lru_cache(maxsize=2)
-def _tracer(resolution: int) -> Any:
-    """A renderer that keeps each frame's buffers as ``view``."""
-    from annyfaces.render import Renderer
-
-    class Tracer(Renderer):
-        view: View
-
-        def _overlays(self, scene, posed, screen, extras, look, buffers) -> None:
-            faces = self.model.faces
-            self.view = View(
-                screen,
-                faces,
-                len(faces),
-                posed.rotation,
-                posed.similarity,
-                buffers.depth.copy(),
-                buffers.triangle.copy(),
-                buffers.weights.copy(),
-                buffers.parts.copy(),
-                self.samples,
-            )
-            super()._overlays(scene, posed, screen, extras, look, buffers)
-
-    return Tracer(resolution)
-
-
 def view(dataset: PreparedDataset, image_id: str) -> View:
-    """The view of one picture of a rendered dataset; rendering it takes what rendering takes.
+    """Render one image of a rendered dataset for its geometry.
 
     Raises:
         BenchError: the dataset is not rendered.
     """
-    from annyfaces.scene import sample_scene
+    renderer, spec = rendered(dataset)
+    scene = renderer.sample(spec.split, dataset.manifest.ids.index(image_id), spec.seed)
+    return renderer.view(scene, dataset.manifest.resolution)
 
+
+def rendered(dataset: PreparedDataset) -> tuple[Renderer, RenderSpec]:
+    """Return the renderer of a dataset, and how the manifest says it was rendered.
+
+    Raises:
+        BenchError: the dataset is not rendered.
+    """
     spec = dataset.manifest.render
     if spec is None:
         raise BenchError(f"dataset {dataset.id!r} has no true motion", got=dataset.manifest.kind, expected="rendered")
-    tracer = _tracer(dataset.manifest.resolution)
-    tracer.render_one(sample_scene(spec.split, dataset.manifest.ids.index(image_id), spec.seed))
-    return tracer.view
-
-
-def between(earlier: View, later: View) -> np.ndarray:
-    """The motion from a frame back to another one of the same clip."""
-    from annyfaces import labels as P
-
-    side = later.depth.shape[0]
-    rows, columns = np.mgrid[:side, :side] + 0.5
-    place = np.full((side, side, 3), np.nan)
-    behind = later.depth == 0
-    place[behind] = np.stack([columns, rows, np.zeros_like(rows)], -1)[behind]
-    mesh = (later.triangle >= 0) & (later.triangle < later.head)
-    place[mesh] = _on_mesh(earlier, later, mesh)
-    turning = ~mesh & ~behind & np.isin(later.parts, (P.HAIR, P.HAT, P.GLASSES))
-    at = np.stack([columns[turning], rows[turning], later.depth[turning]], -1)
-    place[turning] = _turned(earlier, later, at, side)
-    place[~_visible(earlier, place)] = np.nan
-    moves = place[..., :2] - np.stack([columns, rows], -1)
-    return _pixels(moves / later.factor, later.factor)
-
-
-def _on_mesh(earlier: View, later: View, where: np.ndarray) -> np.ndarray:
-    """(N, 3) earlier column, row and 1/distance of surface points. Triangles are millimetres: linear on the screen."""
-    corners = earlier.screen[later.faces[later.triangle[where]]]
-    second, third = later.weights[where].T[..., None].astype(np.float64)
-    return corners[:, 0] * (1 - second - third) + corners[:, 1] * second + corners[:, 2] * third
-
-
-def _turned(earlier: View, later: View, at: np.ndarray, side: int) -> np.ndarray:
-    """(N, 3) the same of points that turn with the head, given theirs in the later frame."""
-    from annyfaces.geometry import DISTANCE, project
-
-    flat = (at[:, :2] / side - later.similarity[:, 2]) @ np.linalg.inv(later.similarity[:, :2]).T
-    points = np.stack([flat[:, 0], -flat[:, 1], np.ones(len(at))], -1) / at[:, 2:]
-    points[:, 2] = DISTANCE - points[:, 2]
-    return project(np.ascontiguousarray(points @ later.rotation @ earlier.rotation.T), earlier.similarity, float(side))
-
-
-def _visible(earlier: View, place: np.ndarray) -> np.ndarray:
-    """(S, S) bool: the place is in the picture and nothing nearer covers it."""
-    side = earlier.depth.shape[0]
-    known = np.isfinite(place[..., 0])
-    cell = np.floor(np.where(known[..., None], place[..., :2], -1)).astype(int)
-    inside = known & (cell >= 0).all(-1) & (cell < side).all(-1)
-    cell = np.clip(cell, 0, side - 1)
-    found = earlier.depth[cell[..., 1], cell[..., 0]]
-    return inside & (found - np.nan_to_num(place[..., 2]) < np.where(place[..., 2] == 0, 1e-12, HIDDEN))
-
-
-def _pixels(moves: np.ndarray, factor: int) -> np.ndarray:
-    """Samples to pixels: the mean, where all samples of a pixel have a motion and agree on it."""
-    side = moves.shape[0] // factor
-    cells = moves.reshape(side, factor, side, factor, 2).transpose(0, 2, 1, 3, 4).reshape(side, side, -1, 2)
-    mean = cells.mean(2)  # NaN where any is
-    apart = np.linalg.norm(cells - mean[:, :, None], axis=-1).max(-1)
-    mean[~(apart <= SPREAD / 2)] = np.nan
-    return mean.astype(np.float32)
+    return renderer_of(spec.renderer), spec
 
 
 def true_motions(dataset: PreparedDataset, ids: Sequence[str]) -> list[np.ndarray]:
@@ -155,14 +51,15 @@ def true_motions(dataset: PreparedDataset, ids: Sequence[str]) -> list[np.ndarra
     Args:
         ids: consecutive frames of one clip.
     """
-    state = f"{dataset.manifest.sha256} {annyfaces.code_sha256()} {file_sha256(__file__)}"
+    renderer, _ = rendered(dataset)
+    state = f"{dataset.manifest.sha256} {renderer.code_sha256()}"
     paths = [dataset.paths.folder / "motion" / f"{i}.npz" for i in ids[1:]]
     found = [_kept(path, state) for path in paths]
     views: dict[int, View] = {}
     for n, path in enumerate(paths):
         if found[n] is None:
             views = {k: views.get(k) or view(dataset, ids[k]) for k in (n, n + 1)}
-            found[n] = between(views[n], views[n + 1])
+            found[n] = renderer.motion(views[n], views[n + 1])
             buffer = io.BytesIO()
             np.savez_compressed(buffer, motion=found[n], state=np.array(state))
             atomic_write(path, buffer.getvalue())

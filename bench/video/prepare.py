@@ -14,9 +14,9 @@ from bench.config.sections import CalibrationSettings, EditSettings, VideoSettin
 from bench.data.dataset import PreparedDataset, PreparedPaths
 from bench.data.manifest import Manifest, load_manifest
 from bench.data.prepare import counterfactuals, prepare
-from bench.edits.prepare import check_judge, settings_of, wanted_edits
+from bench.edits.plan import check_judge, settings_of, wanted_edits
 from bench.edits.targets import Wanted, degree_of, render_targets
-from bench.engine import Shard, Work, map_shards
+from bench.engine import Execution, Shard, Work, map_shards
 from bench.errors import BenchError, UnknownName
 from bench.store.paths import RunStore, write_json
 from bench.store.video import targets_path
@@ -30,6 +30,8 @@ class Asked:
     Args:
         edit: settings of its edits with the films' direction, metrics and identity in place of their own.
         clips: name (``03``) -> ids of its frames. shown: names of clips kept for films. held: ids to calibrate on.
+        rendered: dataset -> those of these images that can have an exact edit.
+        predictor: weights id -> SHA-256 of the attribute predictor.
     """
 
     video: VideoSettings
@@ -38,14 +40,18 @@ class Asked:
     clips: dict[str, list[str]]
     shown: tuple[str, ...]
     held: list[str]
+    rendered: dict[str, list[str]]
+    predictor: dict[str, str]
 
     @property
     def calibration(self) -> CalibrationSettings:
+        """Dataset and number of images that edit strengths are calibrated on."""
         assert self.edit.calibration is not None  # asked_of refuses others
         return self.edit.calibration
 
     @property
     def ids(self) -> list[str]:
+        """Ids of the frames of all clips."""
         return [i for ids in self.clips.values() for i in ids]
 
 
@@ -69,7 +75,8 @@ def asked_of(config: Config) -> Asked:
             expected="pictures under `edits: calibration`",
             fix="see docs/editing.md",
         )
-    manifest, other = load_manifest(config.root, video.dataset), load_manifest(config.root, edits.calibration.dataset)
+    manifest = load_manifest(config.root, video.dataset)
+    other = load_manifest(config.root, edits.calibration.dataset)
     update = {"directions": {video.direction: [video.change]}, "metrics": video.metrics, "identity": video.identity}
     settings = edits.model_copy(update={**update, "sets": []})
     clips = clips_of(manifest)
@@ -82,9 +89,19 @@ def asked_of(config: Config) -> Asked:
             got=f"datasets {manifest.id!r} and {other.id!r}",
             fix="name another dataset under `edits: calibration`",
         )
-    check_judge(config.root, manifest.domain, settings)
-    wanted = wanted_edits(config.root, manifest.domain, settings)[0]
-    return Asked(video, settings, wanted, chosen, tuple(_picked(chosen, video.shown)) if video.shown else (), held)
+    rendered = {manifest.id: [i for ids in chosen.values() for i in ids]}
+    if other.render is not None:
+        rendered[other.id] = held
+    return Asked(
+        video=video,
+        edit=settings,
+        wanted=wanted_edits(config.root, manifest.domain, settings)[0],
+        clips=chosen,
+        shown=tuple(_picked(chosen, video.shown)) if video.shown else (),
+        held=held,
+        rendered=rendered,
+        predictor=check_judge(config.root, manifest.domain, settings),
+    )
 
 
 def clips_of(manifest: Manifest) -> dict[str, list[str]]:
@@ -111,7 +128,7 @@ def _picked(clips: dict[str, list[str]], numbers: Sequence[int]) -> dict[str, li
     return {by_number[n]: clips[by_number[n]] for n in (numbers or by_number)}
 
 
-def prepare_video(config: Config, store: RunStore, engine: str, workers: int | None) -> tuple[Path, dict[str, Any]]:
+def prepare_video(config: Config, store: RunStore, execution: Execution) -> tuple[Path, dict[str, Any]]:
     """Prepare clips and calibration pictures, render all exact edits, compute true motion, and record what they are
     and what is asked for: stages that edit clips depend on this record.
 
@@ -119,19 +136,18 @@ def prepare_video(config: Config, store: RunStore, engine: str, workers: int | N
         targets.json; dataset -> {id: hash of the exact edit, see :func:`bench.edits.targets.render_targets`},
         ``visible`` -> {id: share of the frame that has a true motion}; empty where the profile asks for no clips.
     """
-    path, found = targets_path(store, config.profile), {}
+    path = targets_path(store, config.profile)
+    found: dict[str, Any] = {}
     if config.settings.video is not None:
         asked = asked_of(config)
         dataset, calibration = asked.video.dataset, asked.calibration.dataset
         for name in (dataset, calibration):
             if not PreparedPaths.of(config.root, name).done.is_file():
-                prepare(config, name, engine=engine, workers=workers)
-        parts = {dataset: asked.ids, calibration: asked.held}
-        rendered = {name: ids for name, ids in parts.items() if load_manifest(config.root, name).render is not None}
-        targets = render_targets(config.root, rendered, [asked.wanted], engine, workers)
+                prepare(config, name, execution=execution)
+        targets = render_targets(config.root, asked.rendered, [asked.wanted], execution)
         shards = [Shard(n, tuple(ids)) for n, ids in enumerate(asked.clips.values())]
         work = Work(_clip, {"root": config.root, "asked": asked})
-        done = map_shards(work, shards, engine if len(shards) > 1 else "serial", workers)
+        done = map_shards(work, shards, execution.quiet().serial_if(len(shards) < 2))
         found = {name: edits[asked.wanted.name] for name, edits in targets.items()}
         found["visible"] = {i: share for part in done for i, share in part.items()}
     sections = {"edits": config.settings.edits, "video": config.settings.video}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -11,19 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from bench import registry
 from bench.config.project import Config
-from bench.device import engine_for, resolve_device
-from bench.edits.editor import EditJob, Editor, Part, calibrate_shard, editor_of, forget, isolated
-from bench.edits.score_method import SHARD, strength_of
+from bench.device import resolve_device
+from bench.edits.editor import EditJob, Editor, Part, editor_of, forget, isolated, joined
+from bench.edits.plan import usable_metrics
+from bench.edits.score_method import calibrate, strength_of
 from bench.edits.strength import Matched
-from bench.engine import Shard, Work, even_shards, map_shards
-from bench.errors import BenchError
+from bench.engine import SERIAL, Execution, Shard, Work, check_failures, map_on_device
 from bench.files import read_rgb
 from bench.inversion.plan import RunPlan
 from bench.names import label
-from bench.predictors.attributes import judge
-from bench.scoring.build import lacking
 from bench.scoring.pair_metrics import score_batch
 from bench.store.paths import RunStore
 from bench.store.provenance import ids_sha256, versions
@@ -49,42 +46,30 @@ def score_video(
     config: Config,
     store: RunStore,
     plan: RunPlan,
-    engine: str = "serial",
-    workers: int | None = None,
-    engine_asked: bool = False,
-    on_tick: Callable[[float], None] | None = None,
+    execution: Execution = SERIAL,
 ) -> tuple[list[Path], dict[str, Any]]:
     """Match the strength, invert and edit all frames, measure, write ``results/video/<scope>/<method[.variant]>``.
 
     Args:
         plan: the method's run on the clips' dataset, whose options are used.
-        engine, workers, engine_asked: as for runs.
-        on_tick: called with numbers of frames done.
+        execution: its progress is told in finished frames.
     Returns:
         Files written; the record (video.json).
     Raises:
         BenchError: settings that cannot be, every frame failed; what was there before stays. DataError: data.
     """
-    asked = asked_of(config)
-    asked, missing = _usable(config, asked)
+    asked, missing = _usable(config.root, asked_of(config))
     where = resolve_device(plan.device)
     calibration = asked.calibration
     job = EditJob(plan, calibration.dataset, (asked.wanted,), asked.edit)
     try:
-        matched, calibration_failures = _calibrated(job, asked, config.root, engine, workers, engine_asked)
+        matched, calibration_failures = _calibrated(job, asked, execution.quiet())
         films = VideoJob(asked, EditJob(plan, asked.video.dataset, (asked.wanted,), asked.edit), matched.degree)
         shards = [Shard(n, tuple(ids)) for n, ids in enumerate(asked.clips.values())]
-        kind = engine_for(where, engine if len(shards) > 1 else "serial", engine_asked)
-        done = Part()
-        for part in map_shards(Work(clip_shard, {"job": films}), shards, kind, workers, on_tick=on_tick):
-            done.join(part)
+        done = joined(map_on_device(where, Work(clip_shard, {"job": films}), shards, execution))
     finally:
         forget()
-    if len(done.failures) == len(asked.ids):
-        raise BenchError(
-            f"method {plan.method!r} failed on all {len(asked.ids)} frames of {plan.dataset!r}",
-            got=next(iter(done.failures.values())),
-        )
+    check_failures(done.failures, asked.ids, plan.method, f"frames of {plan.dataset!r}")
     head = {"dataset": plan.dataset, "method": plan.method, "variant": plan.variant}
     targets = {row["image_id"] for row in done.rows if row["task"] == "edit" and row["metric"] in asked.video.metrics}
     record = {
@@ -101,7 +86,7 @@ def score_video(
         "calibration_failures": dict(sorted(calibration_failures.items())),
         "missing": missing,
         "shown": list(asked.shown),
-        "judge": judge(config.root, plan.domain, where, asked.edit.judge)[1],
+        "judge": asked.predictor,
         "weights": plan.weights,
         "versions": versions(),
     }
@@ -111,40 +96,25 @@ def score_video(
     return write_films(folder, rows, record, done.pictures), record
 
 
-def _usable(config: Config, asked: Asked) -> tuple[Asked, dict[str, str]]:
+def _usable(root: Path, asked: Asked) -> tuple[Asked, dict[str, str]]:
     """What can be measured here; and measure -> the command that brings what another lacks."""
-    known, missing = registry.metrics(config.root), {}
-    for name in dict.fromkeys([*asked.edit.metrics, *filter(None, [asked.edit.identity])]):
-        if why := lacking(config.root, known.load(name)):
-            missing[name] = why
-    left = {
-        "metrics": [m for m in asked.edit.metrics if m not in missing],
-        "identity": "" if asked.edit.identity in missing else asked.edit.identity,
-    }
+    edit, missing = usable_metrics(root, asked.edit)
     if find_spec("cv2") is None:
         missing["flicker_estimated"] = "pip install 'hfgi-bench[video]'"
-    return replace(asked, edit=asked.edit.model_copy(update=left)), missing
+    return replace(asked, edit=edit), missing
 
 
-def _calibrated(
-    job: EditJob, asked: Asked, root: Path, engine: str, workers: int | None, engine_asked: bool
-) -> tuple[Matched, dict[str, str]]:
-    """The strength of the edit, and id -> reason of calibration pictures that failed."""
-    calibrated, shards = Part(), even_shards(asked.held, SHARD)
-    kind = engine_for(resolve_device(job.plan.device), engine if len(shards) > 1 else "serial", engine_asked)
-    for part in map_shards(Work(calibrate_shard, {"job": job}), shards, kind, workers):
-        calibrated.join(part)
-    if len(calibrated.failures) == len(asked.held):
-        raise BenchError(
-            f"method {job.plan.method!r} failed on all {len(asked.held)} pictures of {job.dataset!r}",
-            got=next(iter(calibrated.failures.values())),
-        )
-    return strength_of(asked.wanted, calibrated, root, asked.edit), calibrated.failures
+def _calibrated(job: EditJob, asked: Asked, execution: Execution) -> tuple[Matched, dict[str, str]]:
+    """The strength of the edit, and id -> reason of calibration images that failed."""
+    calibrated = calibrate(job, asked.held, execution)
+    exact = asked.calibration.dataset in asked.rendered
+    return strength_of(asked.wanted, calibrated, asked.edit.degrees, exact), calibrated.failures
 
 
 def clip_shard(shard: Shard, job: VideoJob) -> Part:
     """One clip: its frames inverted and edited, then measured. ``pictures`` are strips of a clip that is shown."""
-    editor, made = editor_of(job.edit), Part()
+    editor = editor_of(job.edit)
+    made = Part()
     for start in range(0, len(shard.ids), BATCH):
         made.join(isolated(shard.ids[start : start + BATCH], partial(_rendered, editor, job)))
     clip = _Clip(editor, job, shard.ids, made)
@@ -183,10 +153,11 @@ class _Clip:
             for name in self.editor.settings.metrics:
                 self._add(task, name, self._scores(name, task, against))
         identity = self.editor.settings.identity
-        for task in ("inversion", "edit") if identity else ():
-            self._add(task, "identity", self._scores(identity, task, "source"))
-        for task in ("source", "inversion", "edit") if identity else ():
-            self._add(task, "drift", self._drift(identity, task))
+        if identity:
+            for task in ("inversion", "edit"):
+                self._add(task, "identity", self._scores(identity, task, "source"))
+            for task in ("source", "inversion", "edit"):
+                self._add(task, "drift", self._drift(identity, task))
         self._flickers()
         return self.rows
 
@@ -199,12 +170,14 @@ class _Clip:
         ids = [i for i in self.ids if i in self.of[kind] and i in self.of[against]]
         if not ids:
             return {}
-        x, x_hat = (np.stack([self.of[k][i] for i in ids]) for k in (against, kind))
+        x = np.stack([self.of[against][i] for i in ids])
+        x_hat = np.stack([self.of[kind][i] for i in ids])
         return dict(zip(ids, score_batch(self.editor.metrics[name], name, x, x_hat), strict=True))
 
     def _drift(self, name: str, kind: str) -> dict[str, float]:
         """Of all frames but the first, where that is there."""
-        ids, first = [i for i in self.ids[1:] if i in self.of[kind]], self.of[kind].get(self.ids[0])
+        ids = [i for i in self.ids[1:] if i in self.of[kind]]
+        first = self.of[kind].get(self.ids[0])
         if first is None or not ids:
             return {}
         frames = np.stack([self.of[kind][i] for i in ids])
@@ -248,6 +221,8 @@ def told(record: Mapping[str, Any]) -> list[str]:
     lines = [f"degree {Matched.from_json(record['matched']).told()}"]
     for what, failures in (("frame", record["failures"]), ("calibration picture", record["calibration_failures"])):
         lines += [f"{what} {i} failed: {why}" for i, why in list(failures.items())[:5]]
-        lines += [f"{len(failures)} {what}s failed in all"] if len(failures) > 5 else []
-    lines += [f"{len(record['no_room'])} frames have no exact edit"] if record["no_room"] else []
+        if len(failures) > 5:
+            lines.append(f"{len(failures)} {what}s failed in all")
+    if record["no_room"]:
+        lines.append(f"{len(record['no_room'])} frames have no exact edit")
     return lines + [f"measure {name} was left out: {why}" for name, why in record["missing"].items()]

@@ -12,15 +12,14 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import Any
 
 from bench.errors import WeightsError
-from bench.files import write_error
+from bench.files import only_writer, write_error
 from bench.weights.listing import PublishedFile
 from bench.weights.reading import refuse_page
 
@@ -71,14 +70,15 @@ def download(
         wait: called with the seconds to pause between attempts.
     Raises:
         WeightsError: the host refuses, answers with a web page, or the connection breaks again and again (what came
-            is kept). BenchError: the disk is full or read-only.
+            is kept).
+        BenchError: another process downloads it; the disk is full or read-only.
     """
     if not file.address:
         raise WeightsError(f"{file.name} has no address a program could use", fix=_by_hand(file, hand))
     partial = _Partial(target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(partial, file):
+        with only_writer(partial.data.with_name(partial.data.name + ".lock"), file.name, "downloaded"):
             for attempt in range(ATTEMPTS):
                 before = partial.size
                 try:
@@ -211,23 +211,3 @@ def _check_space(partial: _Partial, total: int | None, start: int) -> None:
             expected=f"{(total - start) / 1e9:.2f} GB for {partial.data.stem}",
             fix="free some disk space and run the same command again",
         )
-
-
-@contextmanager
-def _alone(partial: _Partial, file: PublishedFile) -> Iterator[None]:
-    """Two programs must not append to the same file."""
-    try:
-        import fcntl
-    except ImportError:  # no such lock on this system
-        yield
-        return
-    guard = partial.data.with_name(partial.data.name + ".lock")
-    with open(guard, "w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise WeightsError(f"{file.name} is being downloaded by another program", fix="wait for it") from None
-        try:
-            yield
-        finally:
-            guard.unlink(missing_ok=True)

@@ -12,11 +12,10 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from bench.errors import UnknownName, WeightsError, one_line
-from bench.files import YAML_LOADER
+from bench.errors import UnknownName, WeightsError
+from bench.files import read_text, read_yaml
 
 FOLDER = "weights"
 FILE = "published.yaml"
@@ -174,6 +173,7 @@ class PublishedList(_Data):
 
     @property
     def ids(self) -> list[str]:
+        """Ids of all published weights, in the list's order."""
         return [entry.id for entry in self.published]
 
     def entry(self, weights_id: str) -> Published:
@@ -207,9 +207,9 @@ def published_path(root: str | Path) -> Path:
 
 
 @lru_cache(maxsize=4)
-def _validated(text: str) -> PublishedList:
+def _validated(path: Path, text: str) -> PublishedList:
     """The list of a text: it is asked for each of a method's weights."""
-    return PublishedList.model_validate(yaml.load(text, YAML_LOADER) or {})
+    return read_yaml(path, PublishedList, text=text, fix="mend the file", raises=WeightsError)
 
 
 def read_published(root: str | Path) -> PublishedList:
@@ -221,9 +221,4 @@ def read_published(root: str | Path) -> PublishedList:
     path = published_path(root)
     if not path.is_file():
         return PublishedList()
-    try:
-        return _validated(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise WeightsError(f"{path} is not valid", got=one_line(error), fix="mend the file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path} cannot be read", got=" ".join(str(error).split()), expected="YAML") from None
+    return _validated(path, read_text(path, fix="mend the file", raises=WeightsError))

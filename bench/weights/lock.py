@@ -10,10 +10,10 @@ import hashlib
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from bench.errors import WeightsError, one_line
-from bench.files import atomic_write
+from bench.errors import WeightsError
+from bench.files import atomic_write, read_yaml
 from bench.names import canonical_json
 from bench.weights.listing import FOLDER
 
@@ -71,6 +71,10 @@ class Locked(BaseModel):
         return hashlib.sha256(canonical_json(hashes).encode()).hexdigest()
 
 
+class Lock(RootModel[dict[str, Locked]]):
+    """Contents of weights/lock.yaml: id -> what was taken."""
+
+
 def lock_path(root: str | Path) -> Path:
     """Where the lock is."""
     return Path(root) / FOLDER / FILE
@@ -86,13 +90,7 @@ def read_lock(root: str | Path) -> dict[str, Locked]:
     if not path.is_file():
         return {}
     fix = "restore it (`git checkout -- weights/lock.yaml`), or remove it to trust the next files anew"
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        return {key: Locked.model_validate(value) for key, value in raw.items()}
-    except ValidationError as error:
-        raise WeightsError(f"{path} is not valid", got=one_line(error), fix=fix) from None
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
-        raise WeightsError(f"{path} cannot be read", got=" ".join(str(error).split()), fix=fix) from None
+    return read_yaml(path, Lock, fix=fix, raises=WeightsError).root
 
 
 def write_lock(root: str | Path, weights_id: str, locked: Locked) -> None:

@@ -18,10 +18,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
-from bench.errors import BenchError, UnknownName, WeightsError, one_line
-from bench.files import YAML_LOADER, atomic_write
+from bench.errors import BenchError, UnknownName, WeightsError, message_of
+from bench.files import atomic_write, read_text, read_yaml
 from bench.weights import load as fetched
 from bench.weights.listing import PublishedList, declared, read_published
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FOLDER = "weights"
 OPTION_SUFFIX = "_weights"  # of options that hold the id of further weights
+WHAT = "weight manifest"  # in messages
 STATISTICS = (".running_mean", ".running_var")  # of batch norms
 FORMAT_KEY = "bench"  # safetensors metadata: key under which this suite keeps its own JSON
 
@@ -147,22 +148,15 @@ def read_manifest(root: str | Path) -> WeightManifest:
 
 
 @lru_cache(maxsize=4)
-def _validated(text: str) -> WeightManifest:
+def _validated(path: Path, text: str) -> WeightManifest:
     """The manifest of a text: it is asked for each of a method's weights."""
-    return WeightManifest.model_validate(yaml.load(text, YAML_LOADER) or {})
+    return read_yaml(path, WeightManifest, WHAT, text=text, fix="mend the file", raises=WeightsError)
 
 
 def _read(path: Path) -> WeightManifest:
     if not path.is_file():
         return WeightManifest()
-    try:
-        return _validated(path.read_text(encoding="utf-8")).model_copy()
-    except ValidationError as error:
-        raise WeightsError(f"weight manifest {path} is not valid", got=one_line(error), fix="mend the file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise WeightsError(
-            f"weight manifest {path} cannot be read", got=" ".join(str(error).split()), expected="YAML"
-        ) from None
+    return _validated(path, read_text(path, WHAT, fix="mend the file", raises=WeightsError)).model_copy()
 
 
 def needed(
@@ -286,7 +280,7 @@ def about(root: str | Path, entry: Entry) -> dict[str, Any]:
     except OSError as error:
         raise WeightsError(f"weights {entry.id!r}: cannot read {path}", got=error.strerror) from None
     except (ValueError, AttributeError, MemoryError) as error:
-        raise WeightsError(f"{path} is no safetensors file", got=" ".join(str(error).split())) from None
+        raise WeightsError(f"{path} is no safetensors file", got=message_of(error)) from None
 
 
 def parse(data: bytes, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

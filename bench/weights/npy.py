@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy_format
 
-from bench.errors import WeightsError
+from bench.errors import WeightsError, message_of
 
 MAGIC = b"\x93NUMPY"
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
@@ -63,7 +63,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     except WeightsError:
         raise
     except Exception as error:  # a damaged or hostile pickle can fail in any way; none may reach the user as a trace
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = message_of(error, 200)
         raise WeightsError(
             f"{path} is not read",
             got=reason,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from bench.errors import WeightsError
+from bench.errors import WeightsError, message_of
 from bench.weights import npy
 
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled number that opens files before torch 1.6
@@ -131,7 +131,7 @@ def _torch(path: Path, mmap: bool) -> dict[str, Any]:
 
 
 def _refusal(path: Path, error: Exception) -> WeightsError:
-    text = " ".join(str(error).split())
+    text = message_of(error)
     for opening in ("Unsupported global: GLOBAL ", "Unsupported class ", "Trying to load unsupported GLOBAL "):
         if opening in text:
             name = text.split(opening, 1)[1].split(" ")[0]

@@ -55,6 +55,7 @@ def drawn(accelerator, tmp_path_factory):
     """A project with the committed weights and a dataset of eight faces that its generator draws."""
     from bench.data.import_folder import FolderRequest
     from bench.data.prepare import prepare
+    from bench.engine import SERIAL
     from bench.files import write_png
     from bench.generator import SharedGenerator
     from bench.images import to_uint8
@@ -71,7 +72,7 @@ def drawn(accelerator, tmp_path_factory):
     for n, picture in enumerate(to_uint8(generator.synthesize(generator.sample_w(COUNT, seed=1)))):
         write_png(root / "pictures" / f"face_{n}.png", picture)
     asked = FolderRequest(images=root / "pictures", domain=DOMAIN, resolution=generator.resolution)
-    prepare(load_config(root), DATASET, asked, engine="serial")
+    prepare(load_config(root), DATASET, asked, execution=SERIAL)
     return Drawn(root, DATASET, DOMAIN, COUNT)
 
 

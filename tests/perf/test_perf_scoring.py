@@ -20,7 +20,7 @@ from bench.config.project import load_config
 from bench.data.dataset import PreparedDataset
 from bench.data.import_folder import FolderRequest
 from bench.data.prepare import prepare
-from bench.engine import Work, make_shards, map_shards
+from bench.engine import SERIAL, Execution, Work, make_shards, map_shards
 from bench.files import write_png
 from bench.scoring.pair_metrics import ScoreJob, score_shard
 
@@ -104,7 +104,7 @@ def pairs_on_disk(project: Path, side: int, count: int) -> tuple[PreparedDataset
         noisy = picture + rng.normal(0, 12, picture.shape)
         write_png(copies / f"{n:05d}.png", np.clip(noisy, 0, 255).astype(np.uint8))
     asked = FolderRequest(images=project / "many", domain="toy", resolution=side)
-    prepare(load_config(project), "many", asked, engine="serial")
+    prepare(load_config(project), "many", asked, execution=SERIAL)
     return PreparedDataset.open(project, "many"), copies
 
 
@@ -116,7 +116,9 @@ def test_scoring_against_a_script(project, benchmark, side, count, looped):
     job = ScoreJob(project, "many", copies, side, tuple(METRICS), "cpu", "bench run", {"efflite0": "fd_efflite0"})
 
     def ours():
-        return map_shards(Work(score_shard, {"job": job}), make_shards(ids, 64 if side < 512 else 4), "processes", 2)
+        return map_shards(
+            Work(score_shard, {"job": job}), make_shards(ids, 64 if side < 512 else 4), Execution("processes", 2)
+        )
 
     script = Script()
     script.pair(dataset.paths.image(ids[0]), copies / f"{ids[0]}.png")  # warm-up

@@ -9,8 +9,8 @@ import time
 import pytest
 import yaml
 
-from bench import engine
 from bench.cli import fork_server
+from bench.engine.shards import THREAD_VARIABLES
 from bench.store.paths import RunStore
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a warm server forks, which is safe on Linux")
@@ -96,7 +96,10 @@ def test_killing_a_command_kills_its_fork(here, slow, cli, bench_command):
 
 
 def test_a_server_ends_with_the_process_that_wanted_it(tmp_path):
-    script = "from bench.cli import fork_server\nwith fork_server.serving() as found:\n print(found[fork_server.VARIABLE], flush=True)\n input()"
+    script = (
+        "from bench.cli import fork_server\n"
+        "with fork_server.serving() as found:\n print(found[fork_server.VARIABLE], flush=True)\n input()"
+    )
     process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     address = process.stdout.readline().strip()
     wait_for(lambda: subprocess.run(["pgrep", "-f", address], capture_output=True).returncode == 0)
@@ -110,11 +113,11 @@ import json, os, sys
 sys.path.insert(0, {folder!r})
 import torch, numpy, forked_test_work
 from bench import engine
-from bench.engine import Work, make_shards, map_shards
+from bench.engine import Execution, Work, make_shards, map_shards
 engine.forked()
 engine.make_ready()
 shards = make_shards("abcd", 1)
-print(json.dumps([map_shards(Work(forked_test_work.threads), shards, "processes", 2) for _ in range(2)]))
+print(json.dumps([map_shards(Work(forked_test_work.threads), shards, Execution("processes", 2)) for _ in range(2)]))
 """
 WORK = """
 import os, threadpoolctl, torch
@@ -125,7 +128,7 @@ def threads(shard):
 
 def test_forked_workers_use_one_thread_and_stay(tmp_path):
     (tmp_path / "forked_test_work.py").write_text(WORK)
-    environment = {n: v for n, v in os.environ.items() if n not in engine._THREAD_VARIABLES}
+    environment = {n: v for n, v in os.environ.items() if n not in THREAD_VARIABLES}
     script = WORKERS.format(folder=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

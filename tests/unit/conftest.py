@@ -60,6 +60,7 @@ def edited(project, monkeypatch):
     from bench.config.project import load_config
     from bench.data.import_folder import FolderRequest
     from bench.data.prepare import prepare
+    from bench.engine import SERIAL
 
     def load(root, device):
         return lambda x: {"bright": x.mean((1, 2, 3)), "red": x[:, 0].mean((1, 2))}
@@ -84,7 +85,7 @@ def edited(project, monkeypatch):
         mask[8:24, 8:24] = 1
         Image.fromarray(mask).save(project / "masks" / f"head_{n}.png")
     asked = FolderRequest(images=project / "others", domain="toy", resolution=32)
-    prepare(load_config(project), "held", asked, engine="serial")
+    prepare(load_config(project), "held", asked, execution=SERIAL)
     write_settings(project, EDITS)
     return project
 

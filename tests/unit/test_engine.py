@@ -9,9 +9,20 @@ import time
 from functools import partial
 
 import pytest
+import torch
 
 from bench import engine
-from bench.engine import Shard, Work, even_shards, make_shards, map_shards
+from bench.engine import (
+    SERIAL,
+    Execution,
+    Shard,
+    Work,
+    check_failures,
+    even_shards,
+    make_shards,
+    map_images,
+    map_shards,
+)
 from bench.errors import BenchError
 
 WORK = """
@@ -80,10 +91,8 @@ def test_engines_agree(work):
         results = map_shards(
             Work(work.double, {"factor": 3}),
             shards,
-            name,
-            workers,
+            Execution(name, workers, on_tick=ticks.append),
             on_done=lambda shard, value, into=done: into.append((shard.index, value)),
-            on_tick=ticks.append,
         )
         assert results == expected
         assert sorted(done) == list(enumerate(expected)) and sum(ticks) == 7
@@ -92,19 +101,19 @@ def test_engines_agree(work):
 def test_results_keep_the_order_of_a_partial_list(work):
     """A resumed run hands over only the shards that are left."""
     shards = make_shards(list("abcdef"), 2)[1:]
-    assert map_shards(Work(work.double), shards, "processes", 2) == [["cc", "dd"], ["ee", "ff"]]
+    assert map_shards(Work(work.double), shards, Execution("processes", 2)) == [["cc", "dd"], ["ee", "ff"]]
 
 
 def test_nothing_to_do(work):
-    assert map_shards(Work(work.double), [], "processes", 4) == []
+    assert map_shards(Work(work.double), [], Execution("processes", 4)) == []
 
 
 def test_one_thread_everywhere(work):
     import torch
 
     before = torch.get_num_threads()
-    serial = map_shards(Work(work.threads), make_shards("a", 1), "serial")
-    spawned = map_shards(Work(work.threads), make_shards("a", 1), "processes", 1)
+    serial = map_shards(Work(work.threads), make_shards("a", 1), SERIAL)
+    spawned = map_shards(Work(work.threads), make_shards("a", 1), Execution("processes", 1))
     assert serial[0][:2] == spawned[0][:2] == (1, "1") and serial[0][2] == os.getpid() != spawned[0][2]
     assert torch.get_num_threads() == before
 
@@ -112,7 +121,7 @@ def test_one_thread_everywhere(work):
 def test_killed_worker_costs_its_shard_only(work, tmp_path):
     shards = make_shards([f"id{n}" for n in range(6)], 1)
     with pytest.raises(BenchError) as caught:
-        map_shards(Work(work.die, {"which": [1], "folder": str(tmp_path)}), shards, "processes", 2)
+        map_shards(Work(work.die, {"which": [1], "folder": str(tmp_path)}), shards, Execution("processes", 2))
     text = str(caught.value)
     assert (
         "died in shard 1 (id1 to id1, exit code -9)" in text
@@ -126,28 +135,30 @@ def test_workers_that_always_die_do_not_respawn_for_ever(work, tmp_path):
     shards = make_shards([f"id{n}" for n in range(30)], 1)
     start = time.monotonic()
     with pytest.raises(BenchError, match="worker processes died"):
-        map_shards(Work(work.die, {"which": list(range(30)), "folder": str(tmp_path)}), shards, "processes", 1)
+        map_shards(
+            Work(work.die, {"which": list(range(30)), "folder": str(tmp_path)}), shards, Execution("processes", 1)
+        )
     assert time.monotonic() - start < 60
 
 
 @pytest.mark.parametrize("name", ["serial", "processes"])
 def test_users_error_comes_back_whole(work, name):
     with pytest.raises(BenchError) as caught:
-        map_shards(Work(work.fail, {"kind": "user"}), make_shards("abcd", 1), name, 1)
+        map_shards(Work(work.fail, {"kind": "user"}), make_shards("abcd", 1), Execution(name, 1))
     assert str(caught.value) == "picture 7 is missing. Fix: look." and caught.value.fix == "look"
 
 
 def test_other_errors_carry_the_workers_trace(work):
     with pytest.raises(RuntimeError, match=r"(?s)shard 1 \(b to b\) failed.*ZeroDivisionError: oops"):
-        map_shards(Work(work.fail, {"kind": "bug"}), make_shards("abcd", 1), "processes", 1)
+        map_shards(Work(work.fail, {"kind": "bug"}), make_shards("abcd", 1), Execution("processes", 1))
     with pytest.raises(ZeroDivisionError):
-        map_shards(Work(work.fail, {"kind": "bug"}), make_shards("abcd", 1), "serial")
+        map_shards(Work(work.fail, {"kind": "bug"}), make_shards("abcd", 1), SERIAL)
 
 
 def test_bad_settings(work):
     for name, workers in (("cloud", None), ("processes", 0)):
         with pytest.raises(BenchError):
-            map_shards(Work(work.double), make_shards("ab", 1), name, workers)
+            map_shards(Work(work.double), make_shards("ab", 1), Execution(name, workers))
 
 
 def test_tick_is_silent_without_a_listener():
@@ -156,10 +167,10 @@ def test_tick_is_silent_without_a_listener():
 
 PARENT = """
 import sys
-from bench.engine import Work, make_shards, map_shards
+from bench.engine import Execution, Work, make_shards, map_shards
 import engine_test_work
 if __name__ == "__main__":
-    map_shards(Work(engine_test_work.slow, {"folder": sys.argv[1]}), make_shards("ab", 1), "processes", 2)
+    map_shards(Work(engine_test_work.slow, {"folder": sys.argv[1]}), make_shards("ab", 1), Execution("processes", 2))
 """
 
 
@@ -197,3 +208,47 @@ def _alive(pid: int) -> bool:
 
 def test_shard_is_hashable():
     assert len({Shard(0, ("a",)), Shard(0, ("a",))}) == 1
+
+
+def test_results_of_a_batch_come_back_whole():
+    assert map_images("abc", "".join) == (["abc"], {})
+
+
+def test_an_image_that_raises_costs_the_others_nothing():
+    tried = []
+
+    def work(ids):
+        tried.append("".join(ids))
+        if "b" in ids:
+            raise ValueError("no\n  good")
+        return tried[-1]
+
+    assert map_images("abc", work) == (["a", "c"], {"b": "ValueError: no good"})
+    assert tried == ["abc", "a", "b", "c"]
+
+
+def test_a_batch_without_memory_is_halved_and_one_image_without_is_an_error():
+    def work(ids):
+        if len(ids) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. More")
+        return "".join(ids)
+
+    most = 2
+    assert map_images("abcde", work) == (["ab", "c", "de"], {})
+    most = 0
+    with pytest.raises(BenchError, match="too little memory"):
+        map_images("abcde", work)
+
+
+def test_what_the_user_must_mend_is_no_images_failure():
+    def work(ids):
+        raise BenchError("no weights")
+
+    with pytest.raises(BenchError, match="no weights"):
+        map_images("ab", work)
+
+
+def test_only_a_failure_of_all_images_is_an_error():
+    check_failures({"a": "why"}, ["a", "b"], "e4e", "images of 'toy'")
+    with pytest.raises(BenchError, match="method 'e4e' failed on all 2 images of 'toy'; got why"):
+        check_failures({"a": "why", "b": "too"}, ["a", "b"], "e4e", "images of 'toy'")

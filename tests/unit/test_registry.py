@@ -143,3 +143,9 @@ def test_an_attribute_is_read_before_the_class_is_imported(folder):
         found.attribute("good", "weights", {})
     assert found.attribute("made", "unpublished", {}) == {"a": "why"}
     assert found.attribute("inherits", "cost", "") == "fast"  # its base goes by a name that says nothing
+
+
+def test_the_groups_of_entry_points_are_a_promise_to_other_packages():
+    """They are names that other distributions write down: moving one of our files does not rename them."""
+    groups = {folder: kind().group for folder, kind in registry.KINDS.items()}
+    assert groups == {name: f"bench.{name}" for name in ("methods", "metrics", "judges", "landmarks")}

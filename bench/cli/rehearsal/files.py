@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.cli.rehearsal import onnx_file
 from bench.cli.rehearsal.fill import fill
-from bench.errors import BenchError
+from bench.errors import BenchError, message_of
 from bench.files import write_error
 from bench.weights import layouts
 from bench.weights.listing import Part, Published, PublishedFile
@@ -83,7 +83,7 @@ def write_file(entry: Published, file: PublishedFile, folder: Path) -> Path:
     except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
         if isinstance(error, OSError):
             raise write_error(path, error) from None
-        raise BenchError(f"{path} cannot be written", got=" ".join(str(error).split())[:200]) from None
+        raise BenchError(f"{path} cannot be written", got=message_of(error, 200)) from None
     return path
 
 

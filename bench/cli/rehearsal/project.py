@@ -109,6 +109,7 @@ def prepare_pictures(config: Config, domain: str, resolution: int, count: int) -
     """``count`` pictures of soft gradients and discs as the dataset of the rehearsal."""
     from bench.data import prepare
     from bench.data.manifest import load_manifest, manifest_path, save_manifest
+    from bench.engine import SERIAL
 
     folder = config.root / "pictures"
     if not manifest_path(config.root, DATASET).is_file():
@@ -116,7 +117,7 @@ def prepare_pictures(config: Config, domain: str, resolution: int, count: int) -
         for n, picture in enumerate(toy_images(resolution, count)):
             write_png(folder / f"{n:06d}.png", np.ascontiguousarray(picture))
         asked = FolderRequest(folder, domain, resolution, licence="none: drawn by rule")
-        prepare.prepare(config, DATASET, asked, engine="serial")
+        prepare.prepare(config, DATASET, asked, execution=SERIAL)
         made = load_manifest(config.root, DATASET)
         save_manifest(config.root, made.model_copy(update={"title": TITLE}))
-    prepare.prepare(config, DATASET, engine="serial")
+    prepare.prepare(config, DATASET, execution=SERIAL)

@@ -13,7 +13,7 @@ from bench.analysis.score_table import Scores, ledger
 from bench.analysis.significance import clear_winner, compare_all, ranking
 from bench.inversion.runner import partners
 from bench.measures.sets import kernel_distances
-from bench.report.material import gather
+from bench.report.report_data import load_report_data
 from bench.report.significance import control_landings, controls_text
 
 N = 40
@@ -123,12 +123,12 @@ def test_a_bent_set_metric_is_seen_in_the_report(tiny, bend, verdict):
     tiny.add_sets("copy_input", "kd_efflite0", {"": right + bend})
     tiny.add_sets("copy_input", "prc_efflite0", {"precision": 1.0, "recall": 1.0 - abs(bend)})
     summary.aggregate(tiny.store, "toy", tiny.config)
-    material = gather(tiny.root, "toy")
-    lines = controls_text(material, "tiny_set").splitlines()
+    report = load_report_data(tiny.root, "toy")
+    lines = controls_text(report, "tiny_set").splitlines()
     assert right < -0.1, "few pictures: 0 itself would be far off"
     assert [x.split(" | ")[2] for x in lines if "| kd_efflite0 |" in x or ".recall |" in x] == [verdict] * 2
     assert [x.split(" | ")[2] for x in lines if ".precision |" in x] == ["lands"]
-    bent = {landing.metric for landing in control_landings(material, "tiny_set") if not landing.ok}
+    bent = {landing.metric for landing in control_landings(report, "tiny_set") if not landing.ok}
     assert bent == ({"kd_efflite0", "prc_efflite0.recall"} if bend else set())
     assert ("copy_input in kd_efflite0" in lines[2]) == bool(bend), "the verdict names it"
 

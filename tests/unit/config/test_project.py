@@ -82,7 +82,7 @@ def test_overrides_of_what_is_not_there(project, cli, one_line_error, changes, w
 
 def test_broken_files(project):
     (project / "profiles" / "toy.yaml").write_text("a: [")
-    with pytest.raises(BenchError, match="toy.yaml cannot be read"):
+    with pytest.raises(BenchError, match="toy.yaml is not YAML"):
         load_config(project)
     (project / "params.yaml").write_text("[]")
     with pytest.raises(BenchError, match="is not a mapping"):

@@ -17,6 +17,7 @@ from bench.data.import_folder import FolderRequest
 from bench.data.import_numbered import numbered_files
 from bench.data.manifest import load_manifest
 from bench.data.prepare import prepare
+from bench.engine import SERIAL
 from bench.errors import BenchError, DataError
 
 ROOT = Path(__file__).parents[3]
@@ -43,7 +44,7 @@ def copy_of(folder, name="{}.png", count=COUNT):
 
 
 def bring(root, folder=None, update=False):
-    return prepare(load_config(root), "stars", FolderRequest(images=folder), update, engine="serial")
+    return prepare(load_config(root), "stars", FolderRequest(images=folder), update, execution=SERIAL)
 
 
 def prepared(root):
@@ -240,7 +241,7 @@ def test_a_picture_of_the_part_is_missing(part, tmp_path):
 def test_settings_belong_to_the_manifest(stars, tmp_path):
     asked = FolderRequest(images=copy_of(tmp_path / "copy"), crop="center")
     with pytest.raises(BenchError, match="fixed by its manifest"):
-        prepare(load_config(stars), "stars", asked, engine="serial")
+        prepare(load_config(stars), "stars", asked, execution=SERIAL)
 
 
 def test_through_the_command_line_to_a_score(stars, tmp_path, cli):

@@ -13,6 +13,7 @@ from bench.data.import_folder import FolderRequest
 from bench.data.import_image import load_square
 from bench.data.manifest import load_manifest
 from bench.data.prepare import prepare
+from bench.engine import SERIAL
 from bench.errors import BenchError, DataError, UnknownName
 
 
@@ -26,7 +27,7 @@ def folder(tmp_path):
 
 
 def make(project, folder=None, update=False, name="my", **asked):
-    return prepare(load_config(project), name, FolderRequest(images=folder, **asked), update, engine="serial")
+    return prepare(load_config(project), name, FolderRequest(images=folder, **asked), update, execution=SERIAL)
 
 
 def test_folder_becomes_a_dataset(project, folder):
@@ -117,9 +118,12 @@ def test_engine_is_the_profiles_unless_asked(cli, project, folder, monkeypatch):
 
     real, seen = bench.data.import_folder.map_shards, []
     monkeypatch.setattr(bench.data.import_folder, "SHARD", 1)  # three shards: enough for processes to be started
-    monkeypatch.setattr(
-        bench.data.import_folder, "map_shards", lambda *a, **k: seen.append(a[2]) or real(a[0], a[1], "serial", **k)
-    )
+
+    def serial(work, shards, execution):
+        seen.append(execution.engine)
+        return real(work, shards, SERIAL)
+
+    monkeypatch.setattr(bench.data.import_folder, "map_shards", serial)
     cli("prepare", "--dataset", "my", "--images", folder)
     cli("prepare", "--dataset", "my", "--update", "--engine", "processes")
     assert seen == ["serial", "processes"]

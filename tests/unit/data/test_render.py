@@ -9,13 +9,15 @@ import pytest
 import yaml
 
 from bench.config.project import load_config
-from bench.data import render as rendering
 from bench.data.dataset import PreparedDataset, PreparedPaths
 from bench.data.fingerprint import coarse, drifted
 from bench.data.manifest import load_manifest
 from bench.data.prepare import counterfactual, counterfactuals, prepare
+from bench.engine import SERIAL
 from bench.errors import BenchError, DataError, UnknownName
 from bench.files import read_rgb, write_png
+from bench.renderers.annyfaces import Annyfaces
+from bench.renderers.by_name import RENDERERS
 
 COUNT = 20
 
@@ -60,7 +62,7 @@ def drawn(project, monkeypatch):
     render = types.SimpleNamespace(Renderer=FakeRenderer, RENDERER_VERSION="1")
     monkeypatch.setitem(sys.modules, "annyfaces.scene", scene)
     monkeypatch.setitem(sys.modules, "annyfaces.render", render)
-    monkeypatch.setattr(rendering, "_renderers", {})
+    monkeypatch.setitem(RENDERERS, "annyfaces", Annyfaces())  # without what it keeps of other tests
     FakeRenderer.drawn, FakeRenderer.shift = [], 0
     head = {
         "id": "drawn",
@@ -77,7 +79,7 @@ def drawn(project, monkeypatch):
 
 def make(project, update=False):
     FakeRenderer.drawn = []
-    return prepare(load_config(project), "drawn", update=update, engine="serial").done
+    return prepare(load_config(project), "drawn", update=update, execution=SERIAL).done
 
 
 def paths(project):

@@ -10,6 +10,7 @@ import torch
 import yaml
 from PIL import Image
 
+from annyfaces.labels import PARTS
 from bench.api import Inversion
 from bench.config.sections import EditSettings
 from bench.directions import files
@@ -18,7 +19,7 @@ from bench.edits.editor import Part
 from bench.edits.measures import Regions, distance, inside, leakage, mean_over, of_labels, of_mask, similarity
 from bench.edits.results import Edits, per_image
 from bench.edits.score_batch import Batch, Scoring
-from bench.edits.score_method import _shown
+from bench.edits.score_method import choose_shown
 from bench.edits.strength import Matched, match
 from bench.edits.targets import Wanted
 from bench.errors import DataError
@@ -39,7 +40,7 @@ def test_a_strength_is_where_the_mark_is_crossed():
 def test_regions_and_measures_inside_them():
     labels = np.zeros((16, 16), np.uint8)
     labels[4:8], labels[8:12] = 1, 8  # skin, hair
-    regions = of_labels(labels)
+    regions = of_labels(labels, PARTS)
     assert regions.face.sum() == 64 and regions.rest.sum() == 128
     both = regions | Regions(np.zeros((16, 16), bool), labels > 0)
     assert both.face.sum() == 64 and not both.rest.any()
@@ -60,7 +61,7 @@ def test_leakage_is_what_is_not_due():
 def test_pictures_shown_take_edits_in_turn_where_there_is_room():
     edits = [Wanted("smile", "smile", 0.3), Wanted("yaw", "yaw", -0.2)]
     room = {"smile+0.3": ["b", "c"], "yaw-0.2": ["a", "b"]}
-    assert _shown(edits, room, 5) == {"b": "smile+0.3", "a": "yaw-0.2", "c": "smile+0.3"}
+    assert choose_shown(edits, room, 5) == {"b": "smile+0.3", "a": "yaw-0.2", "c": "smile+0.3"}
 
 
 def test_means_cover_the_edits_that_all_reach(tmp_path):

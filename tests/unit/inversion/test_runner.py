@@ -10,7 +10,7 @@ import torch
 from bench.config.project import load_config
 from bench.data.dataset import PreparedDataset
 from bench.device import ACCELERATOR_BATCH
-from bench.engine import Shard
+from bench.engine import SERIAL, Execution, Shard
 from bench.errors import BenchError, DataError, ShapeError, UnknownName, WeightsError
 from bench.files import read_rgb
 from bench.inversion.plan import Overrides, plan_run
@@ -66,9 +66,9 @@ def test_copy_is_exact_and_counts_its_memory(project):
 
 def test_engine_and_workers_do_not_matter(project):
     chosen = plan(project)
-    run(chosen, "serial")
+    run(chosen, SERIAL)
     serial = everything(chosen)
-    run(chosen, "processes", workers=2, fresh=True)
+    run(chosen, Execution("processes", 2), fresh=True)
     assert everything(chosen) == serial
 
 
@@ -261,7 +261,7 @@ def test_wrong_resolution_is_named(project):
     from bench.data.prepare import prepare
 
     config = load_config(project)
-    prepare(config, "big", FolderRequest(images=project / "pictures", resolution=64), engine="serial")
+    prepare(config, "big", FolderRequest(images=project / "pictures", resolution=64), execution=SERIAL)
     with pytest.raises(BenchError, match="does not fit the generator.*got 64 px; expected 32 px.*--resolution 32"):
         run(plan_run(config, "toy_codes", "big"))
 

@@ -11,6 +11,7 @@ from bench.config.project import load_config
 from bench.config.sections import RateSettings
 from bench.data.dataset import PreparedDataset
 from bench.edits.targets import Targets, Wanted
+from bench.engine import SERIAL
 from bench.images import to_tensor, to_uint8
 from bench.inversion.plan import Overrides, plan_run
 from bench.inversion.runner import load_method
@@ -57,13 +58,13 @@ def exact_targets(monkeypatch):
 def measured(root, method, moves, **change):
     config = load_config(root)
     plan = plan_run(config, method, "toy", Overrides())
-    return measure_plan(config, plan, ASKED.model_copy(update=change), moves, "serial", None)[0]
+    return measure_plan(config, plan, ASKED.model_copy(update=change), moves, SERIAL)[0]
 
 
 def test_strengths_are_those_of_score_edits_stored_or_not(edited, cli, exact_targets):
     config, store = load_config(edited), RunStore(edited, "toy")
     plan = plan_run(config, "toy_codes", "toy", Overrides())
-    here, told = moves_of(config, store, plan, "serial", None)
+    here, told = moves_of(config, store, plan, SERIAL)
     assert told == [] and [m.wanted for m in here] == [BRIGHT] and 0 < here[0].degree < 0.8
     assert cli("score-edits", "--method", "toy_codes", "--masks", "masks").code == 0
     path = edited / "results" / "edits" / "toy" / "toy_codes" / "edits.json"
@@ -71,9 +72,9 @@ def test_strengths_are_those_of_score_edits_stored_or_not(edited, cli, exact_tar
     assert record["matched"]["bright+0.02"]["degree"] == here[0].degree, "matched in the same way"
     record["matched"]["bright+0.02"]["degree"] = 0.3
     path.write_text(json.dumps(record))
-    assert moves_of(config, store, plan, "serial", None)[0] == (Move(BRIGHT, 0.3),), "what is stored is taken"
+    assert moves_of(config, store, plan, SERIAL)[0] == (Move(BRIGHT, 0.3),), "what is stored is taken"
     path.write_text(json.dumps({**record, "config_hash": "of another run"}))
-    assert moves_of(config, store, plan, "serial", None)[0] == here
+    assert moves_of(config, store, plan, SERIAL)[0] == here
 
 
 def test_why_there_are_no_edits(edited, ask, exact_targets, monkeypatch):
@@ -81,7 +82,7 @@ def test_why_there_are_no_edits(edited, ask, exact_targets, monkeypatch):
 
     def told():
         config = load_config(edited)
-        moves, lines = moves_of(config, store, plan_run(config, "toy_codes", "toy", Overrides()), "serial", None)
+        moves, lines = moves_of(config, store, plan_run(config, "toy_codes", "toy", Overrides()), SERIAL)
         assert moves == () and len(lines) == 1
         return lines[0]
 

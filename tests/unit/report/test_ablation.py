@@ -7,7 +7,7 @@ import yaml
 from bench.analysis import summary
 from bench.analysis.score_table import ablation_rows, common_ids
 from bench.report.ablation import write_ablations
-from bench.report.material import gather
+from bench.report.report_data import load_report_data
 
 
 def build(tiny, listed=("few",)):
@@ -23,29 +23,29 @@ def build(tiny, listed=("few",)):
         worse = {m: {i: v + 0.02 for i, v in list(column.items())[:4]} for m, column in base.items()}
         tiny.add_run("optimize_w_plus", worse, variant="few")
     summary.aggregate(tiny.store, "toy", tiny.config)
-    return gather(tiny.root, "toy")
+    return load_report_data(tiny.root, "toy")
 
 
 def test_a_variant_stands_beside_its_method(tiny):
-    material = build(tiny, ["few", "more"])
-    files = write_ablations(material, tiny.root / "reports")
+    report = build(tiny, ["few", "more"])
+    files = write_ablations(report, tiny.root / "reports")
     text = files[0].read_text()
     row = next(line for line in text.splitlines() if line.startswith("| few steps"))
     assert "| 4 |" in row and "<sub>+0.0200</sub>" in row, "every image is 0.02 worse: no spread, no interval"
     assert "| as it is | 4 |" in text, "on the images its variants have"
     assert "without scores: `optimize_w_plus.more`" in text
     assert r"\begin{tabular}" in files[1].read_text()
-    assert material.labels("tiny_set") == ["optimize_w_plus", "copy_input", "latent_avg"], "not in Table 1"
+    assert report.labels("tiny_set") == ["optimize_w_plus", "copy_input", "latent_avg"], "not in Table 1"
 
 
 def test_ablations_do_not_make_the_common_set_smaller(tiny):
     """The variant has 4 of the 5 images all methods have; one of it alone has no method and counts."""
-    material = build(tiny)
-    assert material.shared_ids("tiny_set") == tiny.ids[:5]
-    common = material.summary[material.summary["protocol"].str.contains("@")]
+    report = build(tiny)
+    assert report.shared_ids("tiny_set") == tiny.ids[:5]
+    common = report.summary[report.summary["protocol"].str.contains("@")]
     assert set(common["protocol"]) == {"strict32@common5"} and set(common["variant"]) == {""}
-    assert set(material.summary.loc[material.summary["variant"] == "few", "n"]) == {4}, "its own lines are there"
-    assert len(common_ids(material.scores, "tiny_set")) == 4
+    assert set(report.summary.loc[report.summary["variant"] == "few", "n"]) == {4}, "its own lines are there"
+    assert len(common_ids(report.scores, "tiny_set")) == 4
     assert ablation_rows(["hfgi.few", "e4e", "e4e.few"], {"few": None}) == ["e4e.few"]
 
 
@@ -55,7 +55,7 @@ def test_set_metrics_of_ablations_are_not_asked_for_images_they_lack(tiny):
         tiny.add_sets(method, "kd_efflite0", {"": 0.5})
     tiny.add_sets("optimize_w_plus", "kd_efflite0", {"": 0.5}, variant="few")
     summary.aggregate(tiny.store, "toy", tiny.config)
-    lines = gather(tiny.root, "toy").summary.query("metric == 'kd_efflite0'")
+    lines = load_report_data(tiny.root, "toy").summary.query("metric == 'kd_efflite0'")
     assert sorted(zip(lines["variant"], lines["n"], strict=True)) == [("", 5)] * 4 + [("", 12)] * 2 + [("few", 4)]
 
 
@@ -68,7 +68,7 @@ def test_results_of_an_unlisted_variant_are_not_in_the_tables(tiny):
     params = yaml.safe_load((tiny.root / "params.yaml").read_text())
     (tiny.root / "params.yaml").write_text(yaml.safe_dump({**params, "ablations": {}}))
     summary.aggregate(tiny.store, "toy", tiny.config)
-    assert gather(tiny.root, "toy").rows("tiny_set") == ["optimize_w_plus", "copy_input", "latent_avg"]
+    assert load_report_data(tiny.root, "toy").rows("tiny_set") == ["optimize_w_plus", "copy_input", "latent_avg"]
 
 
 @pytest.mark.parametrize(("apart", "lacking"), [((0.002,), 0), ((0.002, -0.004), 0), ((0.002, -0.004), 2)])
@@ -90,7 +90,11 @@ def test_the_spread_over_trainings_is_said_with_its_values(tiny, apart, lacking)
             "optimize_w_plus", {m: {i: v + shift for i, v in base[m].items()} for m in metrics}, variant=f"seed_{n}"
         )
     summary.aggregate(tiny.store, "toy", tiny.config)
-    text = write_ablations(gather(tiny.root, "toy"), tiny.root / "reports")[0].read_text().split("## Seeds on")[1]
+    text = (
+        write_ablations(load_report_data(tiny.root, "toy"), tiny.root / "reports")[0]
+        .read_text()
+        .split("## Seeds on")[1]
+    )
     for metric, head in (("mae", "MAE ↓"), ("ssim_gauss", "SSIM ↑")):
         shifts = apart[: lacking - 1] if lacking and metric == "ssim_gauss" else apart
         means = np.mean(list(base[metric].values())) + np.array([0.0, *shifts])

@@ -12,9 +12,10 @@ from bench.analysis import summary
 from bench.analysis.statistics import bootstrap_means, statistics
 from bench.edits.results import TITLES
 from bench.errors import DataError
-from bench.report.claims import FAILS, HOLDS, MISSING, UNDECIDED, Measured, pairs, read_claims, verdict, write_claims
-from bench.report.edited import PREFIX, split_measure
-from bench.report.material import gather
+from bench.report.claims import FAILS, HOLDS, MISSING, UNDECIDED, Measured, pairs, verdict
+from bench.report.edit_scores import PREFIX, split_measure
+from bench.report.report_data import load_report_data
+from bench.report.row_claims import read_claims, write_claims
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
 BASE = {"source": "Table 1", "left": "optimize_w_plus", "right": "latent_avg", "kind": "difference", "expect": "better"}
@@ -34,7 +35,7 @@ def page(tiny):
         written = [{"text": "T", **BASE, "metrics": ["mae"], **claim} for claim in claims]
         written = [{k: v for k, v in claim.items() if v is not None} for claim in written]
         (folder / "claims.yaml").write_text(yaml.safe_dump({"paper": paper, "claims": written}))
-        path = write_claims(gather(tiny.root, "toy"), tiny.root / "reports" / "claims.md", folder)
+        path = write_claims(load_report_data(tiny.root, "toy"), tiny.root / "reports" / "claims.md", folder)
         lines = [x for x in path.read_text().splitlines() if x.startswith("| ") and not x.startswith(("| *", "| :"))]
         return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
 

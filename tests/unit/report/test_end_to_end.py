@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.analysis.summary import read_summary
+from bench.report.readme import BEGIN, END
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
 
@@ -17,6 +18,8 @@ def test_run_score_aggregate_time_report(cli, project):
     shutil.copytree(REFERENCE, project / "results" / "reference")
     profile = project / "profiles" / "toy.yaml"
     profile.write_text(profile.read_text() + "limits: {toy_codes: 3}\n")
+    readme = project / "README.md"
+    readme.write_text(f"# Toy\n\n{BEGIN}\n{END}\n")
     runs = [("run", "--method", method) for method in ("toy_copy", "toy_codes")]
     for command in [*runs, ("score",), ("aggregate",), ("time",), ("report",)]:
         answer = cli(*command)
@@ -31,6 +34,10 @@ def test_run_score_aggregate_time_report(cli, project):
     ].item()
     assert abs(mae - rows[rows.metric == "mae"].value.mean()) <= 1e-5 * mae
     table = (project / "reports" / "tables" / "table1.md").read_text()
+    shown = readme.read_text().split(BEGIN)[1].split(END)[0].strip()
+    assert shown in table and "0.0617" not in shown and "Controls" not in shown
+    assert "*On the first 3 of 8 images only †*" in shown and "| Codes | 3 |" in shown
+    assert "README.md" in answer.out, "the verb tells every file that it has written"
     assert "*On the first 3 of 8 images only †*" in table and "| *Controls* |" in table
     assert "PSNR is capped at 100 for identical pictures; pictures at the cap: Copy 8." in table
     assert "not timed" not in table and "0.0617" in table

@@ -8,11 +8,12 @@ from PIL import Image
 
 from bench.analysis import summary
 from bench.errors import DataError
-from bench.report.material import gather
+from bench.report.claims import HOLDS, MISSING, UNDECIDED, in_short
 from bench.report.rate import write_rate
-from bench.report.rate_claims import HOLDS, MISSING, UNDECIDED, in_short, read_rate_claims
+from bench.report.rate_claims import read_rate_claims
 from bench.report.rate_figures import panels, write_rate_figures
 from bench.report.rate_points import rates_of
+from bench.report.report_data import load_report_data
 from bench.store.rate import COLUMNS, FILE, KEPT, MAPS, rate_path, write_rows
 
 PIXELS = 32 * 32
@@ -31,12 +32,12 @@ def add(tiny, name, points, form=KEPT, edits=("smile+0.5", "yaw+0.2"), rows=(), 
                 rows.append((*head, "rate", "", "side_bits", bpp * PIXELS / 4))
             rows.append((*head, "inversion", "", "mae", mae + 0.001 * n))
             rows += [(*head, "edit", e, "mae", mae + 0.001 * n + 0.01 * (k + 1) + more) for k, e in enumerate(edits)]
-    write_rows(rate_path(tiny.store, tiny.config, name, None), [pd.DataFrame(rows, columns=COLUMNS)], {})
+    write_rows(rate_path(tiny.store, tiny.config.profile, name), [pd.DataFrame(rows, columns=COLUMNS)], {})
     return rows
 
 
 @pytest.fixture
-def material(tiny):
+def report(tiny):
     """latent_avg is a control; optimize_w_plus keeps maps too, its variant few reaches one edit; two codecs."""
     entries = {"few": {"method": "optimize_w_plus", "title": "few steps", "options": {}}}
     (tiny.root / "ablations.yaml").write_text(yaml.safe_dump({"ablations": entries}))
@@ -46,7 +47,7 @@ def material(tiny):
     add(tiny, "optimize_w_plus.few", [(0, 0, 1, 64, 0.2), (0.5, 1, 1, 2, 0.21)], edits=("smile+0.5",), more=0.03)
     add(tiny, "codec-jpeg", [(10, 0, 1, 1, 0.16), (90, 0, 1, 4, 0.04)], form=FILE, edits=())
     summary.aggregate(tiny.store, "toy", tiny.config)
-    return gather(tiny.root, "toy")
+    return load_report_data(tiny.root, "toy")
 
 
 def write_claims(tiny, **claim):
@@ -57,16 +58,16 @@ def write_claims(tiny, **claim):
     return folder
 
 
-def page(tiny, material, **claim):
-    return write_rate(material, tiny.root / "tables", write_claims(tiny, **claim))[0].read_text()
+def page(tiny, report, **claim):
+    return write_rate(report, tiny.root / "tables", write_claims(tiny, **claim))[0].read_text()
 
 
 def line(text, start):
     return next(x for x in text.splitlines() if x.startswith(f"| {start}"))
 
 
-def test_the_table_has_every_point_with_its_marks(tiny, material):
-    text = write_rate(material, tiny.root / "tables", tiny.root)[0].read_text()
+def test_the_table_has_every_point_with_its_marks(tiny, report):
+    text = write_rate(report, tiny.root / "tables", tiny.root)[0].read_text()
     assert "Where the argument holds" not in text, "no claims, no argument"
     part = text.split("*Optimization (W+)*")[1]
     cells = [c.strip() for c in line(part, "codes 0.5, memory 1 ").strip("|").split("|")]
@@ -80,8 +81,8 @@ def test_the_table_has_every_point_with_its_marks(tiny, material):
     assert r"\begin{table*}" in (tiny.root / "tables" / "rate.tex").read_text()
 
 
-def test_marks_are_those_of_inversions_alone(tiny, material):
-    rates = rates_of(material, "tiny_set")
+def test_marks_are_those_of_inversions_alone(tiny, report):
+    rates = rates_of(report, "tiny_set")
     marked = rates.table[rates.table["front_rate"]]
     assert set(marked["form"]) == {KEPT} and 0.001 in marked["bpp"].round(4).tolist()
     assert rates.edits == ["smile+0.5"] and not rates.codecs["front_all"].any()
@@ -94,27 +95,27 @@ def test_a_statement_in_short_is_what_all_of_its_lines_say():
     assert in_short([HOLDS, UNDECIDED, HOLDS]) == "mixed (2 holds, 1 undecided)"
 
 
-def test_differences_are_of_the_edits_both_reach(tiny, material):
-    text = page(tiny, material, right="optimize_w_plus.few", measures=["edit:mae", "over:mae"])
+def test_differences_are_of_the_edits_both_reach(tiny, report):
+    text = page(tiny, report, right="optimize_w_plus.few", measures=["edit:mae", "over:mae"])
     row = line(text, "Optimization (W+) − few steps")
     assert "- **holds**: T." in text
     assert "MAE, edits | −0.13 | [−0.13, −0.13] | < 0 | 4 images | **holds** |" in row
     assert "MAE, added by edits | −0.03 | [−0.03, −0.03]" in text
     spot = {"row": "optimize_w_plus", "form": MAPS, "memory": 1}
-    text = page(tiny, material, right=spot, measures=["bits"], kind="ratio", expect=[None, 1])
+    text = page(tiny, report, right=spot, measures=["bits"], kind="ratio", expect=[None, 1])
     row = line(text, "Optimization (W+) / Optimization (W+), latent maps kept (memory 1)")
     assert "| Bits | 7.11 |" in row and "**does not hold**" in row, "64 bits a pixel by 9"
 
 
-def test_a_codec_stands_at_the_bits_of_the_other_side(tiny, material):
+def test_a_codec_stands_at_the_bits_of_the_other_side(tiny, report):
     left = {"row": "optimize_w_plus", "memory": 1}
-    text = page(tiny, material, left=left, right={"codec": "jpeg"})
+    text = page(tiny, report, left=left, right={"codec": "jpeg"})
     assert "− JPEG at these bits | MAE | 0.01 |" in text, "2 is halfway from 1 to 4: 0.10 on the codec's side"
-    text = page(tiny, material, right={"codec": "jpeg"})
+    text = page(tiny, report, right={"codec": "jpeg"})
     assert "not measured yet: MAE: no picture has both" in text, "64 bits a pixel are beyond its qualities"
-    text = page(tiny, material, left=left, right={"codec": "webp"})
+    text = page(tiny, report, left=left, right={"codec": "webp"})
     assert "not measured yet: `bench rate --codec webp`" in text
-    text = page(tiny, material, left={**left, "memory": 4}, right="optimize_w_plus.gone")
+    text = page(tiny, report, left={**left, "memory": 4}, right="optimize_w_plus.gone")
     assert "memory 4: `bench rate --method optimize_w_plus`; `optimize_w_plus.gone`" in text
     assert "--method optimize_w_plus --ablation gone" in text
 
@@ -133,14 +134,14 @@ def test_claims_that_cannot_be(tiny, change, told):
         read_rate_claims(write_claims(tiny, **change) / "rate_claims.yaml")
 
 
-def test_figures(tiny, material):
-    columns = panels(material, rates_of(material, "tiny_set"))
+def test_figures(tiny, report):
+    columns = panels(report, rates_of(report, "tiny_set"))
     titles = {name: [one.title for one in lines] for name, lines in columns.items()}
     both = ["Optimization (W+)", "Optimization (W+), latent maps kept"]
     assert titles == {"Methods": both, "Variants": [*both, "few steps"]}, "no control"
     folder = tiny.root / "figures"
     folder.mkdir()
-    made = [path.name for _, path in write_rate_figures(material, "tiny_set", folder)]
+    made = [path.name for _, path in write_rate_figures(report, "tiny_set", folder)]
     assert made == ["rate_distortion.png", "rate_distortion_edit.png"]
     for name in made:
         drawn = np.asarray(Image.open(folder / name))
@@ -149,15 +150,15 @@ def test_figures(tiny, material):
 
 def test_without_edits_or_rates(tiny):
     summary.aggregate(tiny.store, "toy", tiny.config)
-    material = gather(tiny.root, "toy")
-    assert write_rate(material, tiny.root, tiny.root) == []
-    assert write_rate_figures(material, "tiny_set", tiny.root) == []
-    write_rows(rate_path(tiny.store, tiny.config, "latent_avg", None), [], {})
-    assert write_rate(material, tiny.root, tiny.root) == [], "a profile that asks for no rates"
+    report = load_report_data(tiny.root, "toy")
+    assert write_rate(report, tiny.root, tiny.root) == []
+    assert write_rate_figures(report, "tiny_set", tiny.root) == []
+    write_rows(rate_path(tiny.store, tiny.config.profile, "latent_avg"), [], {})
+    assert write_rate(report, tiny.root, tiny.root) == [], "a profile that asks for no rates"
     add(tiny, "optimize_w_plus", [(0, 0, 1, 64, 0.10), (0.5, 0, 1, 2, 0.11)], edits=())
-    assert "No edits were made." in write_rate(material, tiny.root / "tables", tiny.root)[0].read_text()
-    assert [p.name for _, p in write_rate_figures(material, "tiny_set", tiny.root)] == ["rate_distortion.png"]
-    path = rate_path(tiny.store, tiny.config, "optimize_w_plus", None)
+    assert "No edits were made." in write_rate(report, tiny.root / "tables", tiny.root)[0].read_text()
+    assert [p.name for _, p in write_rate_figures(report, "tiny_set", tiny.root)] == ["rate_distortion.png"]
+    path = rate_path(tiny.store, tiny.config.profile, "optimize_w_plus")
     path.write_bytes(b"PAR1")
     with pytest.raises(DataError, match="cannot be read.*bench rate"):
-        rates_of(material, "tiny_set")
+        rates_of(report, "tiny_set")

@@ -20,8 +20,8 @@ from bench.errors import DataError
 from bench.report import layout, pictures
 from bench.report.grid import scale_of
 from bench.report.layout import to_markdown
-from bench.report.material import gather
 from bench.report.plots import write_plot_data
+from bench.report.report_data import load_report_data
 from bench.report.significance import comparisons, pair_texts, rankings, write_significance
 from bench.report.tables import dataset_tables, main_table, write_tables
 
@@ -60,7 +60,7 @@ def finished(tiny):
 def table_1(tiny) -> str:
     """table1.md, written without the figures."""
     folder = tiny.root / "reports" / "tables"
-    write_tables(gather(tiny.root, "toy"), folder, tiny.root / "results" / "reference")
+    write_tables(load_report_data(tiny.root, "toy"), folder, tiny.root / "results" / "reference")
     return (folder / "table1.md").read_text()
 
 
@@ -71,7 +71,7 @@ def cells(text: str, first: str, nth: int = 0) -> list[str]:
 
 
 def title_of(tiny, label: str) -> str:
-    return gather(tiny.root, "toy").method(label).title
+    return load_report_data(tiny.root, "toy").method(label).title
 
 
 def test_numbers_of_table_1_are_those_of_the_rows(finished):
@@ -134,18 +134,18 @@ def test_a_star_in_the_common_table_is_tested_on_its_images(ranked):
     values = {m: {i: v + 1 for i, v in c.items()} for m, c in ranked.values["latent_avg"].items()}
     ranked.add_run("optimize_w_plus", {m: dict(list(c.items())[:8]) for m, c in values.items()})
     summary.aggregate(ranked.store, "toy", ranked.config)
-    material = gather(ranked.root, "toy")
-    text = to_markdown(dataset_tables(material, "tiny_set")[1])
+    report = load_report_data(ranked.root, "toy")
+    text = to_markdown(dataset_tables(report, "tiny_set")[1])
     assert cells(text, title_of(ranked, "hfgi"))[1] == "8" and "\\*" in cells(text, title_of(ranked, "hfgi"))[2]
-    ids = material.shared_ids("tiny_set")
-    assert len(ids) == 8 and {c.n for c in comparisons(material, "tiny_set", "mae", ids)} == {8}
+    ids = report.shared_ids("tiny_set")
+    assert len(ids) == 8 and {c.n for c in comparisons(report, "tiny_set", "mae", ids)} == {8}
 
 
 def test_a_method_that_lacks_an_image_is_not_ranked_with_those_that_have_it(ranked):
     values = {m: {i: v for i, v in c.items() if i != "000004"} for m, c in ranked.values["hfgi"].items()}
     ranked.add_run("hfgi", values, failures={"000004": "no"})
     summary.aggregate(ranked.store, "toy", ranked.config)
-    main = to_markdown(main_table(gather(ranked.root, "toy"), "tiny_set", ["mae"], last=True))
+    main = to_markdown(main_table(load_report_data(ranked.root, "toy"), "tiny_set", ["mae"], last=True))
     assert "**" not in main and cells(main, title_of(ranked, "hfgi"))[1] == "11 <sub>1 failed</sub>"
 
 
@@ -173,7 +173,7 @@ def test_the_main_table_has_the_columns_with_a_role_and_others_follow(ranked):
     (ranked.root / "protocols").mkdir()
     (ranked.root / "protocols" / "strict32.yaml").write_text(yaml.safe_dump(preset))
     summary.aggregate(ranked.store, "toy", ranked.config)
-    main, common, further, again = dataset_tables(gather(ranked.root, "toy"), "tiny_set")
+    main, common, further, again = dataset_tables(load_report_data(ranked.root, "toy"), "tiny_set")
     assert main.headers == ["Method", "n", "PSNR (dB) ↑", "SSIM ↑", "Time, batch 1 (s)"]
     assert further.headers == ["Method", "n", "MAE ↓", "Rate (floats) ↓", "Time, best batch (s)"]
     assert common.headers == main.headers[:-1] and again.headers == further.headers[:-1]
@@ -202,7 +202,7 @@ def test_every_image_without_a_value_is_in_the_ledger(ranked):
     values = {m: dict(list(c.items())[9:]) for m, c in ranked.values["hfgi"].items()}
     ranked.add_run("hfgi", values, failures={i: 'bad, "picture"' for i in ranked.ids[:9]})
     summary.aggregate(ranked.store, "toy", ranked.config)
-    page, everything = write_significance(gather(ranked.root, "toy"), ranked.root / "significance.md")
+    page, everything = write_significance(load_report_data(ranked.root, "toy"), ranked.root / "significance.md")
     assert "and 1 more" in page.read_text() and "all of them in ledger.csv" in page.read_text()
     rows = pd.read_csv(everything, dtype=str)
     of_mae = rows[(rows["row"] == "hfgi") & (rows["metric"] == "mae")]
@@ -212,10 +212,10 @@ def test_every_image_without_a_value_is_in_the_ledger(ranked):
 
 def test_orders_and_power_are_those_of_all_images_and_of_the_common_ones(ranked):
     summary.aggregate(ranked.store, "toy", ranked.config)
-    material = gather(ranked.root, "toy")
-    found = rankings(material, "tiny_set", "mae")
+    report = load_report_data(ranked.root, "toy")
+    found = rankings(report, "tiny_set", "mae")
     assert [(o.n, o.order) for o in found] == [(12, ["hfgi", "e4e"]), (5, ["optimize_w_plus", "hfgi", "e4e"])]
-    text = "\n".join(pair_texts(material, "tiny_set"))
+    text = "\n".join(pair_texts(report, "tiny_set"))
     for words in (
         "Order on the 12 images that these 2 methods have, best first: HFGI > e4e.",
         "Order on the 5 images that these 3 methods have",
@@ -224,7 +224,7 @@ def test_orders_and_power_are_those_of_all_images_and_of_the_common_ones(ranked)
     ):
         assert words in text
     ranked.add_run("optimize_w_plus", ranked.values["latent_avg"])
-    assert [o.n for o in rankings(gather(ranked.root, "toy"), "tiny_set", "mae")] == [12]
+    assert [o.n for o in rankings(load_report_data(ranked.root, "toy"), "tiny_set", "mae")] == [12]
 
 
 def test_failures_are_named_in_the_table(finished):
@@ -305,7 +305,7 @@ def test_index_shows_the_directions_of_the_domain(finished):
 
 def test_plot_data_is_small_and_right(finished):
     folder = finished.root / "plots"
-    write_plot_data(gather(finished.root, "toy"), folder)
+    write_plot_data(load_report_data(finished.root, "toy"), folder)
     means = json.loads((folder / "means.json").read_text())
     assert {m["method"]: m["mae"] for m in means}["copy_input"] == 0
     spread = [r for r in json.loads((folder / "per_image.json").read_text()) if r["method"] == "latent_avg"]

@@ -10,7 +10,7 @@ from PIL import Image
 from bench.analysis.statistics import statistics
 from bench.data.video_files import read_film
 from bench.edits.strength import Matched
-from bench.report.material import Material
+from bench.report.report_data import ReportData
 from bench.report.video import by_clip, films_of, over_frames, write_video
 from bench.store.video import read_films, video_dir, write_films
 
@@ -46,14 +46,14 @@ def add_films(tiny, method, worse, ids_sha256="a", without=()):
 
 
 @pytest.fixture
-def material(tiny):
+def report(tiny):
     add_films(tiny, "latent_avg", 0.0)
     add_films(tiny, "optimize_w_plus", 0.03, without=("00_0002",))
-    return Material(tiny.config, tiny.store, "toy", pd.DataFrame(), SimpleNamespace(), {}, "")
+    return ReportData(tiny.config, tiny.store, "toy", pd.DataFrame(), SimpleNamespace(), {}, "")
 
 
-def test_means_are_over_clips_and_frames_that_all_have(material):
-    films, _ = films_of(material)
+def test_means_are_over_clips_and_frames_that_all_have(report):
+    films, _ = films_of(report)
     table = by_clip(films, "inversion", "mae")
     np.testing.assert_allclose(table["latent_avg"], [0.0205, 0.0405]), "frame 00_0002 failed elsewhere"
     np.testing.assert_allclose(table["optimize_w_plus"] - table["latent_avg"], 0.03)
@@ -61,11 +61,11 @@ def test_means_are_over_clips_and_frames_that_all_have(material):
     assert by_clip(films, "inversion", "nothing").empty
 
 
-def test_the_page_says_means_intervals_strengths_and_what_is_left_out(material, tmp_path):
-    links, shown = write_video(material, tmp_path)
+def test_the_page_says_means_intervals_strengths_and_what_is_left_out(report, tmp_path):
+    links, shown = write_video(report, tmp_path)
     page = (tmp_path / "tables" / "video.md").read_text()
     first, second = page.split("## Edits")
-    low, high = statistics([np.array([0.0205, 0.0405])], material.config.bootstrap, 0)[0][-2:]
+    low, high = statistics([np.array([0.0205, 0.0405])], report.config.bootstrap, 0)[0][-2:]
     assert f"**0.0305** <sub>[{low:.4f}, {high:.4f}]</sub>" in first, "intervals resample clips, not frames"
     assert "| 0.0605" in first and "| Source | – |" in first
     assert "| 0.100 |" in first and "**0.100**" not in first, "no drift is best: the mark is the source's own"
@@ -77,8 +77,8 @@ def test_the_page_says_means_intervals_strengths_and_what_is_left_out(material, 
     assert [p.name for _, p in shown] == ["video_frames.png", "tiny_clips_00.gif"]
 
 
-def test_films_show_every_method_side_by_side(material, tmp_path):
-    write_video(material, tmp_path)
+def test_films_show_every_method_side_by_side(report, tmp_path):
+    write_video(report, tmp_path)
     film, fps = read_film(tmp_path / "video" / "tiny_clips_00.mp4")
     assert len(film) == 3 and fps == 12
     levels = {k: np.abs(film[0].astype(int) - 60 * k).max(-1) < 4 for k in range(4)}
@@ -88,18 +88,18 @@ def test_films_show_every_method_side_by_side(material, tmp_path):
         assert gif.n_frames == 3 and (tmp_path / "video" / "tiny_clips_00.gif").stat().st_size < 3e6
 
 
-def test_curves_have_frames_that_all_clips_have(material):
-    films, _ = films_of(material)
-    x, y, low, high = over_frames(material, films["latent_avg"], "inversion", "mae")
+def test_curves_have_frames_that_all_clips_have(report):
+    films, _ = films_of(report)
+    x, y, low, high = over_frames(report, films["latent_avg"], "inversion", "mae")
     np.testing.assert_array_equal(x, [0, 1])
     np.testing.assert_allclose(y, [0.03, 0.031])
     assert (low <= y).all() and (y <= high).all()
 
 
-def test_other_clips_are_not_compared_and_without_any_there_is_nothing(material, tiny, tmp_path):
+def test_other_clips_are_not_compared_and_without_any_there_is_nothing(report, tiny, tmp_path):
     add_films(tiny, "copy_input", 0.0, ids_sha256="b")
-    films, others = films_of(material)
+    films, others = films_of(report)
     assert list(films) == ["copy_input"] and others == ["latent_avg", "optimize_w_plus"], "in the profile's order"
     for label in read_films(tiny.store, "toy"):
         (video_dir(tiny.store, "toy", label) / "video.json").write_text("{}")
-    assert write_video(material, tmp_path) == ([], []) and (tmp_path / "video").is_dir()
+    assert write_video(report, tmp_path) == ([], []) and (tmp_path / "video").is_dir()

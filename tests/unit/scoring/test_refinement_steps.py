@@ -7,6 +7,7 @@ import yaml
 
 from bench.api import Inversion
 from bench.config.project import load_config
+from bench.engine import Execution
 from bench.errors import BenchError, DataError, ShapeError
 from bench.inversion.plan import Overrides, plan_run
 from bench.inversion.runner import image_seed, run
@@ -125,7 +126,7 @@ def test_engines_agree(stepping, monkeypatch):
     monkeypatch.setattr("bench.scoring.refinement_steps.SHARD", 2)
     score(stepping, made)
     serial = path.read_bytes()
-    score(stepping, made, engine="processes", workers=2)
+    score(stepping, made, execution=Execution("processes", 2))
     assert path.read_bytes() == serial
 
 

@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from bench.config.project import load_config
-from bench.data import render as rendering
 from bench.data.prepare import prepare
+from bench.engine import SERIAL
+from bench.renderers.annyfaces import Annyfaces
+from bench.renderers.by_name import RENDERERS
 
 STEP = 3 / 127.5  # of the judge's brightness: three levels
 
@@ -52,11 +54,11 @@ def rendered(edited, ask, monkeypatch):
     monkeypatch.setitem(sys.modules, "annyfaces.scene", scene)
     render = types.SimpleNamespace(Renderer=FakeRenderer, RENDERER_VERSION="1")
     monkeypatch.setitem(sys.modules, "annyfaces.render", render)
-    monkeypatch.setattr(rendering, "_renderers", {})
+    monkeypatch.setitem(RENDERERS, "annyfaces", Annyfaces())  # without what it keeps of other tests
     head = {"id": "drawn", "domain": "toy", "kind": "rendered", "resolution": 32, "licence": "CC0", "count": 5}
     head["render"] = {"renderer_version": "1", "split": "test", "seed": 0}
     (edited / "datasets" / "drawn.yaml").write_text(yaml.safe_dump(head))
-    prepare(load_config(edited), "drawn", update=True, engine="serial")
+    prepare(load_config(edited), "drawn", update=True, execution=SERIAL)
     ask(images=5, directions={"bright": [STEP]}, round_trips=5, shown=3)
     return edited
 

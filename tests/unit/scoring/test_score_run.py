@@ -12,6 +12,7 @@ import torch
 from bench import api, registry
 from bench.config.project import load_config
 from bench.data.dataset import PreparedDataset
+from bench.engine import Execution
 from bench.errors import BenchError, DataError, UnknownName
 from bench.files import read_rgb, write_png
 from bench.inversion.plan import Overrides, plan_run
@@ -72,7 +73,7 @@ class Metric(api.PairMetric):
 def test_engines_agree(project):
     invert(project)
     _, serial = scored(project)
-    _, spawned = scored(project, engine="processes", workers=2)
+    _, spawned = scored(project, execution=Execution("processes", 2))
     pd.testing.assert_frame_equal(serial, spawned)
 
 

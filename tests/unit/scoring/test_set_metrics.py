@@ -12,11 +12,12 @@ from bench.analysis.score_table import read_scores
 from bench.analysis.summary import aggregate, metric_info, read_summary
 from bench.config.project import load_config
 from bench.data.dataset import PreparedDataset
+from bench.engine import Execution
 from bench.errors import BenchError, DataError
 from bench.inversion.plan import Overrides, plan_run
 from bench.inversion.runner import image_seed, run
 from bench.measures import efflite
-from bench.report.material import gather
+from bench.report.report_data import load_report_data
 from bench.scoring import set_metrics
 from bench.scoring.score_run import score_run
 from bench.store.paths import RunStore
@@ -91,7 +92,7 @@ def test_engines_and_batches_agree(project, monkeypatch):
     invert(project)
     monkeypatch.setattr(scoring, "SHARD", 3)
     serial, _ = scored(project)
-    spawned, _ = scored(project, engine="processes", workers=1)
+    spawned, _ = scored(project, execution=Execution("processes", 1))
     monkeypatch.setattr(pair_metrics, "BATCH", 1)
     single, _ = scored(project)
     for other, tolerance in ((spawned, 0), (single, 1e-4)):
@@ -152,7 +153,7 @@ def test_lines_of_the_summary_and_columns_of_the_table(project, store):
     assert list(lines.loc[lines["method"] == "toy_codes", "metric"]) == sorted(NAMES)
     assert set(lines["n"]) == {8} and lines["sd"].isna().all() and set(lines["n_failed"]) == {0}
     assert dict(zip(lines["metric"], lines["higher_is_better"], strict=True))["prc_efflite0.recall"]
-    (main, *_) = write_tables(gather(project, "toy"), project / "reports", project / "results" / "reference")
+    (main, *_) = write_tables(load_report_data(project, "toy"), project / "reports", project / "results" / "reference")
     text = main.read_text()
     for head in ("FD (EffNet-L0) ↓", "Precision (EffNet-L0) ↑", "Recall (EffNet-L0) ↑"):
         assert head in text

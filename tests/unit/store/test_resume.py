@@ -4,6 +4,7 @@ import pytest
 
 from bench import registry
 from bench.config.project import load_config
+from bench.engine import Execution
 from bench.errors import BenchError
 from bench.inversion.plan import Overrides, plan_run
 from bench.inversion.runner import run
@@ -40,7 +41,7 @@ def test_interrupted_run_resumes_to_the_same_files(project, overwrite):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(chosen, on_tick=stop_after_two)
+        run(chosen, Execution(on_tick=stop_after_two))
     assert chosen.run.state() == "partial"
     told = []
     run(plan(project), overwrite=overwrite, on_plan=lambda todo, total: told.append((todo, total)))
@@ -58,7 +59,7 @@ def test_code_changes_make_results_stale(project, monkeypatch, finished):
         run(plan(project))
     else:
         with pytest.raises(KeyboardInterrupt):
-            run(plan(project), on_tick=stop)
+            run(plan(project), Execution(on_tick=stop))
     path = project / "methods" / "toy_codes.py"
     path.write_text(path.read_text().replace("x.mean((2, 3))", "x.amax((2, 3))"))
     registry.methods.cache_clear()

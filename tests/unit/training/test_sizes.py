@@ -11,6 +11,7 @@ from bench.config.project import load_config
 from bench.contract.toy import toy_images
 from bench.data.import_folder import FolderRequest
 from bench.data.prepare import prepare
+from bench.engine import SERIAL
 from bench.files import read_rgb, write_png
 from bench.training import record
 from bench.training.validation import validate
@@ -23,7 +24,7 @@ def small(project: Path) -> str:
     folder.mkdir()
     for n, picture in enumerate(toy_images(16, 8)):
         write_png(folder / f"head_{n}.png", np.asarray(picture))
-    prepare(load_config(project), "small", FolderRequest(folder, "toy", 16), engine="serial")
+    prepare(load_config(project), "small", FolderRequest(folder, "toy", 16), execution=SERIAL)
     return "small"
 
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from annyfaces.motion import View, between
 from bench.video.measures import difference, drifts, flicker, flickers
-from bench.video.motion import View, between, estimated_motions, warped
+from bench.video.motion import estimated_motions, warped
 
 SIDE = 48
 

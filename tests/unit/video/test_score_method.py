@@ -11,8 +11,10 @@ import yaml
 
 from bench.config.project import load_config
 from bench.config.sections import VideoSettings
-from bench.data import render as rendering
 from bench.data.prepare import prepare
+from bench.engine import SERIAL
+from bench.renderers.annyfaces import Annyfaces
+from bench.renderers.by_name import RENDERERS
 from bench.store.video import read_films
 from bench.video import prepare as video_preparation
 from bench.video import score_method
@@ -55,14 +57,14 @@ def drawn(edited, monkeypatch):
     monkeypatch.setitem(sys.modules, "annyfaces.scene", scene)
     render = types.SimpleNamespace(Renderer=FakeRenderer, RENDERER_VERSION="1")
     monkeypatch.setitem(sys.modules, "annyfaces.render", render)
-    monkeypatch.setattr(rendering, "_renderers", {})
+    monkeypatch.setitem(RENDERERS, "annyfaces", Annyfaces())  # without what it keeps of other tests
     still = np.zeros((32, 32, 2), np.float32)
     for module in (video_preparation, score_method):
         monkeypatch.setattr(module, "true_motions", lambda dataset, ids: [still] * (len(ids) - 1))
     head = {"id": "drawn", "domain": "toy", "kind": "rendered", "resolution": 32, "licence": "CC0", "count": COUNT}
     head["render"] = {"renderer_version": "1", "split": "video", "seed": 0, "clip": FRAMES}
     (edited / "datasets" / "drawn.yaml").write_text(yaml.safe_dump(head))
-    prepare(load_config(edited), "drawn", update=True, engine="serial")
+    prepare(load_config(edited), "drawn", update=True, execution=SERIAL)
     settings(edited, VIDEO)
     return edited
 

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from bench.cli.app import run_cli
-from bench.errors import WeightsError
+from bench.errors import BenchError, WeightsError
 from bench.generator import SharedGenerator
 from bench.nets.stylegan2 import Generator
 from bench.weights import download as dl
@@ -223,7 +223,7 @@ def test_no_space(server, target, monkeypatch):
 
 def test_two_programs_do_not_write_one_file(server, target):
     def again(done, total):
-        with pytest.raises(WeightsError, match="another program"):
+        with pytest.raises(BenchError, match="is being downloaded by another process"):
             get(server, target)
 
     get(server, target, again)

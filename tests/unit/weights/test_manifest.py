@@ -153,7 +153,7 @@ def test_duplicate_and_dangling_ids(project):
 
 def test_not_yaml(project):
     weights.manifest_path(project).write_text("weights: [")
-    with pytest.raises(WeightsError, match="cannot be read") as error:
+    with pytest.raises(WeightsError, match="is not YAML") as error:
         weights.read_manifest(project)
     assert "\n" not in str(error.value)
 
@@ -216,5 +216,7 @@ def test_weights_that_are_not_named(three, given):
 
 
 def test_reading_the_manifest_imports_no_torch():
-    code = "import sys; from bench.weights import manifest; manifest.read_manifest('.'); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from bench.weights import manifest; manifest.read_manifest('.'); assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

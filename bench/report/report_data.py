@@ -1,4 +1,4 @@
-"""What a report is made of, read once from results/: summary, rows, runs, timings and the names of things."""
+"""Read what a report needs from results/, once: summary, scores, runs, timings, and titles of methods and metrics."""
 
 from __future__ import annotations
 
@@ -32,64 +32,80 @@ class MethodInfo:
 
 
 @dataclass(frozen=True)
-class Material:
-    """Everything measured in a scope. Built by :func:`gather`."""
+class ReportData:
+    """Everything measured in a scope; built by :func:`load_report_data`.
+
+    Args:
+        config: settings of the profile in use.
+        store: paths below results/ and reports/.
+        scope: profile id, or ``local``.
+        summary: a row per dataset, method, variant and metric, as in summary.csv.
+        scores: values per image, and set metrics.
+        timings: run id -> timing record, all from one machine.
+        machine: that machine's folder name; "" without timings.
+        memo: tests and edits that several pages print, computed once per process.
+    """
 
     config: Config
     store: RunStore
     scope: str
     summary: pd.DataFrame
     scores: Scores
-    timings: Mapping[str, Mapping[str, Any]]  # run_id -> record, all from one machine
-    machine: str  # that machine's folder name, "" without timings
-    memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)  # tests that several pages print
+    timings: Mapping[str, Mapping[str, Any]]
+    machine: str
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def root(self) -> Path:
+        """Folder of the project."""
         return self.config.root
 
     @property
     def protocol(self) -> str:
+        """Name of the report's protocol."""
         return self.config.protocol
 
     @cached_property
     def datasets(self) -> list[str]:
+        """Ids of the summary's datasets, in its order."""
         return list(dict.fromkeys(self.summary["dataset"]))
 
     def manifest(self, dataset: str) -> Manifest:
+        """Read the manifest of a dataset."""
         return load_manifest(self.root, dataset)
 
     def prepared(self, dataset: str) -> PreparedDataset:
+        """Open a prepared dataset."""
         return PreparedDataset.open(self.root, dataset)
 
     def rows(self, dataset: str) -> list[str]:
-        """All labels of a dataset in the summary's order: methods as in params.yaml, controls last."""
+        """Return all labels of a dataset in the summary's order: methods as in params.yaml, controls last."""
         part = self.summary[self.summary["dataset"] == dataset]
         names = dict.fromkeys(f"{m}.{v}" if v else m for m, v in zip(part["method"], part["variant"], strict=True))
         return sorted(names, key=lambda name: self.method(name).control)
 
     def ablations(self, dataset: str) -> list[str]:
-        """Named variants whose method has results too: they have a table of their own."""
+        """Return the labels of variants whose method has results too: they have a table of their own."""
         return ablation_rows(self.rows(dataset), self.config.ablations)
 
     def labels(self, dataset: str) -> list[str]:
-        """Rows of Table 1 and of the figures: all but the ablations."""
+        """Return the labels of Table 1 and of the figures: all but the ablations."""
         ablations = self.ablations(dataset)
         return [name for name in self.rows(dataset) if name not in ablations]
 
     def metrics(self, dataset: str) -> list[str]:
-        """Metrics of a dataset, in the profile's order."""
+        """Return the metrics of a dataset, in the profile's order."""
         return list(dict.fromkeys(self.summary.loc[self.summary["dataset"] == dataset, "metric"]))
 
     def lines(self, dataset: str, common: bool = False) -> dict[tuple[str, str], Any]:
-        """(label, metric) -> summary line, over each method's images or over those all methods have."""
+        """Return (label, metric) -> summary line, over each method's images or over the images that all methods have."""
         part = self.summary[
             (self.summary["dataset"] == dataset) & (self.summary["protocol"].str.contains("@") == common)
         ]
         return {(f"{r.method}.{r.variant}" if r.variant else r.method, r.metric): r for r in part.itertuples()}
 
     def shared_ids(self, dataset: str) -> list[str]:
-        """Ids every method has a finite score for, ablations apart, sorted; may be empty."""
+        """Return the sorted ids that every method has a finite score for, ablations apart; may be empty."""
         shared = common_ids(self.scores, dataset, self.config.ablations)
         if shared is None:
             rows = self.scores.rows
@@ -97,7 +113,7 @@ class Material:
         return shared
 
     def method(self, label: str) -> MethodInfo:
-        """Title and kind, from the method's file and ablations.yaml; a method that is gone keeps its id as title."""
+        """Return title and kind, from the method's file and ablations.yaml; a removed method keeps its id as title."""
         method, variant = parse_label(label)
         try:
             attributes = registry.methods(self.root).entry(method).attributes
@@ -110,10 +126,11 @@ class Material:
         return MethodInfo(label, title, bool(attributes.get("control", False)))
 
     def metric(self, metric: str) -> MetricInfo:
+        """Return title, unit and direction of a metric."""
         return metric_info(metric, self.root)
 
     def signatures(self, dataset: str) -> dict[str, str]:
-        """metric -> signature."""
+        """Return metric -> signature, the exact definition of its values."""
         rows = self.scores.rows
         part = rows[(rows["dataset"] == dataset) & (rows["task"] == "inversion")].drop_duplicates("metric")
         sets = [value for _, found in self.scores.sets.values() if found.dataset == dataset for value in found.values]
@@ -121,12 +138,12 @@ class Material:
         return {**dict(zip(part["metric"], part["signature"], strict=True)), **of_sets}
 
     def picture_metrics(self, dataset: str) -> list[str]:
-        """Metrics that have a value for each picture; the others compare sets of pictures."""
+        """Return the metrics that have a value for each image; the others compare sets of images."""
         of_sets = {value.metric for _, found in self.scores.sets.values() for value in found.values}
         return [metric for metric in self.metrics(dataset) if metric not in of_sets]
 
     def absent_metrics(self, dataset: str) -> dict[str, str]:
-        """Metrics the profile names that nobody has: metric -> ``needs: ...``."""
+        """Return the profile's metrics without any score: metric -> ``needs: ...``."""
         reasons, scored = {}, {metric.partition(".")[0] for metric in self.metrics(dataset)}
         for metric in self.config.metrics:
             if metric not in scored:
@@ -135,26 +152,27 @@ class Material:
         return reasons
 
     def unscored(self, dataset: str) -> list[str]:
-        """Methods and ablations that params.yaml names and that have no row, in the profile's own scope."""
+        """Return the methods and ablations of params.yaml that have no row, in the profile's own scope."""
         return (
             [m for m in self.config.labels if m not in self.rows(dataset)] if self.scope == self.config.profile else []
         )
 
     def run_record(self, dataset: str, label: str) -> dict[str, Any]:
-        """run.json of one row."""
+        """Read run.json of one row."""
         method, variant = parse_label(label)
         return self.store.run(self.scope, method, dataset, variant).read()
 
     def run_size(self, dataset: str, label: str) -> int:
-        """Images the method was asked to invert, failures included."""
+        """Count the images that the method was asked to invert, failures included."""
         return len(self.run_record(dataset, label)["ids"])
 
     def reconstruction(self, dataset: str, label: str, image_id: str) -> Path:
+        """File of a reconstruction."""
         method, variant = parse_label(label)
         return self.store.run(self.scope, method, dataset, variant).image(image_id)
 
 
-def gather(root: Path, scope: str, config: Config | None = None) -> Material:
+def load_report_data(root: Path, scope: str, config: Config | None = None) -> ReportData:
     """Read all a report needs.
 
     Raises:
@@ -164,11 +182,11 @@ def gather(root: Path, scope: str, config: Config | None = None) -> Material:
     store = RunStore(config.root, config.main_profile)
     summary = read_summary(store.summary_path(scope))
     machine, timings = read_timings(store, scope)
-    return Material(config, store, scope, summary, scope_scores(store, scope, config), timings, machine)
+    return ReportData(config, store, scope, summary, scope_scores(store, scope, config), timings, machine)
 
 
 def read_timings(store: RunStore, scope: str) -> tuple[str, dict[str, dict[str, Any]]]:
-    """The machine last used for timing and its records by run id: times of two machines never share a table."""
+    """Return the machine last timed on and its records by run id: times of two machines never share a table."""
     folders: dict[str, dict[str, dict[str, Any]]] = {}
     for path in sorted(store.timing_dir(scope).glob("*/*/*.json")):
         folders.setdefault(path.parent.name, {})[path.stem] = read_json(path)

@@ -1,73 +1,28 @@
-"""One seam for all parallel work: ``map_shards(work, shards)`` on the process at hand or on several local ones.
-
-Work is cut by image id into shards of fixed composition, whatever the engine and the number of workers, and every
-process computes with one thread, so rows do not depend on where they were computed. Shards must be idempotent. A
-worker that dies takes down its own shard only: the others are finished before the error is raised.
-"""
+"""Worker processes: each is given one shard at a time, so that a death names exactly one shard."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from bench.device import keep_memory
+from bench.engine.shards import THREAD_VARIABLES, Shard, Work, default_workers, environment, listening, one_thread
 from bench.errors import BenchError
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_CHILD_VARIABLES = ("NUMBA_NUM_THREADS",)  # numba refuses a change in a process where its threads have started
+CHILD_VARIABLES = ("NUMBA_NUM_THREADS",)  # numba refuses a change in a process where its threads have started
 START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-_on_tick: Callable[[float], None] | None = None  # where this process reports progress inside a shard
 _forked = False  # this process was forked from a warm one (bench/cli/fork_server.py), for one command
-_idle: list[_Worker] = []  # of a forked process, between two uses
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Image ids worked on together. ``index`` is its place in the list of all shards."""
-
-    index: int
-    ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Work:
-    """An importable function and its keyword arguments: ``function(shard, **kwargs)`` in some process."""
-
-    function: Callable[..., Any]
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-
-    def __call__(self, shard: Shard) -> Any:
-        return self.function(shard, **self.kwargs)
-
-
-def make_shards(ids: Sequence[str], size: int) -> list[Shard]:
-    """Cut ids, in order, into shards of ``size`` (the last may be shorter)."""
-    return [Shard(n, tuple(ids[start : start + size])) for n, start in enumerate(range(0, len(ids), size))]
-
-
-def even_shards(ids: Sequence[str], most: int) -> list[Shard]:
-    """Cut ids, in order, into an even number of shards, as equal as can be, of at most ``most``: where there are few,
-    two workers then end together. The cut depends on the number of ids alone, not on that of workers.
-    """
-    count = 2 * max(1, -(-len(ids) // (2 * most)))
-    return make_shards(ids, -(-len(ids) // count) or 1)
-
-
-def default_workers() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_idle: list[Worker] = []  # of a forked process, between two uses
 
 
 def make_ready(*modules: str) -> None:
@@ -80,12 +35,12 @@ def make_ready(*modules: str) -> None:
     if _forked:
         if not _idle:
             context = multiprocessing.get_context("fork")
-            _idle.extend(_Worker(context) for _ in range(default_workers()))
+            _idle.extend(Worker(context) for _ in range(default_workers()))
     elif START == "forkserver":
         from multiprocessing import forkserver
 
         multiprocessing.get_context(START).set_forkserver_preload(["__main__", *modules])
-        with _environment((*_THREAD_VARIABLES, *_CHILD_VARIABLES)):
+        with environment((*THREAD_VARIABLES, *CHILD_VARIABLES)):
             forkserver.ensure_running()
 
 
@@ -99,98 +54,7 @@ def forked() -> None:
     _forked = True
 
 
-def tick(amount: float) -> None:
-    """Called by work: ``amount`` more images (or a fraction of one) are done. Silent where nobody listens."""
-    if _on_tick is not None:
-        _on_tick(amount)
-
-
-def map_shards(
-    work: Work,
-    shards: Sequence[Shard],
-    engine: str = "serial",
-    workers: int | None = None,
-    on_done: Callable[[Shard, Any], None] | None = None,
-    on_tick: Callable[[float], None] | None = None,
-) -> list[Any]:
-    """Apply ``work`` to every shard.
-
-    Args:
-        engine: "serial" or "processes" (new ones, so that threads and accelerators of the parent do no harm).
-        workers: processes; None takes all cores this process may use.
-        on_done: called here with each finished shard and its result, in order of completion.
-        on_tick: called here with what work reports through :func:`tick`.
-    Returns:
-        Results in the order of ``shards``.
-    Raises:
-        Exception: the first one that work raised; no further shard is started after it.
-        BenchError: worker processes died; the message names their shards. All others were finished before.
-    """
-    if engine not in ("serial", "processes"):
-        raise BenchError(f"unknown engine {engine!r}", expected="serial or processes")
-    if workers is not None and workers < 1:
-        raise BenchError("--workers must be positive", got=workers, expected="1 or more")
-    count = min(workers or default_workers(), len(shards))
-    if engine == "serial" or not shards:
-        return _serial(work, shards, on_done, on_tick)
-    return _Pool(work, shards, count, on_done, on_tick).run()
-
-
-def _serial(work: Work, shards: Sequence[Shard], on_done: Callable | None, on_tick: Callable | None) -> list[Any]:
-    results = []
-    keep_memory()
-    with _listening(on_tick), one_thread():
-        for shard in shards:
-            results.append(work(shard))
-            if on_done:
-                on_done(shard, results[-1])
-    return results
-
-
-@contextmanager
-def _listening(on_tick: Callable[[float], None] | None) -> Iterator[None]:
-    global _on_tick
-    before, _on_tick = _on_tick, on_tick
-    try:
-        yield
-    finally:
-        _on_tick = before
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread inside the block: the order of float additions is then the same everywhere.
-
-    torch is not imported for the purpose; where work loads it inside the block it finds the variables set.
-    """
-    torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() if torch else None
-    if torch:
-        torch.set_num_threads(1)
-    try:
-        with _environment(_THREAD_VARIABLES):
-            yield
-    finally:
-        if torch and threads:
-            torch.set_num_threads(threads)
-
-
-@contextmanager
-def _environment(names: Sequence[str]) -> Iterator[None]:
-    """Set variables to "1" and restore them afterwards."""
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-class _Worker:
+class Worker:
     """A process of its own and the two ends of its pipe."""
 
     def __init__(self, context: Any):
@@ -223,7 +87,7 @@ class _Worker:
                 self.process.join(timeout=2)
 
 
-class _Pool:
+class Pool:
     """Gives one shard at a time to each worker, so that a death names exactly one shard."""
 
     def __init__(
@@ -235,11 +99,11 @@ class _Pool:
         self.results: dict[int, Any] = {}
         self.lost: list[tuple[Shard, int | None]] = []
         self.error: BaseException | None = None
-        self.workers: list[_Worker] = []
+        self.workers: list[Worker] = []
 
     def run(self) -> list[Any]:
         try:
-            with _environment((*_THREAD_VARIABLES, *_CHILD_VARIABLES)):
+            with environment((*THREAD_VARIABLES, *CHILD_VARIABLES)):
                 for _ in range(self.count):
                     self._start_worker()
                 while any(w.shard for w in self.workers):
@@ -257,12 +121,12 @@ class _Pool:
         return [self.results[shard.index] for shard in self.shards]
 
     def _start_worker(self) -> None:
-        worker = _idle.pop() if _idle else _Worker(self.context)
+        worker = _idle.pop() if _idle else Worker(self.context)
         worker.prepare(self.work)
         self.workers.append(worker)
         self._feed(worker)
 
-    def _feed(self, worker: _Worker) -> None:
+    def _feed(self, worker: Worker) -> None:
         worker.shard = None
         if self.todo and self.error is None:
             worker.give(self.todo.popleft())
@@ -282,7 +146,7 @@ class _Pool:
             if worker not in spoken:
                 self._bury(worker)
 
-    def _hear(self, worker: _Worker, kind: str, value: Any) -> None:
+    def _hear(self, worker: Worker, kind: str, value: Any) -> None:
         if kind == "tick":
             if self.on_tick:
                 self.on_tick(value)
@@ -297,7 +161,7 @@ class _Pool:
             self.error = self.error or value
         self._feed(worker)
 
-    def _bury(self, worker: _Worker) -> None:
+    def _bury(self, worker: Worker) -> None:
         if worker.shard is not None:
             worker.process.join(timeout=5)
             self.lost.append((worker.shard, worker.process.exitcode))
@@ -325,7 +189,7 @@ def _serve(connection: Connection) -> None:
     keep_memory()
     _leave_with_parent()
     work: Work | None = None
-    with _listening(lambda amount: connection.send(("tick", amount))), one_thread(), _one_thread_of_libraries():
+    with listening(lambda amount: connection.send(("tick", amount))), one_thread(), _one_thread_of_libraries():
         while True:
             try:
                 message = connection.recv()

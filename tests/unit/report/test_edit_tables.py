@@ -9,9 +9,9 @@ from bench.analysis import summary
 from bench.edits.results import edits_dir, write_edits
 from bench.edits.set_metrics import Features, set_values
 from bench.edits.strength import Matched
-from bench.report.editing import methods_of, write_editing
-from bench.report.editing_figures import curve, write_editing_figures
-from bench.report.material import gather
+from bench.report.edit_figures import curve, write_edit_figures
+from bench.report.edit_tables import methods_of, write_edit_tables
+from bench.report.report_data import load_report_data
 
 NAMES = {"smile+0.5": ("smile", 0.5), "yaw-0.2": ("yaw", -0.2)}
 SETTINGS = {"metrics": ["mae"], "sets": ["kd_efflite0"], "degrees": [1.5, 3.0], "cycles": 2, "frames": 3}
@@ -69,11 +69,11 @@ def add_edits(tiny, method, worse, reached):
 
 
 @pytest.fixture
-def material(tiny):
+def report(tiny):
     add_edits(tiny, "latent_avg", 0.0, tuple(NAMES))
     add_edits(tiny, "optimize_w_plus", 0.02, ("smile+0.5",))
     summary.aggregate(tiny.store, "toy", tiny.config)
-    return gather(tiny.root, "toy")
+    return load_report_data(tiny.root, "toy")
 
 
 def cells(page, start, nth=0):
@@ -81,8 +81,8 @@ def cells(page, start, nth=0):
     return [c.strip() for c in [x for x in page.splitlines() if x.startswith(start)][nth].strip("|").split("|")]
 
 
-def test_the_page_says_strengths_means_differences_and_failures(material, tmp_path):
-    page = write_editing(material, tmp_path)[0].read_text()
+def test_the_page_says_strengths_means_differences_and_failures(report, tmp_path):
+    page = write_edit_tables(report, tmp_path)[0].read_text()
     assert "not reached: -0.05 of -0.1 at +3" in page, "a strength that is not reached is said, never clipped"
     whole = page.split("| *all edits, 3 pictures* |")[1].split("*smile")[0]
     assert "**0.0600**" in whole and "| 0.0800" in whole, "over the three pictures that have a target"
@@ -92,8 +92,8 @@ def test_the_page_says_strengths_means_differences_and_failures(material, tmp_pa
     assert r"\begin{table*}" in (tmp_path / "editing.tex").read_text()
 
 
-def test_what_is_reached_stands_beside_the_mark(material, tmp_path):
-    page = write_editing(material, tmp_path)[0].read_text()
+def test_what_is_reached_stands_beside_the_mark(report, tmp_path):
+    page = write_edit_tables(report, tmp_path)[0].read_text()
     row = cells(page, "| smile+0.5")
     assert row[2] == "+0.25" and row[4] == "1" and row[5] == "+0.2", "mark, left out, seen in scored targets"
     mean, optimised = (cells(page, "| Edit |").index(title) for title in ("Mean code (floor)", "Optimization (W+)"))
@@ -101,48 +101,48 @@ def test_what_is_reached_stands_beside_the_mark(material, tmp_path):
     assert cells(page, "| yaw-0.2")[optimised] == "not reached: -0.05 of -0.1 at +3"
 
 
-def test_without_a_target_all_columns_are_over_what_all_reach(material, tmp_path):
+def test_without_a_target_all_columns_are_over_what_all_reach(report, tmp_path):
     """latent_avg reaches the yaw too, where codes come back worse and a sweep jumps; optimize_w_plus does not."""
-    page = write_editing(material, tmp_path)[0].read_text().split("## Without a target")[1]
+    page = write_edit_tables(report, tmp_path)[0].read_text().split("## Without a target")[1]
     first, other = cells(page, "| Mean code"), cells(page, "| Optimization")
     assert first[1].startswith("**3.00") and other[1].startswith("3.02"), "not 3.57, the mean with yaw"
     assert "[0.2" in first[3] and first[3] == other[3], "cycles have intervals"
     assert "0.0600 <sub>median 0.0400</sub>" in (first[7], other[7]) and first[7] == other[7], "not 0.5, of the yaw"
     for told in ("over 3 pictures and the edits that all methods reach", "reach (3 edits)", "over 1 sweep;"):
         assert told in page
-    one = methods_of(material, "tiny_set")["latent_avg"]
+    one = methods_of(report, "tiny_set")["latent_avg"]
     common = [("smile+0.5", i) for i in one.record["ids"][:3]]
-    anew = set_values(material.config.root, ["kd_efflite0"], one.features.only(common), one.record["ids"], 0)[0]
+    anew = set_values(report.config.root, ["kd_efflite0"], one.features.only(common), one.record["ids"], 0)[0]
     assert anew.value != one.sets[0].value and first[6].strip("*").startswith(f"{anew.value:.3g}"[:4])
 
 
-def test_curves_run_towards_the_change_and_have_bands(material):
-    one = methods_of(material, "tiny_set")["latent_avg"]
-    x, y, low, high, count = curve(material, one, "yaw", -0.2, "background_drift")
+def test_curves_run_towards_the_change_and_have_bands(report):
+    one = methods_of(report, "tiny_set")["latent_avg"]
+    x, y, low, high, count = curve(report, one, "yaw", -0.2, "background_drift")
     np.testing.assert_allclose(x, [0, 0.1, 0.2])
     np.testing.assert_allclose(y, [0.015, 0.115, 0.215])
     assert (low < y).all() and (y < high).all() and count == 4
 
 
-def test_a_picture_without_a_value_leaves_the_curve_to_the_others(material):
-    one = methods_of(material, "tiny_set")["latent_avg"]
+def test_a_picture_without_a_value_leaves_the_curve_to_the_others(report):
+    one = methods_of(report, "tiny_set")["latent_avg"]
     rows = one.rows.copy()
     lacks = (rows["task"] == "curve") & (rows["metric"] == "background_drift") & (rows["image_id"] == "000001")
     rows.loc[lacks & (rows["degree"] == -1.5), "value"] = np.nan
-    x, y, low, high, count = curve(material, replace(one, rows=rows), "yaw", -0.2, "background_drift")
+    x, y, low, high, count = curve(report, replace(one, rows=rows), "yaw", -0.2, "background_drift")
     assert count == 3
     np.testing.assert_allclose(y, np.mean([0, 0.02, 0.03]) + np.array([0, 0.1, 0.2]))
     rows.loc[rows["task"] == "curve", "value"] = np.nan
-    assert curve(material, replace(one, rows=rows), "yaw", -0.2, "background_drift")[-1] == 0
+    assert curve(report, replace(one, rows=rows), "yaw", -0.2, "background_drift")[-1] == 0
 
 
-def test_figures_are_drawn_from_stored_pictures(material, tmp_path):
-    made = dict((path.name, caption) for caption, path in write_editing_figures(material, "tiny_set", tmp_path))
+def test_figures_are_drawn_from_stored_pictures(report, tmp_path):
+    made = dict((path.name, caption) for caption, path in write_edit_figures(report, "tiny_set", tmp_path))
     assert list(made) == ["editing_curves.png", "fig5.png", "fig22.png"]
     assert all((tmp_path / name).stat().st_size > 1000 for name in made)
 
 
 def test_without_edits_there_is_nothing(tiny, tmp_path):
     summary.aggregate(tiny.store, "toy", tiny.config)
-    material = gather(tiny.root, "toy")
-    assert write_editing(material, tmp_path) == [] and write_editing_figures(material, "tiny_set", tmp_path) == []
+    report = load_report_data(tiny.root, "toy")
+    assert write_edit_tables(report, tmp_path) == [] and write_edit_figures(report, "tiny_set", tmp_path) == []

@@ -11,54 +11,52 @@ import numpy as np
 from bench.analysis.statistics import statistics
 from bench.edits.results import Edits, per_image
 from bench.edits.set_metrics import set_values
-from bench.files import atomic_write
-from bench.report.edited import edit_head, edits_of
-from bench.report.layout import Cell, Table, decimals, interval, number, to_latex, to_markdown
-from bench.report.material import Material
+from bench.report.edit_scores import edit_head, edits_of
+from bench.report.layout import Cell, Table, decimals, interval, number
+from bench.report.pages import write_pages
+from bench.report.report_data import ReportData
 from bench.scoring.set_metrics import SetValue
 
 AGAINST_TARGET = ("mae_face", "mae_rest", "ssim_face", "ssim_rest")  # behind the profile's metrics
 BESIDE = ("identity", "attribute_error", "leakage", "background", "background_drift")
 
 
-def methods_of(material: Material, dataset: str) -> dict[str, Edits]:
-    """Edits of the rows of Table 1, in its order; variants have a table of their own."""
-    found = edits_of(material, dataset)
-    return {label: found[label] for label in material.labels(dataset) if label in found}
+def methods_of(report: ReportData, dataset: str) -> dict[str, Edits]:
+    """Return the scored edits of the rows of Table 1, in its order; variants have a table of their own."""
+    found = edits_of(report, dataset)
+    return {label: found[label] for label in report.labels(dataset) if label in found}
 
 
-def write_editing(material: Material, folder: Path) -> list[Path]:
-    """editing.md and .tex where edits were scored; otherwise nothing."""
-    tables = [t for dataset in material.datasets if (e := methods_of(material, dataset)) for t in _tables(material, e)]
+def write_edit_tables(report: ReportData, folder: Path) -> list[Path]:
+    """Write editing.md and .tex where edits were scored; otherwise nothing."""
+    tables = [t for dataset in report.datasets if (e := methods_of(report, dataset)) for t in _tables(report, e)]
     if not tables:
         return []
-    atomic_write(folder / "editing.md", "# Editing\n\n" + "\n".join(to_markdown(t) for t in tables))
-    atomic_write(folder / "editing.tex", "% needs: booktabs, graphicx\n" + "\n".join(to_latex(t) for t in tables))
-    return [folder / "editing.md", folder / "editing.tex"]
+    return write_pages(folder, "editing", "Editing", tables)
 
 
 def fixed(edits: Mapping[str, Edits]) -> bool:
-    """Degrees were given, so no attribute is known and no target."""
+    """Return whether degrees were given: then neither attributes nor targets are known."""
     return next(iter(edits.values())).record["settings"].get("policy") == "fixed"
 
 
-def _tables(material: Material, edits: Mapping[str, Edits]) -> list[Table]:
+def _tables(report: ReportData, edits: Mapping[str, Edits]) -> list[Table]:
     strengths = _given if fixed(edits) else _strengths
-    tables = [strengths(material, edits), _measures(material, edits), _apart(material, edits), _free(material, edits)]
+    tables = [strengths(report, edits), _measures(report, edits), _apart(report, edits), _free(report, edits)]
     for n, table in enumerate(tables):
         table.label = f"tab:editing-{n}"
     return tables
 
 
 def measures_of(edits: Mapping[str, Edits]) -> list[str]:
-    """Measures at matched strength that any row has: the profile's metrics, then the suite's own."""
+    """Return the measures that any row has: the profile's metrics, then the suite's own."""
     some = next(iter(edits.values()))
     wanted = [*some.record["settings"]["metrics"], *AGAINST_TARGET, *BESIDE]
     have = {m for one in edits.values() for m in one.rows.loc[one.rows["task"] == "edit", "metric"]}
     return [m for m in wanted if m in have]
 
 
-def _strengths(material: Material, edits: Mapping[str, Edits]) -> Table:
+def _strengths(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     """Edit x method -> degree and what it reaches on scored pictures, or why there is none."""
     some = next(iter(edits.values()))
     settings = some.record["settings"]
@@ -70,31 +68,32 @@ def _strengths(material: Material, edits: Mapping[str, Edits]) -> Table:
         rows.append([*map(Cell, texts), *(_strength(one, name) for one in edits.values())])
     calibration = settings["calibration"]
     caption = (
-        "Policy: for each method and edit, the degree along the direction at which the judge sees, on average over "
-        f"calibration pictures (of `{calibration['dataset']}`, none of which is scored), the change that it sees "
-        "between them and their exact targets; linear between "
-        f"{', '.join(f'{d:g}' for d in settings['degrees'])} standard deviations of sampled codes. What is not reached "
-        "at the last degree is not scored. The judge labelled no direction."
+        "Each method's edit strength is set on calibration images so that the mean predicted attribute change equals "
+        "that of the ground-truth edits. The strength is the degree along the direction; it is interpolated linearly "
+        f"between {', '.join(f'{d:g}' for d in settings['degrees'])} standard deviations of sampled latents. Calibration "
+        f"images are of `{calibration['dataset']}`, and none of them is scored. An edit that does not reach this change "
+        "at the last degree is not scored. The attribute predictor labelled no direction."
     )
-    heads = ["Edit", "Change", "Seen by the judge", "Calibration pictures", "Left out", "Seen in scored targets"]
-    heads += _titles(material, edits)
+    heads = ["Edit", "Change", "Predicted change", "Calibration images", "Left out", "Predicted in scored targets"]
+    heads += _titles(report, edits)
     notes = [
-        "Change: of the factor, in its unit (0 to 1; years; radians). Seen: the mark to reach, smaller where pictures "
-        "hide the factor. Left out: scored pictures whose factor cannot change by so much, or whose target equals the "
-        "source; no measure covers them. Degree, behind it the mean change that the judge sees from inversion to edit "
-        "on the scored pictures: at equal strength it is about the mark's, for every method."
+        "Change: of the renderer's factor, in its unit (0 to 1; years; radians). Predicted change: of the ground-truth "
+        "edits of the calibration images, as the attribute predictor sees it; smaller than the change where images hide "
+        "the factor. Left out: scored images whose factor cannot change by so much, or whose target equals the source; "
+        "no measure covers them. Methods: the degree, and the predicted change that it reaches on the scored images, "
+        "from inversion to edit; at equal strength it is about the same for every method."
     ]
     return Table("Strengths", caption, heads, [("", rows)], notes + _failures(edits))
 
 
-def _given(material: Material, edits: Mapping[str, Edits]) -> Table:
+def _given(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     """Edit -> the degree that every method is moved by."""
     some = next(iter(edits.values()))
     direction = {e["name"]: e["direction"] for e in some.record["edits"]}
     rows = [[Cell(direction[name]), Cell(f"{one.change:+g}")] for name, one in some.matched.items()]
     caption = (
-        "Policy: the same degree for every method, as given; no judge was asked. A method whose codes answer less to a "
-        "direction is moved less by it, and keeps more for that reason alone: equal degrees are not equal edits."
+        "Every method is moved by the same given degree; no attribute was predicted. Equal degrees are not equal edits: "
+        "a method whose latents respond less to a direction changes less, and preserves more for that reason alone."
     )
     return Table("Strengths", caption, ["Direction", "Degree"], [("", rows)], _failures(edits))
 
@@ -121,33 +120,33 @@ def _mean(one: Edits, name: str, measure: str) -> str:
     return f"{values.mean():+.3g}" if len(values) else "–"
 
 
-def _measures(material: Material, edits: Mapping[str, Edits]) -> Table:
+def _measures(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     """Method x measure over all edits, then for each edit."""
     measures, groups = measures_of(edits), []
     for name in ["", *next(iter(edits.values())).matched]:
         here = {label: _only(one, name) for label, one in edits.items()}
         tables = [per_image(here, measure) for measure in measures]
-        heads = [edit_head(material, measure) for measure in measures]
-        columns = [_column(material, t, list(edits), head) for t, head in zip(tables, heads, strict=True)]
-        rows = [[Cell(t), *(c[k] for c in columns)] for k, t in enumerate(_titles(material, edits))]
+        heads = [edit_head(report, measure) for measure in measures]
+        columns = [_column(report, t, list(edits), head) for t, head in zip(tables, heads, strict=True)]
+        rows = [[Cell(t), *(c[k] for c in columns)] for k, t in enumerate(_titles(report, edits))]
         groups.append((f"{name or 'all edits'}, {counted([len(t) for t in tables if len(t)])}", rows))
     over = (
-        f"Means with 95 % bootstrap intervals (BCa, {material.config.bootstrap:,} resamples of pictures) over the "
+        f"Means with 95 % bootstrap intervals (BCa, {report.config.bootstrap:,} resamples of pictures) over the "
         "pictures counted in each heading; a picture's value is the mean over the edits that all methods reach on it"
     )
     caption = (
         "Edits at matched strength. Distances are to the exact target render; in the face and outside it by part "
         f"labels. {over}, and pictures without a target of an edit are in none of its numbers. Identity kept "
-        "is to the source; attribute error is the judge's distance from the target; leakage is the mean change of the "
-        "other attributes beyond the target's, both in standard deviations of the attribute; background is all but "
-        "the head, to the source and to the method's own inversion."
+        "is to the source; attribute error is the distance of predicted attributes from the target's; leakage is the "
+        "mean change of the other attributes beyond the target's, both in standard deviations of the attribute; "
+        "background is all but the head, to the source and to the method's own inversion."
     )
     if fixed(edits):
         caption = (
             f"Edits at fixed degrees, the same for every method; there are no targets. {over}. Identity kept is to the "
             "source; background (where there are masks) is to the source and to the method's own inversion."
         )
-    return Table("Edits", caption, ["Method", *[edit_head(material, m) for m in measures]], groups)
+    return Table("Edits", caption, ["Method", *[edit_head(report, m) for m in measures]], groups)
 
 
 def _only(one: Edits, name: str) -> Edits:
@@ -160,7 +159,7 @@ def _only(one: Edits, name: str) -> Edits:
 
 
 def counted(counts: Sequence[int], what: str = "pictures") -> str:
-    """``12 pictures``; ``10 to 12 pictures`` where measures have different ones; ``no pictures``."""
+    """Write a count: ``12 pictures``; ``10 to 12 pictures`` where measures have different ones; ``no pictures``."""
     low, high = (min(counts), max(counts)) if counts else (0, 0)
     if not high:
         return f"no {what}"
@@ -168,10 +167,10 @@ def counted(counts: Sequence[int], what: str = "pictures") -> str:
     return f"{high} {what}" if low == high else f"{low} to {high} {what}"
 
 
-def _column(material: Material, table, labels: list[str], head: str) -> list[Cell]:
+def _column(report: ReportData, table, labels: list[str], head: str) -> list[Cell]:
     if not len(table):
         return [Cell("–") for _ in labels]
-    found = statistics([table[label].to_numpy() for label in labels], material.config.bootstrap, material.config.seed)
+    found = statistics([table[label].to_numpy() for label in labels], report.config.bootstrap, report.config.seed)
     places = decimals(one.mean for one in found)
     best = (max if head.endswith("↑") else min)(one.mean for one in found)
     return [
@@ -180,20 +179,20 @@ def _column(material: Material, table, labels: list[str], head: str) -> list[Cel
     ]
 
 
-def _apart(material: Material, edits: Mapping[str, Edits]) -> Table:
+def _apart(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     """Paired differences to the profile's reference."""
     reference = next(iter(edits.values())).record["settings"]["reference"]
     measures = measures_of(edits)
     rows = []
     for label in [name for name in edits if name != reference and reference in edits]:
-        cells = [Cell(material.method(label).title)]
+        cells = [Cell(report.method(label).title)]
         for measure in measures:
             both = per_image({k: edits[k] for k in (label, reference)}, measure)
             if not len(both):
                 cells.append(Cell("–"))
                 continue
             difference = (both[label] - both[reference]).to_numpy()
-            found = statistics([difference], material.config.bootstrap, material.config.seed)[0]
+            found = statistics([difference], report.config.bootstrap, report.config.seed)[0]
             places = decimals([found.mean]) + 1
             cells.append(Cell(f"{found.mean:+.{places}f}", interval(found.ci_low, found.ci_high, places)))
         rows.append(cells)
@@ -201,10 +200,10 @@ def _apart(material: Material, edits: Mapping[str, Edits]) -> Table:
         f"Method − `{reference}`, picture by picture over the edits both reach, with 95 % bootstrap intervals of the "
         "paired differences."
     )
-    return Table("Paired differences", caption, ["Method", *[edit_head(material, m) for m in measures]], [("", rows)])
+    return Table("Paired differences", caption, ["Method", *[edit_head(report, m) for m in measures]], [("", rows)])
 
 
-def _free(material: Material, edits: Mapping[str, Edits]) -> Table:
+def _free(report: ReportData, edits: Mapping[str, Edits]) -> Table:
     """What needs no exact target: each column over the edits and pictures that all methods have."""
     some = next(iter(edits.values())).record["settings"]
     cycles, labels = some["cycles"], list(edits)
@@ -215,15 +214,15 @@ def _free(material: Material, edits: Mapping[str, Edits]) -> Table:
     wanted += [(last, "cycle", "drift", "Drift since the first ↓"), (last, "cycle", "identity", "Identity then ↑")]
     tables = [per_image(of, measure, task) for of, task, measure, _ in wanted]
     heads = [head for *_, head in wanted]
-    columns = [_column(material, t, labels, head) for t, head in zip(tables, heads, strict=True)]
-    sets, count = _sets(material, edits)
+    columns = [_column(report, t, labels, head) for t, head in zip(tables, heads, strict=True)]
+    sets, count = _sets(report, edits)
     for name, values in sets.items():
-        heads.append(f"{material.metric(name).title} of edits ↓")
+        heads.append(f"{report.metric(name).title} of edits ↓")
         columns.append(_of_sets(values, labels))
     heads.append("Largest step of a sweep ↓")
     steps = jump(edits)
     columns.append([Cell(*steps[label]) for label in labels])
-    rows = [[Cell(t), *(c[k] for c in columns)] for k, t in enumerate(_titles(material, edits))]
+    rows = [[Cell(t), *(c[k] for c in columns)] for k, t in enumerate(_titles(report, edits))]
     caption = (
         "Round trip (after e4e's latent editing consistency): invert, edit, invert the edit, edit back; distance of "
         "the codes (mean over rows of the Euclidean one) and of the pictures from where it began, over "
@@ -238,7 +237,7 @@ def _free(material: Material, edits: Mapping[str, Edits]) -> Table:
     return Table("Without a target", caption, ["Method", *heads], [("", rows)])
 
 
-def _sets(material: Material, edits: Mapping[str, Edits]) -> tuple[dict[str, dict[str, SetValue]], int]:
+def _sets(report: ReportData, edits: Mapping[str, Edits]) -> tuple[dict[str, dict[str, SetValue]], int]:
     """metric -> label -> value over the edits that all have; and how many these are.
 
     Values as stored are over all that a method reaches: where that is more, they are computed anew from features.
@@ -252,7 +251,7 @@ def _sets(material: Material, edits: Mapping[str, Edits]) -> tuple[dict[str, dic
         else:
             names, ids = one.record["settings"]["sets"], one.record["ids"]
             held = features[label].only(common)
-            values = set_values(material.config.root, names, held, ids, material.config.seed)
+            values = set_values(report.config.root, names, held, ids, report.config.seed)
         for value in values:
             found.setdefault(value.metric, {})[label] = value
     return found, len(common)
@@ -280,16 +279,15 @@ def _swept(edits: Mapping[str, Edits]) -> list[tuple[str, str, float]]:
 
 
 def jump(edits: Mapping[str, Edits]) -> dict[str, tuple[str, str]]:
-    """label -> (largest step between frames of the sweeps that all have, ``median ...``)."""
+    """Return label -> (largest step between neighbouring frames of the sweeps that all methods have, ``median ...``)."""
     common, found = set(_swept(edits)), {}
     for label, one in edits.items():
         rows = one.rows[one.rows["task"] == "sweep"]
         keys = zip(rows["image_id"], rows["direction"], rows["change"], strict=True)
         steps = rows["value"].to_numpy()[[key in common for key in keys]]
-        told = (number(float(steps.max()), 4), f"median {np.median(steps):.4f}") if len(steps) else ("–", "")
-        found[label] = told
+        found[label] = (number(float(steps.max()), 4), f"median {np.median(steps):.4f}") if len(steps) else ("–", "")
     return found
 
 
-def _titles(material: Material, edits: Mapping[str, Edits]) -> list[str]:
-    return [material.method(label).title for label in edits]
+def _titles(report: ReportData, edits: Mapping[str, Edits]) -> list[str]:
+    return [report.method(label).title for label in edits]

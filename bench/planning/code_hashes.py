@@ -60,5 +60,5 @@ def stage_code(root: Path) -> dict[str, dict[str, str]]:
 
 
 def _files(root: Path, kind: str) -> list[str]:
-    paths = [entry.path.resolve() for entry in getattr(registry, kind)(root).entries().values() if entry.path]
+    paths = [entry.path.resolve() for entry in registry.KINDS[kind](root).entries().values() if entry.path]
     return sorted(path.relative_to(root).as_posix() for path in paths if path.is_relative_to(root))

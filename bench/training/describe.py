@@ -35,8 +35,8 @@ def describe(loop: Loop, held_out: int) -> str:
     steps = preset.images // preset.batch
     lines += [
         f"memory: about {_size(fixed + bytes_per_image * micro)} a process ({_size(fixed)} for parameters, "
-        f"gradients and optimizer; {_size(bytes_per_image)} kept for the backward pass of each of {micro} pictures), "
-        "without work space",
+        f"gradients and optimizer; {_size(bytes_per_image)} kept for the backward pass of each of "
+        f"{micro} pictures), without work space",
         f"time: {seconds:.3f} s a picture here, {steps:,} steps of {preset.batch}: "
         f"about {_hours(seconds * preset.images / loop.world.size)} with {loop.world.size} process(es) like this one",
     ]

@@ -9,6 +9,8 @@ from bench.config.project import load_ablations
 from bench.contract.check_method import MethodChecks, run_checks
 from bench.contract.check_metric import MetricChecks
 
+pytestmark = pytest.mark.numeric
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -12,6 +12,8 @@ from bench.metrics import lpips_alex
 from bench.nets import lpips_distance, mtcnn
 from bench.nets.reconstruction import OPTIONS, Reconstruction
 
+pytestmark = pytest.mark.numeric
+
 pytest.importorskip("lpips", reason="pip install 'hfgi-bench[perceptual]'")
 FAR = 50  # times the tolerance
 

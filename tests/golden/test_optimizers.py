@@ -10,6 +10,8 @@ from bench.errors import BenchError
 from bench.training.optimizers import make_optimizer
 from bench.training.preset import OptimizerSettings
 
+pytestmark = pytest.mark.numeric
+
 SHAPES = {"conv": (4, 3, 3, 3), "linear": (5, 7), "bias": (6,)}
 RECORDED = (1, 5, 6, 7, 12, 24)
 

@@ -4,6 +4,8 @@ import pytest
 
 from bench.directions.finders.sefa import factorise, released_rows
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def found(golden, generator_1024):

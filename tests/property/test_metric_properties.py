@@ -15,7 +15,7 @@ BOUNDS = {"psnr": (0, 100), "ssim_gauss": (-1, 1), "ssim_w51": (-1, 1), "mse_pm1
 # Least and largest side: windows must fit; five scales of an even number treat both ends alike.
 SIDES = {"ssim_w51": (51, 70), "ms_ssim": (176, 176)}
 EXACT = 1e-12
-pytestmark = pytest.mark.parametrize("name", METRICS)
+pytestmark = [pytest.mark.numeric, pytest.mark.parametrize("name", METRICS)]
 quick = settings(max_examples=15, deadline=None, derandomize=True)  # derandomised: a run is a fact, not a draw
 
 

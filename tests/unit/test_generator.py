@@ -11,6 +11,8 @@ from bench.generator import SharedGenerator, save_generator
 from bench.nets.stylegan2 import Generator
 from bench.weights import manifest as weights
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture()
 def net():

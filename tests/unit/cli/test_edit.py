@@ -11,6 +11,8 @@ from PIL import Image
 from bench.directions import files
 from bench.directions.direction import Direction
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture
 def directed(project):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import shlex
 from pathlib import Path
@@ -12,7 +13,8 @@ import yaml
 
 from bench.cli.app import app
 
-FOLDER = Path(__file__).parents[3] / ".github" / "workflows"
+ROOT = Path(__file__).parents[3]
+FOLDER = ROOT / ".github" / "workflows"
 VERBS = typer.main.get_command(app).commands
 
 
@@ -37,3 +39,14 @@ def test_both_sides_are_compared_and_the_result_is_shown():
         s.get("if") == "always()" for s in steps("gate.yml") if "comment" in str(s.get("run"))
     )
     assert any("dvc repro --allow-missing --dry" in step.get("run", "") for step in steps("tests.yml"))
+
+
+def test_another_processors_rounding_reaches_the_tests():
+    """By tox, which hands on to the installation's environment what that lets pass; and by the workflow, the same."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    other = dict(re.findall(r"^([A-Z_]+) = (\S+)$", tox["testenv:numeric"]["set_env"], re.MULTILINE))
+    assert {"ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"} <= set(other) <= set(tox["testenv:suite"]["pass_env"].split())
+    (step,) = [step for step in steps("tests.yml") if "pytest -m numeric" in step.get("run", "")]
+    assert step["env"] == other and "pytest -m numeric" in tox["testenv:numeric"]["commands"]
+    assert "tox run -e numeric" in (ROOT / ".ci" / "run").read_text()

@@ -17,6 +17,8 @@ from bench.inversion.plan import Overrides, plan_run
 from bench.inversion.runner import _finite, batch_on, image_seed, invert_batch, load_method, run
 from bench.store.latents import read_latents
 
+pytestmark = pytest.mark.numeric
+
 
 def plan(project, method="toy_codes", **asked):
     return plan_run(load_config(project), method, "toy", Overrides(**asked))

@@ -17,6 +17,8 @@ from bench.nets import mtcnn
 from bench.scoring.build import build, signature
 from bench.scoring.pair_metrics import score_batch
 
+pytestmark = pytest.mark.numeric
+
 ROOT = Path(__file__).parents[3]
 
 

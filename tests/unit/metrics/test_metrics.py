@@ -13,6 +13,8 @@ from bench.errors import BenchError, DataError, ShapeError
 from bench.measures import ssim as windows
 from bench.metrics import mae, mae_rel, ms_ssim, mse, mse_pm1, perc_efflite0, psnr, rate, ssim_gauss, ssim_w51
 
+pytestmark = pytest.mark.numeric
+
 PIXEL = {"mae": mae.Metric, "mse": mse.Metric, "psnr": psnr.Metric, "ssim_gauss": ssim_gauss.Metric}
 EXACT = 1e-12  # float64 sums of up to 10^6 terms
 SSIM_TOLERANCE = 1e-6  # required; 1e-12 is what is reached, see below
@@ -211,7 +213,8 @@ def test_compiled_ssim_is_that_of_torch(window, size, sample):
     torch.testing.assert_close(found, in_torch(x, y, taps, sample), rtol=0, atol=allowed)
     torch.testing.assert_close(torch.stack(windows.means_in_bands(x, y, taps, sample)), found, rtol=0, atol=allowed)
     alone = torch.cat([torch.stack(windows.means(x[n : n + 1], y[n : n + 1], taps, sample)) for n in range(2)], 1)
-    assert torch.equal(alone, found)
+    apart = 0 if taps != WINDOWS["lopsided"] else EXACT  # torch's products of a batch need not agree in the last bit
+    torch.testing.assert_close(alone, found, rtol=0, atol=apart)
 
 
 @pytest.mark.parametrize("window", WINDOWS)

@@ -11,6 +11,8 @@ from skimage.metrics import structural_similarity
 from bench.measures.ssim import SCALE_WEIGHTS, gaussian
 from bench.metrics import mae_rel, mae_rel_gray, ms_ssim_pm1, ssim_w51, ssim_w51_gray
 
+pytestmark = pytest.mark.numeric
+
 PORT = ms_ssim_pm1.Metric()
 
 

@@ -10,6 +10,8 @@ from bench.measures import sets
 from bench.metrics import fd_efflite0, fid, kd_efflite0, kid, prc, prc_efflite0
 from bench.scoring import set_metrics as run_sets
 
+pytestmark = pytest.mark.numeric
+
 pytest.importorskip("torch_fidelity", reason="pip install 'hfgi-bench[fid]'")
 ALL = {m.__name__.rsplit(".", 1)[-1]: m.Metric for m in (fid, kid, prc, fd_efflite0, kd_efflite0, prc_efflite0)}
 quick = settings(max_examples=15, deadline=None, derandomize=True)

@@ -22,6 +22,8 @@ from bench.nets.resnet34 import BasicBlock
 from bench.nets.resnet_ir import IR50, IR101, IRTrunk
 from bench.weights import layouts
 
+pytestmark = pytest.mark.numeric
+
 GROUPS = ((16, 1), (20, 2), (24, 2), (32, 1))
 PYRAMIDS, COARSE = (FPNEncoder, ProgressiveEncoder), (
     BackboneEncoder, ProgressiveBackboneEncoder, ResNetEncoder, ProgressiveResNetEncoder,

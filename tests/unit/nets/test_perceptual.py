@@ -9,6 +9,8 @@ from bench.errors import BenchError, ShapeError, WeightsError
 from bench.nets import perceptual
 from bench.nets.perceptual import STAGES, PerceptualDistance
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def distance():

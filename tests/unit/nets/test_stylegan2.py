@@ -8,6 +8,8 @@ from bench.errors import BenchError, ShapeError
 from bench.nets.fusion import fuse, fuse_release
 from bench.nets.stylegan2 import Discriminator, Generator, default_channels
 
+pytestmark = pytest.mark.numeric
+
 NETS = [(8, 6, {4: 4, 8: 4}), (16, 8, {4: 5, 8: 3, 16: 7}), (32, 5, {4: 8, 8: 6, 16: 4, 32: 2})]  # size, D, widths
 
 

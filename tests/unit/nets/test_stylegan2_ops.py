@@ -9,6 +9,8 @@ from torch.autograd import grad, gradgradcheck
 from bench.errors import ShapeError
 from bench.nets import ops
 
+pytestmark = pytest.mark.numeric
+
 F64 = torch.float64
 SHAPES = [(1, 3, 2, 4), (3, 5, 7, 6), (2, 8, 4, 16)]  # B, I, O, side
 

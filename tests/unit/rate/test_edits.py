@@ -21,6 +21,8 @@ from bench.rate.sweep import measure_plan, steps_of
 from bench.store.paths import RunStore
 from bench.store.rate import KEPT, MAPS, per_image, points, reached
 
+pytestmark = pytest.mark.numeric
+
 BRIGHT = EditSpec("bright", "bright", 0.02)
 ASKED = RateSettings(images=3, codes=[0.5], memory=[1.0], beside=0.25)
 MAPPED = '''

@@ -16,6 +16,8 @@ from bench.rate.codecs import CODECS, through
 from bench.rate.sweep import Point, Steps
 from bench.store.rate import pareto, points
 
+pytestmark = pytest.mark.numeric
+
 RATE = {"images": 5, "codes": [0.125, 0.5, 2.0], "memory": [0.25, 1.0, 4.0], "pools": [2, 8], "qualities": [10, 90]}
 
 

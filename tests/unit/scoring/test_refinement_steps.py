@@ -16,6 +16,8 @@ from bench.scoring.score_run import score_run
 from bench.store.paths import RunStore
 from bench.store.steps import COLUMNS, read_steps, steps_path
 
+pytestmark = pytest.mark.numeric
+
 STEPPING = '''
 import torch
 from bench import api

@@ -21,6 +21,8 @@ from bench.scoring.pair_metrics import Views, score_batch
 from bench.scoring.score_run import COLUMNS, score_run
 from bench.store.paths import RunStore
 
+pytestmark = pytest.mark.numeric
+
 
 def scored(project, method="toy_codes", variant="", scope="toy", **more):
     config = load_config(project)

@@ -11,6 +11,8 @@ from bench.data.video_files import read_frames, write_mp4
 from bench.files import read_rgb, write_png
 from bench.inversion.runner import image_seed
 
+pytestmark = pytest.mark.numeric
+
 COUNT, WIDE = 5, (40, 60)
 
 

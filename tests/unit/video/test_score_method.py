@@ -19,6 +19,8 @@ from bench.store.video import read_videos
 from bench.video import prepare as video_preparation
 from bench.video import score_method
 
+pytestmark = pytest.mark.numeric
+
 STEP = 3 / 127.5  # of the judge's brightness: three levels
 FRAMES, COUNT = 4, 8
 VIDEO = {"dataset": "drawn", "frames": 3, "direction": "bright", "change": STEP, "metrics": ["mae"], "shown": [1]}

@@ -118,6 +118,6 @@ class ProjectedDiscriminator(nn.Module):
         return self(select(network.stages, network.raw(x), STAGES))
 
 
-def select(stages: Sequence[int], maps: Sequence[Tensor], wanted: Sequence[int]) -> list[Tensor]:
-    """The maps of the wanted stages, of those a network was asked for."""
-    return [maps[list(stages).index(stage)] for stage in wanted]
+def select(stages: Sequence[int], maps: Sequence[Tensor], selected: Sequence[int]) -> list[Tensor]:
+    """The maps of the selected stages, of those a network was asked for."""
+    return [maps[list(stages).index(stage)] for stage in selected]

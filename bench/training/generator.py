@@ -215,9 +215,9 @@ class GeneratorTraining:
         assert self.perceptual is not None
         if drawn is None:
             return self.perceptual(x_hat, x).float().mean()
-        stages, wanted = self.perceptual.stages, self.config.perceptual_stages
+        stages, selected = self.perceptual.stages, self.config.perceptual_stages
         both = ([m[: len(x)] for m in maps] for maps in (drawn.maps, drawn.real_maps))
-        unit_hat, unit = (self.perceptual.unit(select(stages, maps, wanted)) for maps in both)
+        unit_hat, unit = (self.perceptual.unit(select(stages, maps, selected)) for maps in both)
         return self.perceptual.between(unit_hat, unit).mean()
 
     def _drawing_step(

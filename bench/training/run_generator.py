@@ -22,9 +22,9 @@ from bench.seeds import seed_for
 from bench.training import checkpoint, evaluate
 from bench.training.config import GeneratorConfig, read_config
 from bench.training.data import PackedImages, pack, split_rows
-from bench.training.ends import reached
+from bench.training.ends import reached, throughput
 from bench.training.frechet_watch import FrechetWatch
-from bench.training.generator import GeneratorTraining, batches, throughput
+from bench.training.generator import GeneratorTraining, batches
 from bench.training.known import known_targets
 from bench.training.log import CurveLog
 from bench.training.progress import read_progress, write_progress

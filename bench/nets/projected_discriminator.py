@@ -118,6 +118,24 @@ class ProjectedDiscriminator(nn.Module):
         return self(select(network.stages, network.raw(x), STAGES))
 
 
-def select(stages: Sequence[int], maps: Sequence[Tensor], wanted: Sequence[int]) -> list[Tensor]:
-    """The maps of the wanted stages, of those a network was asked for."""
-    return [maps[list(stages).index(stage)] for stage in wanted]
+def blurred(x: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of (B, 3, R, R) images, reflected at the edges: it keeps a discriminator from judging noise alone.
+
+    Args:
+        sigma: standard deviation in pixels; below 0.2 the images come back as they are.
+
+    Source: Sauer et al. 2022 (StyleGAN-XL), which blurs all images of the first part of a training.
+    """
+    if sigma < 0.2:
+        return x
+    reach = math.ceil(3 * sigma)
+    place = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
+    taps = torch.softmax(-place.square() / (2 * sigma**2), 0).expand(x.shape[1], 1, 1, -1)
+    x = F.pad(x, (reach, reach, reach, reach), mode="reflect")
+    x = F.conv2d(x, taps, groups=len(taps))
+    return F.conv2d(x, taps.transpose(2, 3), groups=len(taps))
+
+
+def select(stages: Sequence[int], maps: Sequence[Tensor], selected: Sequence[int]) -> list[Tensor]:
+    """The maps of the selected stages, of those a network was asked for."""
+    return [maps[list(stages).index(stage)] for stage in selected]

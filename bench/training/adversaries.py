@@ -23,12 +23,16 @@ class Drawn:
         images: (B + B // 2, 3, R, R): reconstructions of all pictures, then samples.
         maps: features of ``images``, one map per stage of the frozen network.
         real_maps: those of the pictures.
+        judged_maps, judged_real_maps: what the projected discriminator sees; other features than these where it sees
+            blurred images.
     """
 
     w: Tensor
     images: Tensor
     maps: list[Tensor]
     real_maps: list[Tensor]
+    judged_maps: list[Tensor]
+    judged_real_maps: list[Tensor]
 
     @property
     def fakes(self) -> slice:

@@ -43,6 +43,11 @@ class Phase(_Strict):
     projected: Weight = Field(
         0.0, description="projected adversarial term on the same images; each step's are then drawn once for all"
     )
+    projected_blur: float = Field(
+        0.0,
+        ge=0,
+        description="standard deviation in pixels of a blur of all images before it, fading to 0 over the phase",
+    )
     projected_lr: float = Field(0.2, gt=0, description="factor on lr for it, whose rates are not equalised")
     from_average: bool = Field(False, description="begin with the averaged generator as the live one")
     drawing: bool = Field(True, description="False trains the discriminators alone, so that they have an opinion first")

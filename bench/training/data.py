@@ -203,5 +203,5 @@ def split_rows(ids: list[str], clean: np.ndarray, held_out: int, clean_only: boo
         training rows, clean validation rows.
     """
     rows = np.arange(len(ids))
-    train, held = rows[: len(ids) - held_out], rows[len(ids) - held_out :]
-    return (train[clean[train]] if clean_only else train), held[clean[held]]
+    train, held_out_rows = rows[: len(ids) - held_out], rows[len(ids) - held_out :]
+    return (train[clean[train]] if clean_only else train), held_out_rows[clean[held_out_rows]]

@@ -1,6 +1,8 @@
-"""Nothing left to do is said, not passed over."""
+"""What a training says of itself: how fast it is, and that nothing is left to do."""
 
 from __future__ import annotations
+
+import time
 
 
 def reached(training: str, position: int, images: int, stop_after: int | None) -> bool:
@@ -16,3 +18,8 @@ def reached(training: str, position: int, images: int, stop_after: int | None) -
     else:
         return False
     return True
+
+
+def throughput(images: int, since: float) -> str:
+    """``N images/s`` for a log line."""
+    return f"{images / max(time.monotonic() - since, 1e-9):.1f} images/s"

@@ -10,7 +10,6 @@ Sauer et al. 2021 (projected discriminator).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.errors import WeightsError
-from bench.nets.projected_discriminator import STAGES, select
+from bench.nets.projected_discriminator import STAGES, blurred, select
 from bench.seeds import seed_for
 from bench.training import checkpoint, losses
 from bench.training.adversaries import Drawn, adversarial_gradient, projected_gradient
@@ -201,23 +200,27 @@ class GeneratorTraining:
     def _draw_once(self, x: Tensor) -> Drawn:
         """Reconstructions and samples of a step, with their graph where the generator learns."""
         assert self.perceptual is not None  # a phase has a projected discriminator
+        phase, features = self.phase, self.perceptual.raw
+        sigma = phase.projected_blur * max(0.0, 1 - self.phase_position / phase.images)
         with self._autocast():
-            with torch.set_grad_enabled(self.phase.drawing):
+            with torch.set_grad_enabled(phase.drawing):
                 w, w_plus = self._encode(x)
                 images = self._draw(torch.cat([w_plus, self._samples(len(x) // 2)]))
-                maps = self.perceptual.raw(images)
+                maps = features(images)
+                judged = features(blurred(images, sigma)) if phase.projected_blur else maps
             with torch.no_grad():
-                real_maps = self.perceptual.raw(x)
-        return Drawn(w, images, maps, real_maps)
+                real = features(x)
+                judged_real = features(blurred(x, sigma)) if phase.projected_blur else real
+        return Drawn(w, images, maps, real, judged, judged_real)
 
     def _perceptual(self, x_hat: Tensor, x: Tensor, drawn: Drawn | None) -> Tensor:
         """Mean perceptual distance of reconstructions; features that are there already are used."""
         assert self.perceptual is not None
         if drawn is None:
             return self.perceptual(x_hat, x).float().mean()
-        stages, wanted = self.perceptual.stages, self.config.perceptual_stages
+        stages, selected = self.perceptual.stages, self.config.perceptual_stages
         both = ([m[: len(x)] for m in maps] for maps in (drawn.maps, drawn.real_maps))
-        unit_hat, unit = (self.perceptual.unit(select(stages, maps, wanted)) for maps in both)
+        unit_hat, unit = (self.perceptual.unit(select(stages, maps, selected)) for maps in both)
         return self.perceptual.between(unit_hat, unit).mean()
 
     def _drawing_step(
@@ -246,7 +249,7 @@ class GeneratorTraining:
                 )
             if drawn is not None and nets.projected is not None and self.perceptual is not None:
                 nets.projected.requires_grad_(False)
-                fake_maps = select(self.perceptual.stages, drawn.maps, STAGES)
+                fake_maps = select(self.perceptual.stages, drawn.judged_maps, STAGES)
                 logits = nets.projected([m[drawn.fakes] for m in fake_maps])
                 terms["projected"] = (phase.projected, losses.generator_hinge(logits))
         latents = torch.cat([w, self.queue[: 512 - len(w)]])
@@ -276,8 +279,8 @@ class GeneratorTraining:
             r1 = self.phase.r1 / 2 * self.phase.r1_every if penalised else None
             report |= adversarial_gradient(self.nets.discriminator, x, fakes, r1, self._autocast)
         if drawn is not None and self.nets.projected is not None and self.perceptual is not None:
-            stages, fake_maps = self.perceptual.stages, [m[drawn.fakes].detach() for m in drawn.maps]
-            real, fake = select(stages, drawn.real_maps, STAGES), select(stages, fake_maps, STAGES)
+            stages, fake_maps = self.perceptual.stages, [m[drawn.fakes].detach() for m in drawn.judged_maps]
+            real, fake = select(stages, drawn.judged_real_maps, STAGES), select(stages, fake_maps, STAGES)
             report |= projected_gradient(self.nets.projected, real, fake, self._autocast)
         self._update(self.optimizer_d, report)
         return report
@@ -386,11 +389,6 @@ class GeneratorTraining:
                 group["factor"] = factor  # the configuration's: a phase may be edited between stretches
         self.queue, self.path_mean = state["queue"].to(self.device), state["path_mean"].to(self.device)
         checkpoint.restore_random_state(state["random"])
-
-
-def throughput(images: int, since: float) -> str:
-    """``N images/s`` for a log line."""
-    return f"{images / max(time.monotonic() - since, 1e-9):.1f} images/s"
 
 
 def batches(training: GeneratorTraining) -> Iterator[dict[str, float]]:

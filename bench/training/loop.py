@@ -91,13 +91,13 @@ class Loop:
         self.position = 0
 
     def _settings(self, name: str) -> OptimizerSettings:
-        if name not in self.preset.discriminators:
+        if name not in self.preset.opponents:
             raise BenchError(
                 f"no optimizer for {name} of method {self.preset.method}",
-                got=sorted(self.preset.discriminators),
+                got=sorted(self.preset.opponents),
                 fix=f"add `opponents: {{{name}: {{lr: 0.00002}}}}` to the preset",
             )
-        return self.preset.discriminators[name]
+        return self.preset.opponents[name]
 
     @property
     def step_count(self) -> int:

@@ -67,8 +67,8 @@ class Networks(nn.Module):
         for mean, live in ((self.average_generator, self.generator), (self.average_encoder, self.encoder)):
             for a, b in zip(mean.parameters(), live.parameters(), strict=True):
                 a.lerp_(b, 1 - beta)
-            for kept, now in zip(mean.buffers(), live.buffers(), strict=True):
-                kept.copy_(now)
+            for averaged, now in zip(mean.buffers(), live.buffers(), strict=True):
+                averaged.copy_(now)
 
 
 def _shifted(key: str, shift: int) -> str:

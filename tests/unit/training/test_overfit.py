@@ -58,4 +58,4 @@ def test_the_committed_checks_are_their_method_s(path):
     assert all(getattr(preset, name) == getattr(trained, name) for name in same)
     sizes = ("trunk", "head_width", "input_size", "inner_steps", "fusion", "layers", "widths", "distortion_size")
     assert all(preset.options.get(name) == trained.options.get(name) for name in sizes)
-    assert set(preset.discriminators) <= set(trained.discriminators)
+    assert set(preset.opponents) <= set(trained.opponents)

@@ -65,12 +65,12 @@ def test_what_a_diverged_training_is_advised_to_do_works(one_line_error, trainin
     path = training.preset("e4e", images=32, checkpoint_every=8)
     training.run(path, stop_after=8)
     high = {"lr": 1e18}
-    training.preset("e4e", images=32, checkpoint_every=8, optimizer=high, discriminators={"latent_discriminator": high})
+    training.preset("e4e", images=32, checkpoint_every=8, optimizer=high, opponents={"latent_discriminator": high})
     line = one_line_error("train", "e4e", "--config", path, "--resume")
     assert "lower the learning rate or add `clip: 1` and go on with --resume" in line
     assert training.saved("e4e")["loop"]["position"] == 8
     low = {"lr": 0.0005}
-    path = training.preset("e4e", images=32, optimizer=low, discriminators={"latent_discriminator": low}, clip=1)
+    path = training.preset("e4e", images=32, optimizer=low, opponents={"latent_discriminator": low}, clip=1)
     training.run(path, resume=True)
     state = training.saved("e4e")["loop"]
     assert state["position"] == 32 and all(torch.isfinite(v).all() for v in state["net"].values())

@@ -80,8 +80,8 @@ class Protocol(BaseModel):
         roles = dict.fromkeys(column.role for column in self.columns)
         return [by_role[role] for role in roles if role in by_role]
 
-    def standard_error(self, sd: float, n: int) -> float:
-        """The protocol's ``+-`` from a standard deviation over ``n`` images."""
+    def dispersion_of(self, sd: float, n: int) -> float:
+        """Compute the number behind ``+-``: a standard deviation over ``n`` images, its standard error, or the variance."""
         return {"sd": sd, "sem": sd / math.sqrt(n) if n else math.nan, "variance": sd * sd}[self.dispersion]
 
 

@@ -1,7 +1,7 @@
-"""All that the author of a method or a metric reads.
+"""The contract of methods, attribute predictors and landmark detectors; authors import it from :mod:`bench.api`.
 
-A method turns pictures into codes (:meth:`Method.embed`) and codes into pictures (:meth:`Method.render`).
-Inversion and editing are the same call with a different ``w_plus``. The harness supplies pictures, devices,
+A method turns images into latents (:meth:`Method.embed`) and latents into images (:meth:`Method.render`).
+Inversion and editing are the same call with a different ``w_plus``. The harness supplies images, devices,
 seeds, storage and scoring; a method never touches a file except through :class:`Context`.
 """
 
@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from bench.api.metric import Metric, MetricWeights, PairMetric, RunMetric, SetMetric
-from bench.errors import BenchError, DataError, ShapeError, UnknownName, WeightsError
+from bench.errors import UnknownName, WeightsError
 
 if TYPE_CHECKING:
     import torch
@@ -24,27 +23,6 @@ if TYPE_CHECKING:
 
 def _no_file(weights_id: str, part: str) -> Path:
     raise WeightsError(f"the file of weights {weights_id!r} was not handed over", fix="let the harness build it")
-
-
-__all__ = [
-    "BenchError",
-    "Context",
-    "DataError",
-    "DatasetInfo",
-    "Inversion",
-    "Judge",
-    "Landmarks",
-    "Method",
-    "Metric",
-    "MetricWeights",
-    "PairMetric",
-    "RunMetric",
-    "SetMetric",
-    "ShapeError",
-    "TrainableMethod",
-    "UnknownName",
-    "WeightsError",
-]
 
 
 @dataclass(frozen=True)
@@ -251,7 +229,7 @@ class TrainableMethod(Method):
         raise NotImplementedError(f"{type(self).__qualname__}.trainable")
 
     def discriminators(self) -> Mapping[str, torch.nn.Module]:
-        """Networks trained against the method, by name (discriminators); each has an optimiser of its own."""
+        """Networks trained against the method, by name; each has an optimiser of its own."""
         return {}
 
     def training_losses(self, x: Tensor, rng: torch.Generator, images_seen: int) -> Iterator[dict[str, Tensor]]:
@@ -272,8 +250,8 @@ class TrainableMethod(Method):
         raise NotImplementedError(f"{type(self).__qualname__}.training_loss")
 
     def discriminator_loss(self, name: str, x: Tensor, rng: torch.Generator, step: int) -> dict[str, Tensor]:
-        """Named scalar losses of an opponent, after ``training_losses`` of the same batch."""
-        raise NotImplementedError(f"{type(self).__qualname__}.opponent_loss")
+        """Named scalar losses of a discriminator, after ``training_losses`` of the same batch."""
+        raise NotImplementedError(f"{type(self).__qualname__}.discriminator_loss")
 
     def trained(self, net: torch.nn.Module) -> dict[str, Tensor]:
         """Tensors of the weights to export, in the published layout; ``net`` is ``trainable()`` or its average."""

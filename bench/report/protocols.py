@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from bench import registry
@@ -52,8 +53,8 @@ def protocol_table(report: ReportData, dataset: str, preset: Protocol) -> Table:
 
 
 def _cell(preset: Protocol, line, places: int) -> Cell:
-    standard_error = preset.standard_error(line.sd, line.n)
-    small = f"± {standard_error:.2g}" if standard_error == standard_error and standard_error else ""
+    dispersion = preset.dispersion_of(line.sd, line.n)
+    small = f"± {dispersion:.2g}" if dispersion and not math.isnan(dispersion) else ""
     return Cell(number(line.mean, places), " ".join(filter(None, [small, f"n={line.n:,}" if line.n_failed else ""])))
 
 

@@ -168,4 +168,5 @@ def test_presets_name_metrics_that_exist_and_label_their_dispersion():
     table1 = protocol(None, "hfgi_table1")
     assert table1.certainty == "inferred" and table1.metrics[:3] == ["mae_rel", "ssim_w51", "lpips_alex"]
     assert table1.metrics[3:] == ["mae_rel_gray", "ssim_w51_gray"]
-    assert table1.standard_error(0.2, 100) == pytest.approx(0.04) and protocol(None, "strict128").standard_error(0.2, 100) == 0.2
+    assert table1.dispersion_of(0.2, 100) == pytest.approx(0.04)
+    assert protocol(None, "strict128").dispersion_of(0.2, 100) == 0.2

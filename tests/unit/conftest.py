@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bench.config.project import Config, load_config
 from bench.data.manifest import load_manifest
 from bench.directions import files as direction_files
 from bench.directions.direction import Direction
+from bench.errors import BenchError
 from bench.names import label, run_id
 from bench.predictors import attributes
 from bench.scoring.set_metrics import SetScores, SetValue, read_sets, write_sets
@@ -265,3 +267,39 @@ def ranked(tiny: Project) -> Project:
         psnr = {i: -20 * float(np.log10(v)) for i, v in mae.items()}
         tiny.add_run(method, {"mae": mae, "psnr": psnr, "ssim_gauss": {i: 1 - v for i, v in mae.items()}})
     return tiny
+
+
+@pytest.fixture
+def on_a_disk_that_fills(tmp_path, monkeypatch):
+    """Repeat a write with room for 0, 1, 2, ... renames; while it is refused, all that was there must stay.
+
+    The function takes the folder that is replaced, the write, and after how many renames it succeeds. The last refused
+    one can no longer rename the earlier folder back; its files then lie beside.
+    """
+
+    def files_there():
+        return {str(p.relative_to(tmp_path)): p.read_bytes() for p in sorted(tmp_path.rglob("*")) if p.is_file()}
+
+    def check(folder, write, renames):
+        before, real, refused = files_there(), os.replace, 0
+        for room in range(renames + 1):
+            left = room
+
+            def replace(source, target):
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise OSError(28, "No space left on device")
+                real(source, target)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "replace", replace)
+                try:
+                    write()
+                except BenchError as error:
+                    refused += "No space left" in str(error)
+                    moved = {name.replace(".new/toy.old", "toy"): data for name, data in files_there().items()}
+                    assert moved == before and (room == renames - 1) == (not folder.exists())
+        assert refused == renames and not (tmp_path / ".new").exists()
+
+    return check

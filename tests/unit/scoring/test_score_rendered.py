@@ -108,42 +108,19 @@ def test_edit_targets_say_which_are_there(rendered, cli):
     assert found["000001"] == "" and found["000003"] is None and len(found["000002"]) == 64
 
 
-def test_a_full_disk_leaves_the_earlier_edits(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_earlier_edits(tmp_path, on_a_disk_that_fills):
     """At whatever file it fills up: nothing of what was there is gone, and nothing half is left beside it."""
-    from bench import files
     from bench.edits import results
     from bench.edits.set_metrics import Features
-    from bench.errors import BenchError
 
     folder, picture = tmp_path / "toy", np.zeros((4, 4, 3), np.uint8)
     features = Features([("a+1", "x")], {"net": (np.ones((1, 2), np.float32), np.zeros((1, 2), np.float32))})
     results.write_edits(folder, [], {"n": 1}, {("edit", "x"): picture}, features)
+    assert len([p for p in folder.rglob("*") if p.is_file()]) == 4 and (folder / "features.npz").is_file()
 
-    def held():
-        return {str(p.relative_to(tmp_path)): p.read_bytes() for p in sorted(tmp_path.rglob("*")) if p.is_file()}
+    def again():
+        results.write_edits(folder, [], {"n": 2}, {("edit", "y"): picture}, features)
 
-    before = held()
-    assert len(before) == 4 and "toy/features.npz" in before
-    real, room = files.os.replace, 0
-
-    def full(source, target):
-        nonlocal room
-        room -= 1
-        if room < 0:
-            raise OSError(28, "No space left on device")
-        real(source, target)
-
-    refused = 0
-    for steps in range(7):
-        room = steps
-        monkeypatch.setattr(files.os, "replace", full)
-        try:
-            results.write_edits(folder, [], {"n": 2}, {("edit", "y"): picture}, features)
-        except BenchError as error:
-            refused += "No space left" in str(error)
-            monkeypatch.setattr(files.os, "replace", real)
-            moved = {name.replace(".new/toy.old", "toy"): data for name, data in held().items()}
-            assert moved == before and (steps == 5) == (not folder.exists()), "5: not even renaming back went"
-    monkeypatch.setattr(files.os, "replace", real)
-    assert refused == 6 and json.loads((folder / "edits.json").read_text()) == {"n": 2}
-    assert not (tmp_path / ".new").exists() and not (folder / "pictures/edit/x.png").exists()
+    on_a_disk_that_fills(folder, again, renames=6)
+    assert json.loads((folder / "edits.json").read_text()) == {"n": 2}
+    assert not (folder / "pictures/edit/x.png").exists()
